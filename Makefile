@@ -1,0 +1,37 @@
+# make demo | test | lint | bench | dev   (each creates .venv on first use)
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo test lint bench dev docs clean
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv .venv
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable '.[dagster,postgres,dev]'
+	@touch $@
+
+demo: .venv/.installed
+	@$(BIN)/python -m pipelines.demo
+
+test: .venv/.installed
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/.installed
+	$(BIN)/python -m benchmarks
+
+docs: .venv/.installed
+	$(BIN)/python -m docs.generate
+
+# The example project in Dagster's own UI, with the daemon, on http://127.0.0.1:3000
+dev: .venv/.installed
+	mkdir -p .demo/dagster
+	DAGSTER_HOME=$(CURDIR)/.demo/dagster $(BIN)/dagster dev -m pipelines.definitions
+
+clean:
+	rm -rf .venv .demo build *.egg-info
