@@ -1,0 +1,78 @@
+"""The inbox: what was appended and is not sealed yet, one immutable object for each append.
+
+An append is one new file, durable before the call returns, all of it or nothing. Nobody waits for anybody.
+Neither duckdb, pyarrow nor deltalake is imported here: a step's process is young and feels every import.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ledger.errors import IntegrityError
+from ledger.event import Encoded
+from ledger.layout import Layout, inbox_name, is_inbox_name, matches_inbox_name
+from ledger.store import create_idempotent, remove
+
+
+@dataclass(frozen=True, slots=True)
+class InboxObject:
+    """One append: its file name and the entries in it, in the order they were appended."""
+
+    name: str
+    entries: tuple[bytes, ...]
+
+
+def append(layout: Layout, encoded: Sequence[Encoded], recorded_at: int) -> str | None:
+    """Write one inbox object durably and return its name; `None` when there is nothing to write.
+
+    Cost: one file and two flushes, whatever the number of events; a large payload is one file more.
+    """
+    if not encoded:
+        return None
+    for item in encoded:
+        if item.blob is not None and item.blob_sha256 is not None:
+            create_idempotent(layout.blob(item.blob_sha256), item.blob)
+    content = b"\n".join(item.entry for item in encoded) + b"\n"
+    name = inbox_name(recorded_at, content)
+    create_idempotent(layout.inbox / name, content)
+    return name
+
+
+def names(layout: Layout) -> list[str]:
+    """List the objects in the order they will be sealed: by time, then digest."""
+    with os.scandir(layout.inbox) as found:
+        return sorted(item.name for item in found if is_inbox_name(item.name))
+
+
+def read(layout: Layout, name: str) -> InboxObject | None:
+    """Read one object; `None` when a sealer has taken it since it was listed.
+
+    Raises `IntegrityError` when the content no longer matches the digest in the name.
+    """
+    try:
+        content = (layout.inbox / name).read_bytes()
+    except FileNotFoundError:
+        return None
+    if not matches_inbox_name(name, content):
+        raise IntegrityError(
+            f"inbox/{name}: the content ({len(content)} bytes) no longer has the digest its name carries; "
+            "it is left where it is and will not be sealed.",
+            next_step="restore the file from a copy, or move it out of inbox/ and run: ledger sync",
+        )
+    return InboxObject(name, tuple(content[:-1].split(b"\n")))
+
+
+def read_all(layout: Layout) -> Iterator[InboxObject]:
+    """Read every object there is now, in sealing order."""
+    for name in names(layout):
+        item = read(layout, name)
+        if item is not None:
+            yield item
+
+
+def discard(layout: Layout, object_names: Sequence[str]) -> None:
+    """Remove objects whose entries are all sealed."""
+    for name in object_names:
+        remove(layout.inbox / name)

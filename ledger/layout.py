@@ -1,0 +1,79 @@
+"""Where things lie inside a ledger: path arithmetic and nothing else (see `docs/format.md`)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+FORMAT_VERSION = 1
+
+_INBOX_NAME = re.compile(r"([0-9]{16})-([0-9a-f]{32})\.jsonl")
+_CHECKPOINT_NAME = re.compile(r"[0-9]{16}")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The folders and files of the ledger at `root`."""
+
+    root: Path
+
+    @property
+    def marker(self) -> Path:
+        """`ledger.json`: what makes a folder a ledger."""
+        return self.root / "ledger.json"
+
+    @property
+    def inbox(self) -> Path:
+        """Appended and not yet sealed."""
+        return self.root / "inbox"
+
+    @property
+    def log(self) -> Path:
+        """The Delta Lake table of sealed segments."""
+        return self.root / "log"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Tree heads, one file for each sealed size."""
+        return self.root / "checkpoints"
+
+    @property
+    def blobs(self) -> Path:
+        """Payloads too large for an entry, each under its SHA-256."""
+        return self.root / "blobs"
+
+    def checkpoint(self, size: int) -> Path:
+        """The tree head of the first `size` entries."""
+        return self.checkpoints / f"{size:016d}"
+
+    def blob(self, sha256: str) -> Path:
+        """The payload with this digest."""
+        return self.blobs / sha256
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Every folder an append needs."""
+        return (self.root, self.inbox, self.log, self.checkpoints, self.blobs)
+
+
+def inbox_name(recorded_at: int, content: bytes) -> str:
+    """Name an appended object: the time it was recorded (microseconds), then its digest (128 bits)."""
+    return f"{recorded_at:016d}-{hashlib.sha256(content).hexdigest()[:32]}.jsonl"
+
+
+def is_inbox_name(name: str) -> bool:
+    """Tell an appended object from anything else in the folder."""
+    return _INBOX_NAME.fullmatch(name) is not None
+
+
+def matches_inbox_name(name: str, content: bytes) -> bool:
+    """Tell whether the content still is what the name says."""
+    match = _INBOX_NAME.fullmatch(name)
+    return match is not None and hashlib.sha256(content).hexdigest()[:32] == match[2]
+
+
+def is_checkpoint_name(name: str) -> bool:
+    """Tell a tree head from anything else in the folder."""
+    return _CHECKPOINT_NAME.fullmatch(name) is not None

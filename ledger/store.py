@@ -1,0 +1,99 @@
+"""File-system primitives. Each write verb says what it does when the name is taken, and is durable.
+
+Durable means: the bytes are flushed before the name appears, and the folder is flushed after, so that a
+power cut leaves the old state or the new one. A file that was being written has a name starting with
+`.tmp-`, which every reader ignores.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from ledger.errors import EnvironmentFault, IntegrityError
+
+TMP_PREFIX = ".tmp-"
+_FILE_MODE = 0o640
+_FOLDER_MODE = 0o750
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents; fine when it is there."""
+    path.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+
+
+def sync_folder(path: Path) -> None:
+    """Flush a folder's names to disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Flush a file that another library wrote."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def create_exclusive(path: Path, data: bytes) -> None:
+    """Create a file; raise `FileExistsError` when the name is taken, and leave that file alone."""
+    temporary = _write_temporary(path, data)
+    try:
+        os.link(temporary, path)
+    finally:
+        temporary.unlink()
+    sync_folder(path.parent)
+
+
+def create_idempotent(path: Path, data: bytes) -> None:
+    """Create a file whose name stands for its content; fine when the same bytes are there already.
+
+    Raises `IntegrityError` when other bytes are there.
+    """
+    try:
+        create_exclusive(path, data)
+    except FileExistsError:
+        if path.read_bytes() != data:
+            raise IntegrityError(
+                f"{path} holds other bytes than this write ({len(data)} bytes); nothing was changed.",
+                next_step="ledger verify",
+            ) from None
+
+
+def replace_atomic(path: Path, data: bytes) -> None:
+    """Write a file, taking the place of one that is there: a reader sees the old bytes or the new ones."""
+    _write_temporary(path, data).replace(path)
+    sync_folder(path.parent)
+
+
+def _write_temporary(path: Path, data: bytes) -> Path:
+    temporary = path.parent / f"{TMP_PREFIX}{secrets.token_hex(8)}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE)
+    try:
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def remove(path: Path) -> None:
+    """Remove a file; fine when a rival was faster."""
+    path.unlink(missing_ok=True)
+
+
+def readable_fault(error: OSError, what: str) -> EnvironmentFault:
+    """Turn an `OSError` into the sentence a person can act on."""
+    return EnvironmentFault(f"{what}: {error.strerror or error} ({error.filename}).", next_step="ledger doctor")

@@ -1,0 +1,65 @@
+"""Saying that something was left out, and why: the one call an asset makes for itself."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Literal
+
+from ledger import UsageError
+from sensors.policy import require_reason_code
+from sensors.vocabulary import SKIP_LABEL
+
+if TYPE_CHECKING:
+    from dagster import AssetKey, OpExecutionContext
+    from dagster import AssetExecutionContext as AssetContext
+
+
+def skip(
+    context: AssetContext | OpExecutionContext,
+    *,
+    reason_code: str,
+    text: str,
+    outcome: Literal["skipped", "not_available"] = "skipped",
+    asset_key: AssetKey | None = None,
+) -> None:
+    """Declare that this step leaves its asset out. The asset must then yield no output.
+
+    `skipped` is a choice (a dry run, a switched-off dependency); `not_available` means it was wanted and is
+    not there. The declaration goes into Dagster's own log as an engine event, so that it is as durable as
+    the run itself and every capture path finds it; the ledger turns it into `asset.skipped.v1`.
+
+    Raises `UsageError` without a proper reason code, or when the step has several assets and none is named.
+    """
+    require_reason_code(reason_code)
+    if outcome not in {"skipped", "not_available"}:
+        raise UsageError(f"{outcome!r} is no way to skip; say 'skipped' or 'not_available'.")
+    key = asset_key or _own_key(context)
+    declared = {
+        "asset_key": "/".join(key.path),
+        "partition": context.partition_key if context.has_partition_key else None,
+        "outcome": outcome,
+        "reason_code": reason_code,
+        "text": text,
+    }
+    _report(context, f"{outcome}: {declared['asset_key']} ({reason_code}) {text}", json.dumps(declared, sort_keys=True))
+
+
+def _own_key(context: AssetContext | OpExecutionContext) -> AssetKey:
+    keys = context.selected_asset_keys
+    if len(keys) != 1:
+        raise UsageError(
+            f"This step has {len(keys)} assets; which one is skipped?", next_step="pass asset_key= to skip()"
+        )
+    return next(iter(keys))
+
+
+def _report(context: AssetContext | OpExecutionContext, message: str, declared: str) -> None:
+    from dagster import MetadataValue
+    from dagster._core.events import EngineEventData
+
+    context.instance.report_engine_event(
+        message,
+        dagster_run=context.instance.get_run_by_id(context.run_id),
+        engine_event_data=EngineEventData(metadata={SKIP_LABEL: MetadataValue.text(declared)}),
+        step_key=context.get_step_execution_context().step.key,
+    )
