@@ -25,8 +25,9 @@ def memory_database() -> Iterator[duckdb.DuckDBPyConnection]:
     """Open an in-memory DuckDB in UTC that is closed afterwards; any DuckDB here is only a calculator."""
     import duckdb
 
-    connection = duckdb.connect(":memory:", config={"TimeZone": "UTC"})
+    connection = duckdb.connect(":memory:")
     try:
+        connection.execute("SET TimeZone = 'UTC'")
         yield connection
     finally:
         connection.close()

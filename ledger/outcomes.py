@@ -235,11 +235,15 @@ def _message(event: RunEvent) -> str:
     return str(text or event.data.get("message") or "").strip()[:500]
 
 
-def outcome_parts(outcomes: Sequence[Outcome]) -> list[dict[str, Json]]:
-    """Split outcomes into payloads of `outcomes.derived.v1`, always at least one."""
+def outcome_parts(outcomes: Sequence[Outcome], revision: int) -> list[dict[str, Json]]:
+    """Split outcomes into payloads of `outcomes.derived.v1`, always at least one.
+
+    `revision` counts the closings of the run, from 1; the outcomes of the highest one count.
+    """
     parts = max(-(-len(outcomes) // _OUTCOMES_IN_PART), 1)
     return [
         {
+            "revision": revision,
             "part": part + 1,
             "parts": parts,
             "outcomes": [

@@ -184,18 +184,19 @@ class _Run:
         if self._how.ledger.clock() < grace_over:
             return
         self._closed = True
-        yield from self._outcomes(self._terminal, plan_payloads)
-        yield self._own("run.closed.v1", self._terminal.occurred_at, self._closing_data(last_close))
+        revision = last_close["revision"] + 1 if last_close else 1
+        yield from self._outcomes(self._terminal, plan_payloads, revision)
+        yield self._own("run.closed.v1", self._terminal.occurred_at, self._closing_data(revision))
 
     def _reopening(self, last_close: Mapping[str, Any]) -> Event:
         """Say which records arrived after the run was closed; they stay what they are, and are named here."""
         late: dict[str, Any] = {"revision": last_close["revision"], "late_storage_ids": self._new[:1_000]}
         return self._own("run.reopened.v1", self._facts.updated_at, late)
 
-    def _closing_data(self, last_close: Mapping[str, Any] | None) -> dict[str, Any]:
+    def _closing_data(self, revision: int) -> dict[str, Any]:
         held = {storage_id for store, storage_id in self._known.records if store == self._store}
         return {
-            "revision": (last_close["revision"] + 1) if last_close else 1,
+            "revision": revision,
             "dagster_status": self._facts.status,
             "dagster_records": self._records,
             "ledger_records": len(held | set(self._new)),
@@ -206,7 +207,9 @@ class _Run:
             "grace_seconds": str(self._how.grace_seconds),
         }
 
-    def _outcomes(self, terminal: Event, plan_payloads: Sequence[Mapping[str, Any]]) -> Iterator[Event]:
+    def _outcomes(
+        self, terminal: Event, plan_payloads: Sequence[Mapping[str, Any]], revision: int
+    ) -> Iterator[Event]:
         plan = [
             RunEvent(event_id="", event_type="plan.committed.v1", occurred_at=self._facts.created_at, data=payload)
             for payload in plan_payloads
@@ -224,9 +227,9 @@ class _Run:
             )
             for skip in self._skips
         ]
-        derived = outcome_parts(derive_outcomes([*plan, *self._events, *skips]))
-        events = [self._own("outcomes.derived.v1", terminal.occurred_at, payload) for payload in derived]
-        yield from self._unless_known(events)
+        outcomes = derive_outcomes([*plan, *self._events, *skips])
+        for payload in outcome_parts(outcomes, revision):
+            yield self._own("outcomes.derived.v1", terminal.occurred_at, payload)
 
     def _skip_event(self, record: Event, declared: Mapping[str, Any]) -> Event:
         return self._own(

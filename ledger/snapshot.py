@@ -1,0 +1,119 @@
+"""A snapshot: one consistent prefix of a ledger, open for SQL. Gap-free without a lock.
+
+The inbox is read first and the log loaded after it, so an entry that a sealer moves meanwhile is in one of
+them at least; what is in both is shown once. The database is in memory and only calculates: it holds
+nothing that is not in the ledger, and it can be closed and made again at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ledger import inbox
+from ledger.as_of import NOW, AsOf
+from ledger.errors import IntegrityError, UsageError
+from ledger.event import Row, columns
+from ledger.lookup import memory_database, sealed_digests, sql_text
+from ledger.segment import SCHEMA, rows_table
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from ledger.handle import Ledger
+    from ledger.log import Log
+
+VIEWS: Final = (
+    "entries",
+    "events",
+    "outcomes",
+    "runs",
+    "materializations",
+    "observations",
+    "checks",
+    "skips",
+    "failures",
+    "assets",
+)
+"""The views of a ledger, in the order in which they build on each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A prefix of the ledger: `sealed` entries of the log that count, and `unsealed` ones that are visible.
+
+    `damaged` names inbox objects that cannot be read; their entries are not in the snapshot.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    log: Log
+    sealed: int
+    unsealed: int
+    damaged: tuple[str, ...]
+
+    def rows(self, sql: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Run SQL of our own over the views and return all rows."""
+        return self.connection.execute(sql, parameters or {}).fetchall()
+
+
+@contextlib.contextmanager
+def open_snapshot(ledger: Ledger, as_of: AsOf = NOW) -> Iterator[Snapshot]:
+    """Open the newest state of the ledger, or its state `as_of` an index or a time, with all views.
+
+    Raises `NotALedgerError` when there is none, `IntegrityError` when the log cannot be loaded,
+    `UsageError` when `as_of` lies beyond the log.
+    """
+    ledger.require()
+    unsealed, damaged = _read_inbox(ledger)
+    log = ledger.log()
+    if as_of.size is not None and as_of.size > log.size:
+        raise UsageError(
+            f"--as-of {as_of.size}: the log has {log.size} sealed entries.", next_step="ledger seal, or a smaller index"
+        )
+    for event_id in sealed_digests(log, unsealed.keys()):
+        del unsealed[event_id]
+    if as_of.size is not None:
+        unsealed.clear()  # an entry without an index is in no prefix that is named by its size
+    with memory_database() as connection:
+        connection.register("unsealed_entries", rows_table(list(unsealed.values()), None))
+        _create_views(connection, log, as_of)
+        sealed = log.size if as_of.size is None else as_of.size
+        yield Snapshot(connection, log, sealed, len(unsealed), tuple(damaged))
+
+
+def _read_inbox(ledger: Ledger) -> tuple[dict[str, Row], list[str]]:
+    rows: dict[str, Row] = {}
+    damaged = []
+    for name in inbox.names(ledger.layout):
+        try:
+            item = inbox.read(ledger.layout, name)
+            for row in map(columns, item.entries if item else ()):
+                rows.setdefault(row.event_id, row)
+        except IntegrityError as error:
+            damaged.append(str(error))
+    return rows, damaged
+
+
+def _create_views(connection: duckdb.DuckDBPyConnection, log: Log, as_of: AsOf) -> None:
+    import duckdb
+
+    if log.segments:
+        paths = ", ".join("'" + str(s.path).replace("'", "''") + "'" for s in log.segments)
+        source = f"SELECT * FROM read_parquet([{paths}])"  # noqa: S608 - a view takes no parameters
+    else:
+        connection.register("no_entries", SCHEMA.empty_table())
+        source = "SELECT * FROM no_entries"
+    condition = as_of.condition()
+    try:
+        connection.execute(
+            f"CREATE VIEW all_entries AS SELECT * FROM ({source} UNION ALL SELECT * FROM unsealed_entries) "  # noqa: S608
+            f"WHERE {condition}"
+        )
+        for view in VIEWS:
+            connection.execute(f"CREATE VIEW {view} AS {sql_text(view)}")
+    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        raise IntegrityError(
+            f"A segment of the log cannot be read: {str(error).splitlines()[0][:300]}", next_step="ledger verify"
+        ) from None

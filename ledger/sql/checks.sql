@@ -1,0 +1,28 @@
+-- What was checked. A check that was planned and never evaluated is in `outcomes`, not here.
+-- Grain: one row for each evaluation. Order: none (ORDER BY index).
+-- index: place in the log
+-- occurred_at: when it happened, UTC
+-- run_id: the run
+-- job_name: the run's job
+-- step_key: the step that evaluated it
+-- asset_key: the asset that was checked
+-- partition: the partition that was checked
+-- check_name: the check
+-- outcome: passed, warned (it did not pass, severity WARN) or failed
+-- severity: WARN or ERROR
+-- blocking: whether a failure stops what depends on the asset
+-- description: what the check said
+-- metadata: what the check measured, MAP of label to text
+-- trace_id: the trace
+-- release_id: the release
+-- batch_id: the batch
+-- event_id: the event
+SELECT
+    index, occurred_at, run_id, job_name, step_key, asset_key, partition, check_name, outcome,
+    data->>'$.severity' AS severity,
+    (data->>'$.blocking')::BOOLEAN AS blocking,
+    data->>'$.description' AS description,
+    map_from_entries(from_json(data->'$.metadata', '[{"label":"VARCHAR","value":"VARCHAR"}]')) AS metadata,
+    trace_id, release_id, batch_id, event_id
+FROM events
+WHERE event_type = 'check.evaluated.v1'

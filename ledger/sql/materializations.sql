@@ -1,0 +1,25 @@
+-- What was produced.
+-- Grain: one row for each materialization event. Order: none (ORDER BY index).
+-- index: place in the log
+-- occurred_at: when it happened, UTC
+-- run_id: the run
+-- job_name: the run's job
+-- step_key: the step
+-- attempt: the step's attempt, from 1
+-- asset_key: the asset
+-- partition: the partition key
+-- data_version: Dagster's data version
+-- code_version: Dagster's code version
+-- metadata: what the asset said about it, MAP of label to text: metadata['row_count']::BIGINT
+-- trace_id: the trace
+-- release_id: the release
+-- batch_id: the batch
+-- event_id: the event
+SELECT
+    index, occurred_at, run_id, job_name, step_key, attempt, asset_key, partition,
+    data->>'$.data_version' AS data_version,
+    data->>'$.code_version' AS code_version,
+    map_from_entries(from_json(data->'$.metadata', '[{"label":"VARCHAR","value":"VARCHAR"}]')) AS metadata,
+    trace_id, release_id, batch_id, event_id
+FROM events
+WHERE event_type = 'asset.materialized.v1'

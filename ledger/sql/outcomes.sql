@@ -1,0 +1,31 @@
+-- What became of every planned item of a closed run, negative evidence included. The latest derivation of a
+-- run counts: one that was reopened by late records and closed again is derived anew.
+-- Grain: one row for each closed run × planned item. Order: none.
+-- run_id: the run
+-- job_name: the run's job
+-- asset_key: the asset
+-- partition: the partition key
+-- check_name: the check; NULL for an asset
+-- kind: materialize, observe, check, or dependency (an optional one this run does not plan itself)
+-- required: false for what the declared policy lets be missing
+-- outcome: materialized, observed, check_passed, check_warned, check_failed, failed, skipped, not_available, upstream_skipped, upstream_failed, canceled, not_started, not_evaluated, lost, pending
+-- verdict: the outcome's place in the lattice: passed, warned, failed, skipped, not_available, not_evaluated, unknown
+-- reason_code: why it is not passed, as a code
+-- reason: why, in words
+-- attempts: how often its step was started
+-- step_key: the step
+-- basis: ids of the events it was derived from
+-- derived_in: event_id of the derivation
+WITH closings AS (
+    SELECT run_id, max((data->>'$.revision')::BIGINT) AS revision
+    FROM events WHERE event_type = 'run.closed.v1' GROUP BY run_id
+), derived AS (
+    SELECT e.run_id, e.job_name, e.event_id AS derived_in,
+        unnest(from_json(e.data->'$.outcomes', '[{"asset_key":"VARCHAR","partition":"VARCHAR","check_name":"VARCHAR","kind":"VARCHAR","required":"BOOLEAN","outcome":"VARCHAR","verdict":"VARCHAR","reason_code":"VARCHAR","reason":"VARCHAR","attempts":"BIGINT","step_key":"VARCHAR","basis":["VARCHAR"]}]')) AS o
+    FROM events AS e
+    JOIN closings AS c ON c.run_id = e.run_id AND c.revision = (e.data->>'$.revision')::BIGINT
+    WHERE e.event_type = 'outcomes.derived.v1'
+)
+SELECT run_id, job_name, o.asset_key, o.partition, o.check_name, o.kind, o.required, o.outcome, o.verdict,
+    o.reason_code, o.reason, o.attempts, o.step_key, o.basis, derived_in
+FROM derived
