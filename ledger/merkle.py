@@ -66,7 +66,7 @@ def tree_root(leaf_hashes: Sequence[bytes]) -> bytes:
     if not leaf_hashes:
         return EMPTY_ROOT
     level = list(leaf_hashes)
-    _require_hashes(level)
+    require_hashes(level)
     while len(level) > 1:
         odd = [level.pop()] if len(level) % 2 else []
         level = parent_level(level) + odd
@@ -94,7 +94,7 @@ class Frontier:
             raise IntegrityError(
                 f"frontier of size {self.size} must have {expected} hashes, got {len(self.hashes)}"
             )
-        _require_hashes(self.hashes)
+        require_hashes(self.hashes)
 
     @classmethod
     def empty(cls) -> Frontier:
@@ -111,7 +111,7 @@ class Frontier:
         size, hashes = self.size, self.hashes
         source = iter(leaf_hashes)
         while chunk := list(islice(source, _CHUNK_LEAVES)):
-            _require_hashes(chunk)
+            require_hashes(chunk)
             added = len(chunk)
             hashes = _extended(size, hashes, chunk)
             size += added
@@ -158,6 +158,16 @@ def parse_size(text: str, where: str) -> int:
     return int(text)
 
 
+def require_hashes(hashes: Sequence[bytes]) -> None:
+    """Raise an IntegrityError naming the first of `hashes` that is not 32 bytes."""
+    wrong = set(map(len, hashes)) - {HASH_BYTES}
+    if wrong:
+        position = next(i for i, value in enumerate(hashes) if len(value) != HASH_BYTES)
+        raise IntegrityError(
+            f"hash {position} of {len(hashes)} must be {HASH_BYTES} bytes, got {len(hashes[position])}"
+        )
+
+
 def _extended(size: int, hashes: tuple[bytes, ...], nodes: list[bytes]) -> tuple[bytes, ...]:
     """Return the frontier hashes after appending `nodes` (consumed) to a tree of `size` leaves."""
     waiting = list(hashes)  # largest first, so the subtree of the level at hand is the last
@@ -170,12 +180,3 @@ def _extended(size: int, hashes: tuple[bytes, ...], nodes: list[bytes]) -> tuple
         nodes = parent_level(nodes)
         size >>= 1
     return tuple(reversed(kept))
-
-
-def _require_hashes(hashes: Sequence[bytes]) -> None:
-    wrong = set(map(len, hashes)) - {HASH_BYTES}
-    if wrong:
-        position = next(i for i, value in enumerate(hashes) if len(value) != HASH_BYTES)
-        raise IntegrityError(
-            f"hash {position} of {len(hashes)} must be {HASH_BYTES} bytes, got {len(hashes[position])}"
-        )
