@@ -1,0 +1,88 @@
+"""The `ledger` command, put together from the entry points of the group `ledger.commands`.
+
+A command's module is loaded when the command is called (or its help shown), never before: a cold start is
+felt by a person. Any package can add a command by naming a function in that group.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint, entry_points, version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from ledger.cli.session import Session, fail
+from ledger.errors import LedgerError
+
+
+def _commands() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group="ledger.commands")}
+
+
+class _LazyGroup(TyperGroup):
+    """A group whose commands are entry points, each loaded on first use."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the signature is click's
+        return sorted(_commands())
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        entry = _commands().get(cmd_name)
+        if entry is None:
+            return None
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        loaded = entry.load()
+        if isinstance(loaded, typer.Typer):  # a command with commands of its own
+            loaded.info.name = cmd_name
+            return get_command(loaded)
+        single.command(cmd_name)(loaded)
+        return get_command(single)
+
+
+app = typer.Typer(
+    cls=_LazyGroup,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if value:
+        typer.echo(f"ledger {version('run-evidence-ledger')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    ctx: typer.Context,
+    ledger: Annotated[
+        str | None,
+        typer.Option(
+            "--ledger", metavar="PATH", help="The ledger. Else LEDGER_URL, $DAGSTER_HOME/ledger, ./.ledger."
+        ),
+    ] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop.")
+    ] = False,  # noqa: FBT002 - typer reads it so
+) -> None:
+    """Read, prove and hand over what every run did and did not do.
+
+    Data goes to stdout, messages to stderr. Exit codes: 0 fine, 1 a verdict is not met, 2 wrong usage,
+    3 integrity failure, 4 environment (path, instance, store).
+    """
+    ctx.obj = Session(ledger)
+
+
+def main() -> None:
+    """Run the command line; every error of ours becomes a message and its exit code."""
+    try:
+        app(prog_name="ledger")
+    except LedgerError as error:
+        sys.exit(fail(error))
+    except BrokenPipeError:  # `ledger query … | head` is a normal way to stop
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,105 @@
+"""What every command shares: which ledger is meant, and how to speak to a person or a program."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ledger.handle import Ledger
+from ledger.settings import resolve_ledger
+
+if TYPE_CHECKING:
+    from ledger.errors import LedgerError
+
+_STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+VERDICT_STYLES = {
+    "passed": "green",
+    "warned": "yellow",
+    "failed": "red",
+    "skipped": "cyan",
+    "not_available": "cyan",
+    "not_evaluated": "yellow",
+    "unknown": "yellow",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One call of the command line. `address` is what --ledger said."""
+
+    address: str | None
+
+    def ledger(self) -> Ledger:
+        """Return the ledger that --ledger or the environment names; whether it exists is not looked at."""
+        return Ledger(resolve_ledger(self.address))
+
+
+def colours(stream: TextIO) -> bool:
+    """Tell whether to colour: only on a terminal, and never against NO_COLOR."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def styled(text: str, style: str | None, stream: TextIO | None = None) -> str:
+    """Return the text in a style of `_STYLES`, or as it is where colours are not wanted."""
+    if not style or not colours(stream or sys.stdout):
+        return text
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
+
+
+def say(message: str) -> None:
+    """Tell a person something, on stderr."""
+    print(message, file=sys.stderr)  # noqa: T201 - this is the command line
+
+
+def out(text: str = "") -> None:
+    """Put data on stdout."""
+    print(text)  # noqa: T201 - this is the command line
+
+
+def out_json(value: Any) -> None:
+    """Put one JSON document on stdout, indented, keys in the order given."""
+    import orjson
+
+    out(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z, default=str).decode())
+
+
+def fail(error: LedgerError) -> int:
+    """Print an error and its next step on stderr, and return its exit code."""
+    say(f"{styled('error', 'red', sys.stderr)}: {error}")
+    if error.next_step:
+        say(f"{styled('next', 'bold', sys.stderr)}:  {error.next_step}")
+    return error.exit_code
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str | None] = ()) -> str:
+    """Lay out a plain table, columns aligned, numbers to the right; `styles` has one style for each row."""
+    widths = [max(map(_width, column)) for column in zip(headers, *rows, strict=True)]
+    right = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(headers))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (
+            " " * (w - _width(c)) + c if r else c + " " * (w - _width(c))
+            for c, w, r in zip(cells, widths, right, strict=True)
+        )
+        return "  ".join(padded).rstrip()
+
+    lines = [styled(line(headers), "bold")]
+    for position, row in enumerate(rows):
+        lines.append(styled(line(row), styles[position] if position < len(styles) else None))
+    return "\n".join(lines)
+
+
+def _is_number(cell: str) -> bool:
+    return cell == "" or cell.lstrip("-").replace(".", "", 1).isdigit()
+
+
+def _width(text: str) -> int:
+    """Return the columns a text takes on a terminal; East Asian wide characters take two."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
