@@ -39,9 +39,7 @@ class Checkpoint:
             raise IntegrityError(f"checkpoint of {self.origin}: size {self.size} is outside 0..{MAX_SIZE}")
         if len(self.root) != HASH_BYTES:
             got = len(self.root)
-            raise IntegrityError(
-                f"checkpoint of {self.origin}: the root must be {HASH_BYTES} bytes, got {got}"
-            )
+            raise IntegrityError(f"checkpoint of {self.origin}: the root must be {HASH_BYTES} bytes, got {got}")
         if self.size == 0 and self.root != EMPTY_ROOT:
             raise IntegrityError(f"checkpoint of {self.origin}: size 0 with root {self.root.hex()}")
 

@@ -117,7 +117,10 @@ class Ledger:
         try:
             for folder in self.layout.folders:
                 make_folder(folder)
-            settings: dict[str, Json] = {"format": FORMAT_VERSION, "origin": f"run-evidence-ledger/{uuid.uuid4()}"}
+            settings: dict[str, Json] = {
+                "format": FORMAT_VERSION,
+                "origin": f"run-evidence-ledger/{uuid.uuid4()}",
+            }
             create_exclusive(self.layout.marker, canonical(settings) + b"\n")
         except FileExistsError:
             pass  # a rival made it at the same moment: theirs is the ledger

@@ -81,8 +81,8 @@ class Verifier:
 
     def verifies(self, text: str, signature: Signature) -> bool:
         """Tell whether `signature` is this key's signature over the note text `text`."""
-        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - slow to import, see above
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
         if (signature.name, signature.key_id) != (self.name, self.key_id) or _NOT_IN_NOTES.search(text):
             return False
@@ -138,7 +138,7 @@ class Signer:
         return Signature(self.name, self.verifier().key_id, value)
 
     def _private_key(self) -> Ed25519PrivateKey:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
         return Ed25519PrivateKey.from_private_bytes(self.seed)
 

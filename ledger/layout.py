@@ -45,11 +45,11 @@ class Layout:
         return self.root / "blobs"
 
     def checkpoint(self, size: int) -> Path:
-        """The tree head of the first `size` entries."""
+        """Return the path of the tree head of the first `size` entries."""
         return self.checkpoints / f"{size:016d}"
 
     def blob(self, sha256: str) -> Path:
-        """The payload with this digest."""
+        """Return the path of the payload with this digest."""
         return self.blobs / sha256
 
     @property

@@ -56,7 +56,8 @@ def load(folder: Path) -> Log:
         return Log(folder, -1, ())
     except (DeltaError, OSError) as error:
         raise IntegrityError(
-            f"The log at {folder} cannot be loaded: {str(error).splitlines()[0][:300]}", next_step="ledger doctor"
+            f"The log at {folder} cannot be loaded: {str(error).splitlines()[0][:300]}",
+            next_step="ledger doctor",
         ) from None
     segments = sorted(_segments(folder, table), key=lambda s: s.first_index)
     log = Log(folder, table.version(), tuple(segments))
@@ -164,7 +165,11 @@ def _commit(folder: Path, table: DeltaTable, actions: list[AddAction | RemoveAct
 def _flush(folder: Path, version: int) -> None:
     """Flush what delta-rs wrote for this version: the commit, a Delta checkpoint if one was due, the folder."""
     commits = folder / "_delta_log"
-    due = [commits / f"{version:020d}.json", commits / "_last_checkpoint", *commits.glob(f"{version:020d}.checkpoint*")]
+    due = [
+        commits / f"{version:020d}.json",
+        commits / "_last_checkpoint",
+        *commits.glob(f"{version:020d}.checkpoint*"),
+    ]
     for path in due:
         with contextlib.suppress(FileNotFoundError):
             sync_file(path)

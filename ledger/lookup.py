@@ -41,7 +41,8 @@ def _fetch(paths: Sequence[str], name: str, parameters: dict[str, Any]) -> list[
             return connection.execute(sql_text(name), {"paths": list(paths), **parameters}).fetchall()
         except (duckdb.InvalidInputException, duckdb.IOException) as error:
             raise IntegrityError(
-                f"A segment of the log cannot be read: {str(error).splitlines()[0][:300]}", next_step="ledger verify"
+                f"A segment of the log cannot be read: {str(error).splitlines()[0][:300]}",
+                next_step="ledger verify",
             ) from None
 
 

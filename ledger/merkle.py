@@ -152,9 +152,7 @@ def parse_size(text: str, where: str) -> int:
     Raises: IntegrityError for anything else.
     """
     if not _DECIMAL.fullmatch(text) or int(text) > MAX_SIZE:
-        raise IntegrityError(
-            f"{where}: {text[:40]!r} is not a decimal in 0..{MAX_SIZE} without leading zeros"
-        )
+        raise IntegrityError(f"{where}: {text[:40]!r} is not a decimal in 0..{MAX_SIZE} without leading zeros")
     return int(text)
 
 

@@ -41,9 +41,7 @@ def prove_inclusion(index: int, size: int, reader: HashReader) -> tuple[bytes, .
     Source: RFC 6962 section 2.1.1, PATH.
     """
     if not 0 <= index < size <= MAX_SIZE:
-        raise UsageError(
-            f"no leaf {index} in a tree of {size} leaves", next_step=f"ask for an index below {size}"
-        )
+        raise UsageError(f"no leaf {index} in a tree of {size} leaves", next_step=f"ask for an index below {size}")
     first, end = 0, size
     ranges: list[_Range] = []
     while end - first > 1:

@@ -98,9 +98,7 @@ def write(path: Path, table: pa.Table, frontier: Frontier) -> Segment:
     sync_file(path)
     sync_folder(path.parent)
     ids = table.column("event_id").to_pylist()
-    return Segment(
-        path, path.stat().st_size, table.column("index")[0].as_py(), len(table), min(ids), max(ids)
-    )
+    return Segment(path, path.stat().st_size, table.column("index")[0].as_py(), len(table), min(ids), max(ids))
 
 
 def open_segment(segment: Segment) -> pq.ParquetFile:

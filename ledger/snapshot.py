@@ -70,7 +70,8 @@ def open_snapshot(ledger: Ledger, as_of: AsOf = NOW) -> Iterator[Snapshot]:
     log = ledger.log()
     if as_of.size is not None and as_of.size > log.size:
         raise UsageError(
-            f"--as-of {as_of.size}: the log has {log.size} sealed entries.", next_step="ledger seal, or a smaller index"
+            f"--as-of {as_of.size}: the log has {log.size} sealed entries.",
+            next_step="ledger seal, or a smaller index",
         )
     for event_id in sealed_digests(log, unsealed.keys()):
         del unsealed[event_id]
@@ -115,5 +116,6 @@ def _create_views(connection: duckdb.DuckDBPyConnection, log: Log, as_of: AsOf) 
             connection.execute(f"CREATE VIEW {view} AS {sql_text(view)}")
     except (duckdb.IOException, duckdb.InvalidInputException) as error:
         raise IntegrityError(
-            f"A segment of the log cannot be read: {str(error).splitlines()[0][:300]}", next_step="ledger verify"
+            f"A segment of the log cannot be read: {str(error).splitlines()[0][:300]}",
+            next_step="ledger verify",
         ) from None

@@ -252,9 +252,7 @@ def decode_bundle(data: bytes, width: int) -> list[bytes]:
         start = at + 2
         at = start + int.from_bytes(data[at:start], "big")
         if start > len(data) or at > len(data):
-            raise IntegrityError(
-                f"entry bundle of {len(data)} bytes ends within entry {len(entries)} of {width}"
-            )
+            raise IntegrityError(f"entry bundle of {len(data)} bytes ends within entry {len(entries)} of {width}")
         entries.append(data[start:at])
     if at != len(data):
         raise IntegrityError(f"entry bundle has {len(data) - at} bytes after its {width} entries")

@@ -10,8 +10,8 @@ from sensors.policy import require_reason_code
 from sensors.vocabulary import SKIP_LABEL
 
 if TYPE_CHECKING:
-    from dagster import AssetKey, OpExecutionContext
     from dagster import AssetExecutionContext as AssetContext
+    from dagster import AssetKey, OpExecutionContext
 
 
 def skip(
@@ -41,7 +41,11 @@ def skip(
         "reason_code": reason_code,
         "text": text,
     }
-    _report(context, f"{outcome}: {declared['asset_key']} ({reason_code}) {text}", json.dumps(declared, sort_keys=True))
+    _report(
+        context,
+        f"{outcome}: {declared['asset_key']} ({reason_code}) {text}",
+        json.dumps(declared, sort_keys=True),
+    )
 
 
 def _own_key(context: AssetContext | OpExecutionContext) -> AssetKey:

@@ -44,7 +44,7 @@ def store_id(instance: DagsterInstance) -> str:
 
     storage: Any = instance.run_storage
     if isinstance(storage, LegacyRunStorage):  # how a `storage:` section in dagster.yaml arrives
-        storage = storage._storage.run_storage  # noqa: SLF001 - it has no public way through
+        storage = storage._storage.run_storage
     if not isinstance(storage, SqlRunStorage):
         raise EnvironmentFault(
             f"{type(storage).__name__} has no id of its own, so its records cannot be told from another store's.",
@@ -94,7 +94,7 @@ def _sql_storage(instance: DagsterInstance) -> Any:
 
     storage: Any = instance.event_log_storage
     if isinstance(storage, LegacyEventLogStorage):  # how a `storage:` section in dagster.yaml arrives
-        storage = storage._storage.event_log_storage  # noqa: SLF001 - it has no public way through
+        storage = storage._storage.event_log_storage
     return storage if isinstance(storage, SqlEventLogStorage) else None
 
 

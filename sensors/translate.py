@@ -131,7 +131,7 @@ class _About:
 
 def _about(event_type: str, specific: dict[str, Any], data: dict[str, Any]) -> _About:
     """Read the part of a record that depends on its type; fills `data` and returns what it is about."""
-    if "error" in specific and specific["error"]:
+    if specific.get("error"):
         data["error"] = _error(specific["error"])
     if event_type == "asset.materialized.v1":
         return _asset_event(specific["materialization"], data)
@@ -139,6 +139,17 @@ def _about(event_type: str, specific: dict[str, Any], data: dict[str, Any]) -> _
         return _asset_event(specific["asset_observation"], data)
     if event_type == "check.evaluated.v1":
         return _check(specific, data)
+    _generic(specific, data)
+    key = specific.get("asset_key")
+    return _About(
+        asset_key=asset_key_text(key["path"]) if isinstance(key, dict) else None,
+        partition=specific.get("partition"),
+        check_name=specific.get("check_name"),
+    )
+
+
+def _generic(specific: dict[str, Any], data: dict[str, Any]) -> None:
+    """Keep what several kinds of record share: metadata, a failure's description, partitions."""
     for name in ("metadata_entries", "metadata"):
         if specific.get(name):
             data["metadata"] = metadata_list(specific[name])
@@ -151,12 +162,6 @@ def _about(event_type: str, specific: dict[str, Any], data: dict[str, Any]) -> _
         data["partitions_subset"] = json.dumps(subset, sort_keys=True)
     if keys := specific.get("partition_keys"):
         data["partition_keys"] = list(keys)
-    key = specific.get("asset_key")
-    return _About(
-        asset_key=asset_key_text(key["path"]) if isinstance(key, dict) else None,
-        partition=specific.get("partition"),
-        check_name=specific.get("check_name"),
-    )
 
 
 def _asset_event(event: dict[str, Any], data: dict[str, Any]) -> _About:

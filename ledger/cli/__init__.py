@@ -50,7 +50,7 @@ app = typer.Typer(
 )
 
 
-def _show_version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
+def _show_version(value: bool) -> None:
     if value:
         typer.echo(f"ledger {version('run-evidence-ledger')}")
         raise typer.Exit
@@ -66,8 +66,9 @@ def _main(
         ),
     ] = None,
     _version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop.")
-    ] = False,  # noqa: FBT002 - typer reads it so
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop."),
+    ] = False,
 ) -> None:
     """Read, prove and hand over what every run did and did not do.
 

@@ -1,0 +1,167 @@
+"""How a ledger is doing: its size, what waits, and what is wrong with it or its store."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from ledger import inbox
+from ledger.compact import KEEP_SECONDS, orphans
+from ledger.errors import IntegrityError, LedgerError
+from ledger.store import create_exclusive, remove
+
+if TYPE_CHECKING:
+    from ledger.handle import Ledger
+    from ledger.log import Log
+
+MANY_UNSEALED_OBJECTS: Final = 2_000
+MANY_SEGMENTS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A ledger in numbers. Sizes in bytes, times in microseconds since 1970; `None` where there is none yet.
+
+    `last_recorded_at` is of the newest append, `oldest_unsealed_at` of the oldest one that waits.
+    """
+
+    path: Path
+    origin: str
+    sealed_events: int
+    segments: int
+    checkpoint_size: int
+    signed: bool
+    unsealed_events: int
+    unsealed_objects: int
+    oldest_unsealed_at: int | None
+    last_recorded_at: int | None
+    size_bytes: int
+
+
+def status(ledger: Ledger) -> Status:
+    """Measure a ledger. Cost: one listing of its folders, the inbox read once, no segment opened.
+
+    Raises `NotALedgerError`, or `IntegrityError` when the log cannot be loaded.
+    """
+    origin = ledger.require()
+    objects = list(inbox.read_all(ledger.layout))
+    log = ledger.log()
+    heads = sorted(ledger.layout.checkpoints.glob("[0-9]*"))
+    newest = heads[-1] if heads else None
+    return Status(
+        path=ledger.root,
+        origin=origin,
+        sealed_events=log.size,
+        segments=len(log.segments),
+        checkpoint_size=int(newest.name) if newest else 0,
+        signed=newest is not None and b"\n\n" in newest.read_bytes(),
+        unsealed_events=sum(len(item.entries) for item in objects),
+        unsealed_objects=len(objects),
+        oldest_unsealed_at=int(objects[0].name[:16]) if objects else None,
+        last_recorded_at=int(objects[-1].name[:16]) if objects else _newest_time(newest),
+        size_bytes=sum(p.stat().st_size for p in ledger.root.rglob("*") if p.is_file()),
+    )
+
+
+def _newest_time(checkpoint: Path | None) -> int | None:
+    return checkpoint.stat().st_mtime_ns // 1000 if checkpoint else None
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One thing `doctor` looked at. `level`: ok, advice or problem."""
+
+    level: Literal["ok", "advice", "problem"]
+    what: str
+    next_step: str | None = None
+
+
+def diagnose(ledger: Ledger) -> list[Diagnosis]:
+    """Look for what is wrong with a ledger or its store; never raises for what it finds."""
+    try:
+        origin = ledger.require()
+    except LedgerError as error:
+        return [Diagnosis("problem", str(error), error.next_step)]
+    found = [Diagnosis("ok", f"{ledger.root} is a ledger ({origin})")]
+    found.extend(_folders(ledger))
+    if any(d.level == "problem" for d in found):
+        return found
+    found.extend(_damaged_objects(ledger))
+    try:
+        log = ledger.log()
+    except LedgerError as error:
+        found.append(Diagnosis("problem", str(error), _torn_checkpoint(ledger) or error.next_step))
+        return found
+    found.extend(_log_advice(ledger, log))
+    return found
+
+
+def _folders(ledger: Ledger) -> list[Diagnosis]:
+    found = []
+    for folder in ledger.layout.folders:
+        if not folder.is_dir():
+            found.append(Diagnosis("problem", f"The folder {folder} is missing.", f"mkdir {folder}"))
+        elif not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            step = f"give the user that runs Dagster read and write access to {folder}"
+            found.append(Diagnosis("problem", f"{folder} cannot be read and written by this user.", step))
+    return found or [_durable_write(ledger)]
+
+
+def _durable_write(ledger: Ledger) -> Diagnosis:
+    """Try the one thing an append needs: a new file that refuses to take the place of another."""
+    probe = ledger.layout.root / f".tmp-probe-{os.getpid()}"
+    try:
+        create_exclusive(probe, b"probe")
+        try:
+            create_exclusive(probe, b"other")
+        except FileExistsError:
+            return Diagnosis("ok", "the store keeps its promises: durable, exclusive creation")
+        return Diagnosis(
+            "problem",
+            "The store let a second writer replace a file that was there; two appends could lose one.",
+            "move the ledger to a file system with exclusive creation",
+        )
+    except OSError as error:
+        return Diagnosis(
+            "problem",
+            f"Nothing can be written: {error.strerror}.",
+            "free space, or mount the folder read-write",
+        )
+    finally:
+        remove(probe)
+
+
+def _damaged_objects(ledger: Ledger) -> list[Diagnosis]:
+    found = []
+    for name in inbox.names(ledger.layout):
+        try:
+            inbox.read(ledger.layout, name)
+        except IntegrityError as error:
+            found.append(Diagnosis("problem", str(error), error.next_step))
+    return found
+
+
+def _torn_checkpoint(ledger: Ledger) -> str | None:
+    """Name what to do about an empty Delta checkpoint, which a power cut leaves and delta-rs cannot load."""
+    for path in sorted((ledger.layout.log / "_delta_log").glob("*.checkpoint*.parquet")):
+        if path.stat().st_size == 0:
+            return f"rm {path} {path.parent / '_last_checkpoint'}  (both are caches of Delta's own log)"
+    return None
+
+
+def _log_advice(ledger: Ledger, log: Log) -> list[Diagnosis]:
+    waiting = len(inbox.names(ledger.layout))
+    lost = orphans(ledger.layout, log, KEEP_SECONDS)
+    found = [Diagnosis("ok", f"the log has {log.size} entries in {len(log.segments)} segments")]
+    if waiting > MANY_UNSEALED_OBJECTS:
+        found.append(Diagnosis("advice", f"{waiting} appends wait to be sealed.", "ledger seal"))
+    if len(log.segments) > MANY_SEGMENTS:
+        found.append(
+            Diagnosis("advice", f"{len(log.segments)} small segments slow queries down.", "ledger compact")
+        )
+    if lost:
+        what = f"{len(lost)} files are left of a crash or a compaction; nothing refers to them."
+        found.append(Diagnosis("advice", what, "ledger compact"))
+    return found
