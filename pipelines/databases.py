@@ -1,0 +1,214 @@
+"""One transaction at a time on DuckDB or PostgreSQL, behind the same two calls.
+
+Both take the same SQL with `$1` placeholders. A DuckDB file admits one process at a time, even for reading,
+so its connection lives for one transaction only and waiting for the file is bounded.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import duckdb
+
+from ledger.errors import EnvironmentFault, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    import psycopg
+
+_SQL_FOLDER: Final = Path(__file__).parent / "sql"
+# Number of the PostgreSQL advisory lock under which tables are created: two CREATE IF NOT EXISTS can collide.
+_SCHEMA_LOCK: Final = 0x7765656B3036
+# DuckDB holds one instance of a file in a process; a second one that reads only would be refused.
+_DUCKDB_TURN = threading.Lock()
+
+
+class Transaction(Protocol):
+    """Runs statements inside one transaction."""
+
+    def __call__(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows; an empty list when it returns none."""
+
+
+class Database(Protocol):
+    """Somewhere tables live."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message; never holds a password."""
+
+    def reading(self) -> AbstractContextManager[Transaction]:
+        """Open a transaction that sees one state and cannot write. Raises: EnvironmentFault."""
+
+    def writing(self) -> AbstractContextManager[Transaction]:
+        """Open a transaction, committed at the end or undone on any error. Raises: EnvironmentFault."""
+
+
+class DatabaseMissingError(EnvironmentFault):
+    """The database was never written to, so there is nothing to read, not even a count of 0."""
+
+
+@cache
+def load_sql(name: str) -> str:
+    """Return the statement in `pipelines/sql/<name>.sql`."""
+    return (_SQL_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def open_database(url: str) -> Database:
+    """Name a database by URL: `duckdb:///path/to/file` or `postgresql://…`. Nothing is opened yet.
+
+    Raises: UsageError for any other URL; EnvironmentFault when the driver is not installed.
+    """
+    scheme, separator, rest = url.partition("://")
+    if separator and scheme == "duckdb" and rest.startswith("/") and rest != "/":
+        # as SQLAlchemy has it: three slashes for a relative path, four for an absolute one
+        return DuckDBFile(Path(rest[1:]))
+    if separator and scheme in {"postgresql", "postgres"}:
+        if find_spec("psycopg") is None:
+            raise EnvironmentFault(
+                "DATABASE_URL names PostgreSQL, but its driver is not installed",
+                next_step="pip install 'run-evidence-ledger[postgres]'",
+            )
+        return PostgresDatabase(url)
+    raise UsageError(
+        f"DATABASE_URL: expected postgresql:// or duckdb:///, got scheme {scheme!r}"
+        if separator
+        else "DATABASE_URL has no scheme: expected postgresql:// or duckdb:///",
+        next_step="set DATABASE_URL to postgresql://… or duckdb:///path/to/file, or unset it",
+    )
+
+
+def _database_fault(database: Database, error: Exception) -> EnvironmentFault:
+    return EnvironmentFault(
+        f"{database.name}: the transaction was undone: {error}",
+        next_step="see the database's own message; run the partition again once it is resolved",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DuckDBFile:
+    """An embedded database in one file, made by the first write. Waits `lock_timeout_s` seconds for it."""
+
+    path: Path
+    lock_timeout_s: float = 30.0
+
+    @property
+    def name(self) -> str:
+        """The file."""
+        return str(self.path)
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """Open the file for one reading transaction. Raises: DatabaseMissingError; EnvironmentFault."""
+        if not self.path.exists():
+            raise DatabaseMissingError(
+                f"{self.path}: there is no warehouse yet",
+                next_step="run the ingest once; it creates the file",
+            )
+        with _DUCKDB_TURN, self._transaction(read_only=True) as run:
+            yield run
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        """Open the file, made if need be, for one writing transaction. Raises: EnvironmentFault."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with _DUCKDB_TURN, self._transaction(read_only=False) as run:
+            yield run
+
+    @contextmanager
+    def _transaction(self, *, read_only: bool) -> Iterator[Transaction]:
+        with self._connect(read_only=read_only) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.begin()
+            try:
+                yield lambda sql, parameters=(): connection.execute(sql, list(parameters)).fetchall()
+                connection.commit()
+            except duckdb.Error as error:  # closing the connection undoes what it had begun
+                raise _database_fault(self, error) from error
+
+    def _connect(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+        deadline = time.monotonic() + self.lock_timeout_s
+        pause_s = 0.01
+        while True:
+            try:
+                return duckdb.connect(str(self.path), read_only=read_only)
+            except duckdb.IOException as error:
+                if "lock" not in str(error):
+                    raise EnvironmentFault(
+                        f"{self.path}: not a usable DuckDB file: {error}",
+                        next_step="point DATABASE_URL at another file, or move this one away",
+                    ) from error
+                if time.monotonic() + pause_s > deadline:
+                    raise EnvironmentFault(
+                        f"{self.path}: still locked after {self.lock_timeout_s:g} s: {error}",
+                        next_step="end the process that holds the file, or use DATABASE_URL=postgresql://…",
+                    ) from error
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresDatabase:
+    """A PostgreSQL database; tables live in the connection's current schema."""
+
+    url: str
+
+    @property
+    def name(self) -> str:
+        """Host and database, without user and password."""
+        from psycopg.conninfo import conninfo_to_dict  # the driver is an optional extra
+
+        parts = conninfo_to_dict(self.url)
+        return f"PostgreSQL database {parts.get('dbname', '(default)')} at {parts.get('host', '(local)')}"
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """Open one read-only transaction that sees one snapshot. Raises: EnvironmentFault."""
+        with self._transaction() as run:
+            run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield run
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        """Open one writing transaction. Raises: EnvironmentFault."""
+        with self._transaction() as run:
+            run("SELECT pg_advisory_xact_lock($1)", [_SCHEMA_LOCK])
+            yield run
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Transaction]:
+        import psycopg  # the driver is an optional extra
+
+        try:
+            with self._connect() as connection, connection.transaction(), connection.cursor() as cursor:
+
+                def run(sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+                    # without parameters the simple protocol is used, which takes several statements at once
+                    cursor.execute(sql.encode(), parameters or None)
+                    return cursor.fetchall() if cursor.description else []
+
+                yield run
+        except psycopg.Error as error:
+            raise _database_fault(self, error) from error
+
+    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        import psycopg  # the driver is an optional extra
+
+        try:
+            return psycopg.connect(
+                self.url, cursor_factory=psycopg.RawCursor, connect_timeout=10, options="-c timezone=UTC"
+            )
+        except psycopg.OperationalError as error:
+            raise EnvironmentFault(
+                f"{self.name} cannot be reached: {error}",
+                next_step="check DATABASE_URL and that the server is running",
+            ) from error

@@ -1,0 +1,52 @@
+"""Expected errors as Dagster failures: the sentence, the next step, and reason codes in the metadata."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from ledger.errors import EnvironmentFault, LedgerError
+from pipelines.ingest import TicketReadError
+from pipelines.inputs import GateRejectedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn an error raised on purpose into a `dg.Failure` that explains it; anything else passes through.
+
+    Only a fault of the environment is worth a retry: bad input stays bad.
+    """
+    try:
+        yield
+    except LedgerError as error:
+        next_step = f"\nNext step: {error.next_step}" if error.next_step else ""
+        raise dg.Failure(
+            description=f"{error}{next_step}",
+            metadata=_metadata(error),
+            allow_retries=isinstance(error, EnvironmentFault),
+        ) from error
+
+
+def _metadata(error: LedgerError) -> dict[str, Any]:
+    if isinstance(error, GateRejectedError):
+        inputs = error.inputs
+        return {
+            "reason_codes": dg.MetadataValue.json(list(error.reason_codes)),
+            "reasons": dg.MetadataValue.json([f"{r.judgement}: {r.text}" for r in inputs.reasons]),
+            "judgement": inputs.judgement.value,
+            **({"manifest_id": inputs.manifest_id} if inputs.manifest_id else {}),
+            **({"batch_id": inputs.batch_id} if inputs.batch_id else {}),
+        }
+    if isinstance(error, TicketReadError):
+        return {
+            "reason_codes": dg.MetadataValue.json(["ticket_ingest_errors"]),
+            "counts": dg.MetadataValue.json(error.report.counts.to_document()),
+            "examples": dg.MetadataValue.json(list(error.report.examples)),
+        }
+    code = "environment_fault" if isinstance(error, EnvironmentFault) else "input_invalid"
+    return {"reason_codes": dg.MetadataValue.json([code])}

@@ -1,0 +1,231 @@
+"""Reading one partition's tickets out of its sources, with every line accounted for.
+
+The counts of one read reconcile: `total = valid + invalid + errors`, `valid = in_partition + skipped`, and
+after a write `in_partition = inserted + duplicates`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from ledger.errors import InputError
+from pipelines.partitions import partition_of
+from pipelines.tickets import InvalidTicket, Ticket, UnreadableLine, read_tickets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from pipelines.inputs import TicketSource
+    from pipelines.partitions import DailyWindow
+    from pipelines.tickets import TicketLine
+
+# How many offending lines are quoted; all of them are counted.
+MAX_EXAMPLES: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TicketCounts:
+    """What became of every line read for one partition.
+
+    `total` lines read · `valid` tickets · `invalid` objects that break the contract · `errors` lines that
+    are no JSON object · `in_partition` valid tickets of this partition · `invalid_in_partition` invalid ones
+    of it (by their own time if it can be read, else by the delivery they came in) · `skipped` valid tickets
+    of other partitions · `late` tickets of this partition that came with a later delivery · `inserted` new
+    Bronze rows · `updated` Silver rows changed by a newer version · `duplicates` tickets Bronze already
+    held. The last three are None when nothing was written: not known is not 0.
+    """
+
+    total: int = 0
+    valid: int = 0
+    invalid: int = 0
+    errors: int = 0
+    in_partition: int = 0
+    invalid_in_partition: int = 0
+    skipped: int = 0
+    late: int = 0
+    inserted: int | None = None
+    updated: int | None = None
+    duplicates: int | None = None
+
+    def written(self, *, inserted: int, updated: int) -> TicketCounts:
+        """Add what a write did."""
+        return replace(self, inserted=inserted, updated=updated, duplicates=self.in_partition - inserted)
+
+    def to_document(self) -> dict[str, int | None]:
+        """Return the counts by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReport:
+    """The outcome of reading a partition's sources to their end.
+
+    `violations` counts invalid tickets' breaches by `field:code`, `examples` quotes the first offending lines
+    as `file:line: reason`, and `elsewhere` counts the skipped tickets by the partition they belong to.
+    """
+
+    counts: TicketCounts
+    violations: dict[str, int]
+    elsewhere: dict[str, int]
+    examples: tuple[str, ...]
+    limit_reached: bool
+
+
+class TicketReadError(InputError):
+    """Lines of a tickets file are not JSON, so nobody can say what is missing. `report` holds the counts."""
+
+    def __init__(self, first: str, report: ReadReport) -> None:
+        others = report.counts.errors - 1
+        super().__init__(
+            f"{first}" + (f" (and {others} more such lines)" if others else ""),
+            next_step="have the line corrected in the delivery, then run this partition again",
+        )
+        self.report = report
+
+
+@dataclass(slots=True)
+class PartitionReader:
+    """Streams the tickets of one partition out of its sources; iterate once, then ask for the report.
+
+    Reads at most `limit` lines over all sources when one is given. One line is held at a time.
+    """
+
+    sources: Sequence[TicketSource]
+    window: DailyWindow
+    limit: int | None = None
+    _tally: Counter[str] = field(default_factory=Counter)
+    _violations: Counter[str] = field(default_factory=Counter)
+    _elsewhere: Counter[str] = field(default_factory=Counter)
+    _examples: list[str] = field(default_factory=list)
+    _first_error: str | None = None
+    _limit_reached: bool = False
+
+    def __iter__(self) -> Iterator[Ticket]:
+        """Yield the partition's tickets in source order, repeats included.
+
+        Raises: TicketReadError after the last line when any line was not JSON; InputError when a source
+        cannot be read. Neither leaves a half-read partition looking whole.
+        """
+        for source in self.sources:
+            for line in read_tickets(source.path):
+                if self.limit is not None and self._tally["total"] >= self.limit:
+                    self._limit_reached = True
+                    break
+                self._tally["total"] += 1
+                ticket = self._account(source, line)
+                if ticket is not None:
+                    yield ticket
+        if self._first_error is not None:
+            raise TicketReadError(self._first_error, self.report())
+
+    def report(self) -> ReadReport:
+        """Return what was read so far."""
+        return ReadReport(
+            counts=TicketCounts(**self._tally),
+            violations=dict(sorted(self._violations.items())),
+            elsewhere=dict(sorted(self._elsewhere.items())),
+            examples=tuple(self._examples),
+            limit_reached=self._limit_reached,
+        )
+
+    def _account(self, source: TicketSource, line: TicketLine) -> Ticket | None:
+        """Count one line; return it when it is a ticket of this partition."""
+        where = f"{source.path}:{line.number}"
+        content = line.content
+        if isinstance(content, UnreadableLine):
+            self._tally["errors"] += 1
+            self._first_error = self._first_error or f"{where}: {content.text}"
+            self._quote(f"{where}: {content.text}")
+            return None
+        if isinstance(content, InvalidTicket):
+            self._account_invalid(source, content, where)
+            return None
+        self._tally["valid"] += 1
+        if not self.window.holds(content.created_at):
+            self._tally["skipped"] += 1
+            self._elsewhere[partition_of(content.created_at)] += 1
+            return None
+        self._tally["in_partition"] += 1
+        self._tally["late"] += source.late
+        return content
+
+    def _account_invalid(self, source: TicketSource, ticket: InvalidTicket, where: str) -> None:
+        self._tally["invalid"] += 1
+        ours = self.window.holds(ticket.created_at) if ticket.created_at else not source.late
+        self._tally["invalid_in_partition"] += ours
+        if ours:
+            self._violations.update(f"{violation.field}:{violation.code}" for violation in ticket.violations)
+            self._quote(f"{where}: {'; '.join(str(violation) for violation in ticket.violations)}")
+
+    def _quote(self, example: str) -> None:
+        if len(self._examples) < MAX_EXAMPLES:
+            self._examples.append(example)
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What the sources say a partition must hold, counted without looking at any warehouse.
+
+    `event_count` distinct (source_id, fingerprint) pairs: what Bronze must hold. `ticket_count` distinct
+    ticket ids: what Silver must hold. `contested_count` ticket versions of one instant that disagree about a
+    field of Silver, so that no rule can say which of them is true.
+    """
+
+    event_count: int
+    ticket_count: int
+    contested_count: int
+    report: ReadReport
+
+
+def expect_partition(sources: Sequence[TicketSource], window: DailyWindow) -> Expectation:
+    """Read the sources to their end and count what the partition must hold.
+
+    Memory: the fields of Silver, once for each version of a ticket of the partition.
+
+    Raises: as iterating a `PartitionReader`.
+    """
+    reader = PartitionReader(sources, window)
+    events: set[tuple[str, str]] = set()
+    versions: dict[tuple[str, datetime], Ticket] = {}
+    contested: set[tuple[str, datetime]] = set()
+    for ticket in reader:
+        events.add((ticket.source_id, ticket.fingerprint))
+        version = (ticket.ticket_id, ticket.version_at)
+        facts = replace(ticket, ingest_batch_id="", payload="", fingerprint="")
+        if versions.setdefault(version, facts) != facts:
+            contested.add(version)
+    return Expectation(
+        event_count=len(events),
+        ticket_count=len({ticket_id for ticket_id, _ in versions}),
+        contested_count=len(contested),
+        report=reader.report(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """How many tickets a delivery holds, and how many name another source or batch than its manifest."""
+
+    ticket_count: int
+    foreign_source_count: int
+    foreign_batch_count: int
+
+
+def attribute_tickets(sources: Sequence[TicketSource]) -> Attribution:
+    """Hold every ticket of the sources against the manifest it was delivered with.
+
+    Tickets of a file no manifest names count as foreign on both.
+
+    Raises: InputError when a source cannot be read.
+    """
+    tally: Counter[str] = Counter()
+    for source in sources:
+        for line in read_tickets(source.path):
+            if isinstance(line.content, Ticket):
+                tally["ticket"] += 1
+                tally["source"] += line.content.source_id != source.source_id
+                tally["batch"] += line.content.ingest_batch_id != source.batch_id
+    return Attribution(tally["ticket"], tally["source"], tally["batch"])

@@ -1,0 +1,170 @@
+"""The warehouse: Bronze events and Silver facts of tickets, written in one transaction a batch.
+
+Bronze keeps every distinct payload once, so writing the same batch again changes nothing. Silver follows from
+Bronze: the newest version of a ticket wins, whatever order versions arrive in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from pipelines.databases import DatabaseMissingError, load_sql
+from pipelines.partitions import format_instant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pipelines.databases import Database, Transaction
+    from pipelines.partitions import DailyWindow
+    from pipelines.tickets import Ticket
+
+# Tickets sent to the database at once: enough to make the round trip cheap, small beside a payload's limit.
+_CHUNK_ROWS: Final = 1_000
+_TABLE_COUNT: Final = 3
+_NULL_COLUMNS: Final = (
+    *("status", "priority", "product_line", "pii_level"),
+    *("quality_gate", "owner", "source_id", "ingest_batch_id"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStamp:
+    """Who writes a batch and when: the run, the data release it belongs to, the time of the write (UTC)."""
+
+    run_id: str
+    release_id: str | None
+    ingested_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOutcome:
+    """What a write changed: new Bronze events, and Silver tickets that took a newer version."""
+
+    inserted: int
+    updated: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    """What the warehouse holds of one partition.
+
+    `event_count` Bronze events · `event_ticket_count` tickets they are about · `without_silver_count` of
+    those that Silver lacks · `ticket_count` Silver tickets · `snapshot_id` a SHA-256 over the Silver rows'
+    contents, equal on both databases.
+    """
+
+    event_count: int
+    event_ticket_count: int
+    without_silver_count: int
+    ticket_count: int
+    snapshot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NullRates:
+    """For each required column of Silver, how many of a partition's tickets lack it."""
+
+    ticket_count: int
+    null_counts: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Warehouse:
+    """Bronze and Silver in one database."""
+
+    database: Database
+
+    def write_batch(self, tickets: Iterable[Ticket], stamp: BatchStamp) -> BatchOutcome:
+        """Write a batch in one transaction; an error, also one raised while reading `tickets`, undoes it all.
+
+        Cost: one staging table of the batch in the database; memory for 1,000 tickets.
+
+        Raises: EnvironmentFault when the database cannot be had, and whatever iterating `tickets` raises.
+        """
+        with self.database.writing() as run:
+            run(load_sql("schema"))
+            run(load_sql("create_incoming_ticket"))
+            rows = iter(tickets)
+            while chunk := list(islice(rows, _CHUNK_ROWS)):
+                run(load_sql("load_incoming_ticket"), _columns(chunk))
+            inserted = run(load_sql("insert_raw_ticket_event"), [stamp.run_id, stamp.ingested_at])
+            run(load_sql("upsert_customer_dim"))
+            known = {ticket_id for (ticket_id,) in run(load_sql("known_ticket"))}
+            changed = {ticket_id for (ticket_id,) in run(load_sql("upsert_ticket_fact"), [stamp.release_id])}
+        return BatchOutcome(inserted=len(inserted), updated=len(changed & known))
+
+    def partition_state(self, window: DailyWindow) -> PartitionState:
+        """Count and digest one partition, from one consistent state.
+
+        Raises: DatabaseMissingError when nothing was ever written; EnvironmentFault when it cannot be read.
+        """
+        with self._reading() as run:
+            bronze = run(load_sql("partition_bronze"), [window.start, window.end])[0]
+            silver = run(load_sql("partition_silver"), [window.start, window.end])
+        return PartitionState(
+            event_count=bronze[0],
+            event_ticket_count=bronze[1],
+            without_silver_count=bronze[2],
+            ticket_count=len(silver),
+            snapshot_id=_digest(silver),
+        )
+
+    def null_rates(self, window: DailyWindow) -> NullRates:
+        """Count the blanks in one partition's required columns.
+
+        Raises: as `partition_state`.
+        """
+        with self._reading() as run:
+            row = run(load_sql("partition_nulls"), [window.start, window.end])[0]
+        return NullRates(row[0], dict(zip(_NULL_COLUMNS, row[1:], strict=True)))
+
+    @contextmanager
+    def _reading(self) -> Iterator[Transaction]:
+        with self.database.reading() as run:
+            if run(load_sql("existing_tables"))[0][0] != _TABLE_COUNT:
+                raise DatabaseMissingError(
+                    f"{self.database.name}: the warehouse's tables are not there",
+                    next_step="run the ingest once; it creates them",
+                )
+            yield run
+
+
+def _columns(tickets: list[Ticket]) -> list[Sequence[object]]:
+    """Turn tickets into one array a column, in the order of `incoming_ticket`."""
+    return [
+        [ticket.source_id for ticket in tickets],
+        [ticket.fingerprint for ticket in tickets],
+        [ticket.payload for ticket in tickets],
+        [ticket.ticket_id for ticket in tickets],
+        [ticket.ingest_batch_id for ticket in tickets],
+        [ticket.customer_id for ticket in tickets],
+        [ticket.org_id for ticket in tickets],
+        [ticket.status for ticket in tickets],
+        [ticket.priority for ticket in tickets],
+        [ticket.category for ticket in tickets],
+        [ticket.product_line for ticket in tickets],
+        [ticket.product_version for ticket in tickets],
+        [ticket.assignee_id for ticket in tickets],
+        [ticket.sla_tier for ticket in tickets],
+        [ticket.pii_level for ticket in tickets],
+        [ticket.quality_gate for ticket in tickets],
+        [ticket.owner for ticket in tickets],
+        [ticket.created_at for ticket in tickets],
+        [ticket.updated_at for ticket in tickets],
+        [ticket.resolved_at for ticket in tickets],
+        [ticket.sla_due_at for ticket in tickets],
+    ]
+
+
+def _digest(rows: list[tuple[Any, ...]]) -> str:
+    """Digest rows whatever their order: databases sort text differently."""
+    lines = (
+        json.dumps([format_instant(v) if isinstance(v, datetime) else v for v in row]).encode() for row in rows
+    )
+    return hashlib.sha256(b"".join(sorted(hashlib.sha256(line).digest() for line in lines))).hexdigest()
