@@ -121,7 +121,7 @@ def read_frontier(segment: Segment) -> Frontier:
     frontier = parse_frontier(stated.decode("ascii", "replace"))
     if frontier.size != segment.end:
         raise IntegrityError(
-            f"log/{segment.path.name}: the footer's frontier is of {frontier.size} entries, expected {segment.end}.",
+            f"log/{segment.path.name}: its footer's frontier is of {frontier.size} entries, expected {segment.end}.",
             next_step="ledger verify",
         )
     return frontier
