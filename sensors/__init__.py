@@ -1,9 +1,23 @@
 """Capture: Dagster's run log becomes events of the ledger, on every path, without the user's help.
 
-`with_ledger(defs)` is all a project adds; `skip(context, …)` is for an asset that leaves itself out.
+`defs = with_ledger(defs)` is all a project adds; `skip(context, …)` is for an asset that leaves itself out.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from sensors.policy import OptionalDependency
 from sensors.skips import skip
 
-__all__ = ["OptionalDependency", "skip"]
+if TYPE_CHECKING:
+    from sensors.attach import with_ledger
+
+__all__ = ["OptionalDependency", "skip", "with_ledger"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load `with_ledger`, and with it Dagster, only for those who attach: `ledger sync --help` need not."""
+    if name == "with_ledger":
+        from sensors.attach import with_ledger
+
+        return with_ledger
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -204,10 +205,11 @@ def asset_key_text(path: Sequence[str]) -> str:
 
 def _error(error: dict[str, Any]) -> dict[str, Any]:
     """Keep an error's class and words, and those of what caused it; a stack may hold values, so it stays out."""
-    kept: dict[str, Any] = {
-        "class": error.get("cls_name"),
-        "message": (error.get("message") or "").strip()[:_MAX_TEXT],
-    }
+    name = error.get("cls_name")
+    message = (error.get("message") or "").strip()
+    if name:  # Dagster writes "package.module.Class: words"; the class has its own place
+        message = re.sub(rf"^(?:\w+\.)*{re.escape(name)}: ", "", message)
+    kept: dict[str, Any] = {"class": name, "message": message[:_MAX_TEXT]}
     if error.get("cause"):
         kept["cause"] = _error(error["cause"])
     return kept

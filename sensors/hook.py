@@ -1,0 +1,79 @@
+"""The asset hook: evidence while the run goes on, from within the step's own process.
+
+A hook must be short, bounded and silent: one that raises marks the step, one that hangs holds up the run.
+It only makes capture early; what it leaves out, the sensors and `ledger sync` take.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from ledger import Event
+from sensors import source
+from sensors.attached import Attachment
+from sensors.capture import start_capture
+from sensors.run_capture import RunCapture
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance, HookDefinition
+
+HOOK_NAME: Final = "ledger_capture"
+_RUNS_REMEMBERED: Final = 8
+
+
+@dataclass(slots=True)
+class _Tail:
+    """The runs this process is capturing; one run at a time is the normal case."""
+
+    captures: dict[str, RunCapture] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def ledger_hook(attachment: Attachment) -> HookDefinition:
+    """Make the hook; it fires after a step's success and failure alike and needs no resource."""
+    import dagster as dg
+
+    tail = _Tail()
+
+    def capture_step(context: Any, _events: Sequence[Any]) -> dg.HookExecutionResult:
+        # The events handed over have neither ids nor times: what counts is what the instance has stored.
+        instance, run_id = context.instance, context.run_id
+        if not instance.is_ephemeral:
+            attachment.bounded(instance, "hook", run_id, lambda: _capture_tail(tail, attachment, instance, run_id))
+        return dg.HookExecutionResult(hook_name=HOOK_NAME)
+
+    return dg.HookDefinition(name=HOOK_NAME, hook_fn=capture_step)
+
+
+def _capture_tail(tail: _Tail, attachment: Attachment, instance: DagsterInstance, run_id: str) -> None:
+    """Append what was recorded since this process last looked; the first look takes the run from its start."""
+    with tail.lock:
+        capture = tail.captures.pop(run_id, None)  # gone unless all of this succeeds: then the next look is whole
+        first = capture is None
+        if capture is None:
+            capture = _begin(attachment, instance, run_id)
+            if capture is None:
+                return
+        events: list[Event] = list(capture.new_records(instance))
+        if first:
+            events.extend(capture.opening_events(instance, attachment.policy))
+        events.extend(capture.declared_skips())
+        attachment.ledger.append(events)
+        capture.absorb(events)
+        tail.captures[run_id] = capture
+        while len(tail.captures) > _RUNS_REMEMBERED:
+            del tail.captures[next(iter(tail.captures))]
+
+
+def _begin(attachment: Attachment, instance: DagsterInstance, run_id: str) -> RunCapture | None:
+    facts = source.run_facts(instance, run_id)
+    if facts is None:
+        return None
+    ledger = attachment.ledger
+    # Opening segments costs a database; it is only needed when something was sealed since the run began.
+    known = ledger.known([run_id, ""], sealed=ledger.sealed_since(facts.created_at))
+    attachment.declare_policy(known)
+    return start_capture(instance, facts, attachment.capturing(), known)[0]

@@ -1,0 +1,49 @@
+"""The run-status sensors: a nudge when a run ends, anywhere. They make capture prompt, not complete.
+
+Dagster moves such a sensor's cursor on when its body raises, and starts it at "now": a run it misses is gone
+for it. So the body never raises, returns None (anything else slows it to one run a tick), and the cursor
+sensor is what completes the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import dagster as dg
+
+from sensors.attached import Attachment
+from sensors.capture import capture_run
+
+STATUSES: Final = {
+    "ledger_on_success": dg.DagsterRunStatus.SUCCESS,
+    "ledger_on_failure": dg.DagsterRunStatus.FAILURE,
+    "ledger_on_cancel": dg.DagsterRunStatus.CANCELED,
+}
+
+
+def nudge_sensors(attachment: Attachment) -> list[dg.SensorDefinition]:
+    """Make the three sensors, over all code locations, running by default."""
+    return [
+        dg.run_status_sensor(
+            run_status=status,
+            name=name,
+            monitor_all_code_locations=True,
+            default_status=dg.DefaultSensorStatus.RUNNING,
+            minimum_interval_seconds=attachment.tick_seconds,
+            description="Captures the run's evidence as soon as it ends.",
+        )(_body(attachment, name))
+        for name, status in STATUSES.items()
+    ]
+
+
+def _body(attachment: Attachment, name: str) -> Callable[[dg.RunStatusSensorContext], None]:
+    def capture(context: dg.RunStatusSensorContext) -> None:
+        instance, run_id = context.instance, context.dagster_run.run_id
+        attachment.bounded(instance, name, run_id, lambda: _capture(attachment, instance, run_id))
+
+    return capture
+
+
+def _capture(attachment: Attachment, instance: Any, run_id: str) -> None:
+    capture_run(instance, run_id, attachment.capturing())
