@@ -1,0 +1,69 @@
+"""Writes the pages of docs/ that are made from the code: `make docs`. A test fails when one is stale."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from ledger.cli import app
+from ledger.query import view_docs
+
+DOCS = Path(__file__).parent
+_HEAD = "<!-- Made by `make docs` from the code; edit the code. -->\n\n"
+_INNER = re.compile(r"^  ([a-z]+)  ", re.MULTILINE)  # the commands that a command's own help lists
+_EXIT_CODES = """## Exit codes
+
+| code | meaning |
+|---|---|
+| 0 | fine |
+| 1 | a verdict is not met |
+| 2 | wrong usage: an option, a query, a name, an input |
+| 3 | integrity failure: what is stored is not what was recorded |
+| 4 | environment: a path, an instance or a store is missing, unreachable or not permitted |
+
+Data goes to stdout and messages to stderr. Colours appear on a terminal only, and never when `NO_COLOR` is set.
+"""
+
+
+def cli_page() -> str:
+    """Return docs/cli.md: what `--help` says, for the command and every command of it."""
+    lines = [_HEAD + "# The command line\n", _help()]
+    for name in sorted(entry.name for entry in entry_points(group="ledger.commands")):
+        text = _help(name)
+        lines.append(f"## ledger {name}\n\n{text}")
+        lines.extend(f"### ledger {name} {inner}\n\n{_help(name, inner)}" for inner in _INNER.findall(text))
+    lines.append(_EXIT_CODES)
+    return "\n".join(lines)
+
+
+def _help(*command: str) -> str:
+    shown = CliRunner().invoke(app, [*command, "--help"], prog_name="ledger", env={"COLUMNS": "100", "NO_COLOR": "1"})
+    if shown.exit_code:
+        raise RuntimeError(f"ledger {' '.join(command)} --help failed: {shown.output}") from shown.exception
+    return f"```\n{shown.output.strip()}\n```\n"
+
+
+def views_page() -> str:
+    """Return docs/views.md: every view with its grain and columns."""
+    lines = [_HEAD + "# The views\n", "What `ledger query` sees. `ledger query --schema` prints the same.\n"]
+    for doc in view_docs():
+        lines.append(f"## `{doc.name}`\n\n{doc.meaning}\n\nGrain: {doc.grain}\n\n| column | meaning |\n|---|---|")
+        lines.extend(f"| `{name}` | {meaning.replace('|', chr(92) + '|')} |" for name, meaning in doc.columns)
+        lines.append("")
+    return "\n".join(lines)
+
+
+PAGES = {"cli.md": cli_page, "views.md": views_page}
+
+
+def main() -> None:
+    """Write every page."""
+    for name, make in PAGES.items():
+        (DOCS / name).write_text(make(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
