@@ -13,6 +13,8 @@ CORE = {
     "week06/ingestion/raw_ticket_events_partitioned": {"week06/factory/manifest_gate"},
     "week06/silver/ticket_fact_partitioned": {"week06/ingestion/raw_ticket_events_partitioned"},
     "week06/ops/backfill_plan": {"week06/factory/manifest_gate"},
+    "week06/ops/run_evidence_report": {"week06/silver/ticket_fact_partitioned", "week06/ops/backfill_plan"},
+    "week06/ops/data_factory_delivery_summary": {"week06/ops/run_evidence_report"},
 }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pipelines
 
-WRAPS = {"assets", "checks", "definitions", "failures", "resources"}
+WRAPS = {"assets", "checks", "definitions", "failures", "reporting", "resources"}
 FOLDER = Path(pipelines.__file__).parent
 
 
