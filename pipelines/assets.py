@@ -85,7 +85,13 @@ def _manifest_gate(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
             if inputs.batch_id and "batch_id" not in context.run.tags:
                 context.instance.add_run_tags(context.run.run_id, {"batch_id": inputs.batch_id})
             admit(inputs)
-        return dg.MaterializeResult(metadata={**_input_metadata(inputs), "judgement": inputs.judgement.value})
+        return dg.MaterializeResult(
+            metadata={
+                **_input_metadata(inputs),
+                "judgement": inputs.judgement.value,
+                "reasons": dg.MetadataValue.json(inputs.quoted_reasons()),
+            }
+        )
 
     return manifest_gate
 
@@ -261,7 +267,6 @@ def _input_metadata(inputs: PartitionInputs) -> dict[str, Any]:
         "source_snapshot_id": inputs.snapshot_id,
         "source_count": len(inputs.sources),
         "reason_codes": dg.MetadataValue.json(sorted({reason.code for reason in inputs.reasons})),
-        "reasons": dg.MetadataValue.json([f"{r.judgement}: {r.text}" for r in inputs.reasons]),
     }
 
 

@@ -37,7 +37,7 @@ def _metadata(error: LedgerError) -> dict[str, Any]:
         inputs = error.inputs
         return {
             "reason_codes": dg.MetadataValue.json(list(error.reason_codes)),
-            "reasons": dg.MetadataValue.json([f"{r.judgement}: {r.text}" for r in inputs.reasons]),
+            "reasons": dg.MetadataValue.json(inputs.quoted_reasons()),
             "judgement": inputs.judgement.value,
             **({"manifest_id": inputs.manifest_id} if inputs.manifest_id else {}),
             **({"batch_id": inputs.batch_id} if inputs.batch_id else {}),

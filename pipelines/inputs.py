@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Rows are expected at the latest two days after they were created; what comes later takes a replay.
 LATE_ARRIVAL_DAYS: Final = 2
+# A manifest may declare thousands of sources; a message and an event quote some of what is wrong with them.
+MAX_REASONS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,13 @@ class PartitionInputs:
         """The own deliveries' batch ids, comma-separated; None when there is no own delivery."""
         return ",".join(judged.manifest.batch_id for judged in self.own) or None
 
+    def quoted_reasons(self, *, at_least: Judgement = Judgement.ACCEPT) -> list[str]:
+        """Return the gravest `MAX_REASONS` reasons as sentences, and how many more there are."""
+        gravest = sorted(self.reasons, key=lambda reason: -reason.judgement.rank)
+        texts = [f"{r.judgement}: {r.text}" for r in gravest if r.judgement.rank >= at_least.rank]
+        more = len(texts) - MAX_REASONS
+        return texts[:MAX_REASONS] + ([f"and {more} more"] if more > 0 else [])
+
     @property
     def snapshot_id(self) -> str:
         """A SHA-256 over the contents of the admitted files, whatever their names and order."""
@@ -91,14 +100,14 @@ class GateRejectedError(InputError):
     """The input declaration of a partition was rejected; nothing of it may be ingested."""
 
     def __init__(self, inputs: PartitionInputs) -> None:
-        rejections = [r for r in inputs.reasons if r.judgement.rank >= Judgement.QUARANTINE.rank]
+        grave = [r for r in inputs.reasons if r.judgement.rank >= Judgement.QUARANTINE.rank]
         super().__init__(
             f"the manifest gate rejects partition {inputs.window.key}: "
-            + "; ".join(reason.text for reason in rejections),
+            + "; ".join(inputs.quoted_reasons(at_least=Judgement.QUARANTINE)),
             next_step="have the delivery corrected and sent again, then run this partition again",
         )
         self.inputs = inputs
-        self.reason_codes = tuple(dict.fromkeys(reason.code for reason in rejections))
+        self.reason_codes = tuple(dict.fromkeys(reason.code for reason in grave))
 
 
 def judge_inputs(settings: SourceSettings, partition_key: str) -> PartitionInputs:

@@ -157,3 +157,12 @@ def test_observing_sources_judges_nothing_and_misses_nothing(tmp_path: Path, del
     assert (found.source_count, found.source_not_available_count, found.total_size_bytes) == (2, 1, 3)
     (tmp_path / DAY / "tickets.jsonl").write_bytes(b"{ }\n")
     assert observe_sources(SourceSettings(tmp_path)).snapshot_id != found.snapshot_id
+
+
+def test_a_flood_of_reasons_is_counted_and_quoted_in_part(tmp_path: Path, deliver: Callable[..., Path]) -> None:
+    """A manifest of a thousand missing files does not become a message of a thousand lines."""
+    gone = {"source_id": "s", "source_url_or_path": "gone.jsonl", "asset_type": "jsonl"}
+    deliver(tmp_path, DAY, [], assets=[{**gone, "source_id": f"s{n}"} for n in range(1_000)])
+    with pytest.raises(GateRejectedError, match=r"04-17: reject: no delivery .*; and 2981 more$") as caught:
+        admit_inputs(SourceSettings(tmp_path), DAY)
+    assert len(caught.value.inputs.reasons) == 4_001
