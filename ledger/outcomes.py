@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ledger.canonical import Json
 from ledger.event import Event, source_event_id
+from ledger.parts import in_parts
 from ledger.plan import Plan, PlanItem, ancestors, read_plan
 
 VERDICT_OF: Final[Mapping[str, str]] = {
@@ -40,7 +41,6 @@ _STEP_ENDED: Final = {
     "step.failed.v1": "failed",
     "step.skipped.v1": "skipped",
 }
-_OUTCOMES_IN_PART: Final = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +178,7 @@ def _asset(seen: _Seen, plan: Plan, item: PlanItem) -> Outcome:
 def _check(seen: _Seen, plan: Plan, item: PlanItem) -> Outcome:
     if done := seen.last(item, "check.evaluated.v1"):
         word = {"passed": "check_passed", "warned": "check_warned"}.get(done.outcome or "", "check_failed")
-        reason = None if word == "check_passed" else (done.reason_code or word, str(done.data.get("message", "")))
+        reason = None if word == "check_passed" else (done.reason_code or word, _told(done))
         return _make(item, seen, word, reason, done)
     outcome, reason, basis = _why_not(seen, plan, item)
     if outcome == "pending":
@@ -186,6 +186,11 @@ def _check(seen: _Seen, plan: Plan, item: PlanItem) -> Outcome:
     if outcome == "failed":
         reason = ("check_crashed", "the step that evaluates it failed before it gave a result")
     return _make(item, seen, "not_evaluated", reason, *basis)
+
+
+def _told(evaluation: RunEvent) -> str:
+    """Say what a check said: its own description, else Dagster's sentence."""
+    return str(evaluation.data.get("description") or evaluation.data.get("message") or "")
 
 
 _Why = tuple[str, tuple[str, str], tuple[RunEvent, ...]]
@@ -240,17 +245,10 @@ def outcome_parts(outcomes: Sequence[Outcome], revision: int) -> list[dict[str, 
 
     `revision` counts the closings of the run, from 1; the outcomes of the highest one count.
     """
-    parts = max(-(-len(outcomes) // _OUTCOMES_IN_PART), 1)
+    parts = list(in_parts(map(_outcome_json, outcomes))) or [[]]
     return [
-        {
-            "revision": revision,
-            "part": part + 1,
-            "parts": parts,
-            "outcomes": [
-                _outcome_json(o) for o in outcomes[part * _OUTCOMES_IN_PART : (part + 1) * _OUTCOMES_IN_PART]
-            ],
-        }
-        for part in range(parts)
+        {"revision": revision, "part": number, "parts": len(parts), "outcomes": part}
+        for number, part in enumerate(parts, start=1)
     ]
 
 

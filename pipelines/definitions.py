@@ -6,7 +6,9 @@ import dagster as dg
 
 from pipelines.assets import GROUP, SEED_MANIFESTS, factory_assets, seed_manifests
 from pipelines.checks import FACTORY_CHECKS
+from pipelines.reporting import OPTIONAL, LedgerResource, final_evidence_sensor, report_assets
 from pipelines.resources import partition_start, resources_from_environment
+from sensors import with_ledger
 
 DATA_FACTORY_JOB = "week06_data_factory"
 OBSERVE_JOB = "week06_observe_sources"
@@ -20,8 +22,7 @@ def base_definitions() -> dg.Definitions:
     daily = dg.DailyPartitionsDefinition(start_date=partition_start(os.environ), timezone="UTC")
     assets = [
         *factory_assets(daily),
-        # The two report assets derived from the ledger (`pipelines.reporting`) join here, downstream of
-        # TICKET_FACT and BACKFILL_PLAN; being in GROUP, they are part of the job.
+        *report_assets(daily),
     ]
     return dg.Definitions(
         assets=[seed_manifests, *assets],
@@ -31,8 +32,9 @@ def base_definitions() -> dg.Definitions:
             dg.define_asset_job(DATA_FACTORY_JOB, selection=dg.AssetSelection.groups(GROUP)),
             dg.define_asset_job(OBSERVE_JOB, selection=dg.AssetSelection.assets(SEED_MANIFESTS)),
         ],
-        resources=resources_from_environment(os.environ),
+        resources={**resources_from_environment(os.environ), "week06_ledger": LedgerResource()},
+        sensors=[final_evidence_sensor(DATA_FACTORY_JOB)],
     )
 
 
-defs = base_definitions()
+defs = with_ledger(base_definitions(), optional=OPTIONAL)
