@@ -1,0 +1,153 @@
+"""The commands `ledger runs`, `ledger show` and `ledger report`. Light to import: each imports what it does."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ledger.cli.session import Session, out, out_json, say
+
+if TYPE_CHECKING:
+    from evidence.facts import RunRow
+    from evidence.prefix import Prefix
+    from evidence.verdict import RunVerdict
+
+_JSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
+_RUN = Annotated[str, typer.Argument(metavar="RUN_ID", help="The run, or the start of its id if that is enough.")]
+
+
+def runs(
+    ctx: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many runs at most, the newest.")] = 20,
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", metavar="SIZE|TIME", help="The ledger as it was: so many entries, or a time."),
+    ] = None,
+    as_json: _JSON = False,
+) -> None:
+    """List runs, newest first, each with its verdict and denominators."""
+    from evidence.facts import read_rows, read_verdicts
+    from evidence.prefix import open_prefix
+    from ledger.as_of import parse_as_of
+
+    session: Session = ctx.obj
+    with open_prefix(session.ledger(), parse_as_of(as_of)) as prefix:
+        rows = read_rows(prefix, limit=limit)
+        verdicts = read_verdicts(prefix, rows)
+    if as_json:
+        out_json([_run_json(row, verdicts[row.run_id]) for row in rows])
+    elif rows:
+        from evidence.telling import tell_runs
+
+        out(tell_runs(rows, verdicts, _width()))
+    else:
+        say("The ledger has no runs yet. Next: ledger sync")
+
+
+def show(ctx: typer.Context, run_id: _RUN, as_json: _JSON = False) -> None:
+    """Tell one run: verdict, timeline, assets, checks, what was left out and why, and what proves it."""
+    from evidence.facts import read_runs
+    from evidence.prefix import open_prefix
+    from evidence.report import report_of
+
+    session: Session = ctx.obj
+    with open_prefix(session.ledger()) as prefix:
+        facts = read_runs(prefix, [_resolve(prefix, run_id)])[0]
+        if as_json:
+            out_json(report_of(prefix, facts))
+        else:
+            from evidence.telling import tell_run
+
+            out(tell_run(prefix, facts, _width()))
+
+
+def report(
+    ctx: typer.Context,
+    run_id: _RUN,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Where to write; else reports/week06 for a Week06 run, reports for others."
+        ),
+    ] = None,
+    as_json: _JSON = False,
+) -> None:
+    """Write a run's evidence: report, summary, and hand-over documents. Seals first; overwrites nothing.
+
+    For a Week06 run week06_delivery_summary.md is brought up to date over all runs.
+    """
+    from evidence.files import write_delivery_summary, write_run_documents
+    from evidence.prefix import open_prefix
+
+    session: Session = ctx.obj
+    ledger = session.ledger()
+    with open_prefix(ledger) as prefix:
+        found = _resolve(prefix, run_id)
+        week06 = _is_week06(prefix, found)
+    target = folder or Path("reports/week06" if week06 else "reports")
+    written = write_run_documents(ledger, found, target)
+    paths = [*written.evidence, written.report, written.summary]
+    if week06:
+        paths.append(write_delivery_summary(ledger, target).latest)
+    if as_json:
+        out_json({"run_id": found, "final": written.final, "size": written.size, "files": list(map(str, paths))})
+        return
+    for path in paths:
+        out(str(path))
+    if not written.final:
+        say(f"Interim: run {found} is not closed in the ledger. When it has ended: ledger sync, then report again.")
+
+
+def _is_week06(prefix: Prefix, run_id: str) -> bool:
+    from evidence.facts import read_runs
+    from evidence.week06 import deliveries
+
+    return any(deliveries(facts) for facts in read_runs(prefix, [run_id]))
+
+
+def _resolve(prefix: Prefix, run_id: str) -> str:
+    """Return the one run whose id starts with `run_id`. Raises `UsageError` when there is none, or several."""
+    from evidence.prefix import unknown_run
+    from ledger import UsageError
+
+    found = [row[0] for row in prefix.select("run_ids", prefix=run_id)] if run_id else []
+    if run_id in found or len(found) == 1:
+        return run_id if run_id in found else str(found[0])
+    if found:
+        some = ", ".join(found[:5])
+        raise UsageError(
+            f"{run_id!r} is the start of {len(found)} run ids: {some}.", next_step="give more of the id"
+        )
+    raise unknown_run(run_id, [row[0] for row in prefix.select("nearest_runs", text=run_id)])
+
+
+def _run_json(row: RunRow, verdict: RunVerdict) -> dict[str, Any]:
+    from evidence.document import timestamp
+
+    return {
+        "run_id": row.run_id,
+        "job_name": row.job_name,
+        "partition": row.partition,
+        "started_at": timestamp(row.started_at),
+        "ended_at": None if row.ended_at is None else timestamp(row.ended_at),
+        "dagster_status": row.status,
+        "closed": row.closed,
+        "verdict": verdict.verdict,
+        "reason_code": verdict.reason_code,
+        "reason": verdict.reason,
+        "denominators": verdict.denominators.sentence,
+        "planned": verdict.denominators.planned,
+        "counts": dict(verdict.denominators.counts),
+        "trace_id": row.trace_id,
+        "release_id": row.release_id,
+        "batch_id": row.batch_id,
+    }
+
+
+def _width() -> int | None:
+    """Return the terminal's width; `None` where the output is no terminal, so that lines stay whole."""
+    return shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else None

@@ -1,0 +1,302 @@
+"""What the ledger holds about a run, read once, as plain values that everything else here is derived from."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from evidence.verdict import RunVerdict, judge
+from ledger import IntegrityError
+from ledger.outcomes import Outcome, RunEvent, derive_outcomes
+from ledger.plan import PlanItem, read_plan
+
+if TYPE_CHECKING:
+    from evidence.prefix import Prefix
+
+QUERIES: Final = ("runs", "run_events")
+"""The queries a run is read with (`sql/`)."""
+
+ALL_RUNS: Final = 2**62
+
+_FAILURES: Final = frozenset(
+    {"run.failed.v1", "run.canceled.v1", "step.failed.v1", "resource.init_failed.v1", "hook.errored.v1"}
+)
+_SKIPS: Final = frozenset({"asset.skipped.v1", "step.skipped.v1"})
+_PRODUCED: Final = frozenset({"asset.materialized.v1", "asset.observed.v1"})
+_OF_OUTCOMES: Final = frozenset({"outcomes.derived.v1", "run.closed.v1"})
+_OUTCOME_TYPES: Final = (
+    _FAILURES
+    | _SKIPS
+    | _PRODUCED
+    | {
+        "plan.committed.v1",
+        "run.succeeded.v1",
+        "step.started.v1",
+        "step.restarted.v1",
+        "step.succeeded.v1",
+        "check.evaluated.v1",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """A run's row. Times in microseconds since 1970. `status` is Dagster's word and no verdict."""
+
+    run_id: str
+    job_name: str | None
+    status: str
+    partition: str | None
+    started_at: int
+    ended_at: int | None
+    events: int
+    late_events: int
+    first_index: int | None
+    last_index: int | None
+    trace_id: str | None
+    release_id: str | None
+    batch_id: str | None
+    store_id: str | None
+    closing: int
+    reopening: int
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was read whole after its end, and no record came later."""
+        return self.closing > self.reopening
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A metadata entry as recorded: a float is decimal text, a structure JSON text; `kind` tells which."""
+
+    label: str
+    kind: str
+    value: bool | int | str | None
+
+    def plain(self) -> Any:
+        """Return the value as JSON has it: structures parsed, floats as numbers where JSON has such a number."""
+        if isinstance(self.value, str) and self.kind in {"json", "float"}:
+            try:
+                return orjson.loads(self.value)
+            except orjson.JSONDecodeError:
+                return self.value  # 'inf' and 'nan' are no JSON numbers
+        return self.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """An event of a run. `index` is `None` while it is unsealed; `payload` names data kept beside the log."""
+
+    index: int | None
+    event_id: str
+    event_type: str
+    occurred_at: int
+    step_key: str | None = None
+    attempt: int | None = None
+    asset_key: str | None = None
+    partition: str | None = None
+    check_name: str | None = None
+    outcome: str | None = None
+    reason_code: str | None = None
+    data: Mapping[str, Any]
+    payload: str | None = None
+
+    @property
+    def metadata(self) -> tuple[Measured, ...]:
+        """What was measured, in the order recorded."""
+        return tuple(Measured(m["label"], m["type"], m["value"]) for m in self.data.get("metadata") or ())
+
+    def measured(self, label: str) -> Any:
+        """Return one measured value as JSON has it, `None` when it was not measured."""
+        return next((m.plain() for m in self.metadata if m.label == label), None)
+
+    @property
+    def reason_codes(self) -> tuple[str, ...]:
+        """The reason codes that the user's code gave as metadata (`reason_codes`, a JSON list of text)."""
+        codes = self.measured("reason_codes")
+        return tuple(c for c in codes if isinstance(c, str) and c) if isinstance(codes, list) else ()
+
+    @property
+    def findings(self) -> str:
+        """A check's description and the numbers it measured, in one line."""
+        numbers = [f"{m.label}={m.value}" for m in self.metadata if m.kind in {"int", "float", "bool"}]
+        described = str(self.data.get("description") or "").partition("\n")[0]
+        return "; ".join(filter(None, [described, ", ".join(numbers)]))
+
+    @property
+    def message(self) -> str:
+        """What it says in words: the user's description, the error that caused it, or Dagster's message."""
+        error = self.data.get("error") or {}
+        cause = error.get("cause") or error
+        words = (self.data.get(name) for name in ("description", "text", "message"))
+        described, text, message = words
+        return str(described or text or cause.get("message") or message or "").strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """A run as the ledger has it: its row, its events, one outcome for each planned item, and the verdict."""
+
+    row: RunRow
+    events: tuple[Recorded, ...]
+    outcomes: tuple[Outcome, ...]
+    after: Mapping[str, tuple[str, ...]]
+    verdict: RunVerdict
+
+    @property
+    def final(self) -> bool:
+        """Whether the run was closed: what is derived now stays true until a late record reopens it."""
+        return self.row.closed
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """The run's tags as last recorded, without those Dagster hides from its users."""
+        told = [e for e in self.events if e.event_type in {"run.seen.v1", "run.tags_changed.v1"}]
+        tags = told[-1].data.get("tags", {}) if told else {}
+        return {name: value for name, value in sorted(tags.items()) if not name.startswith(".")}
+
+    @property
+    def checks(self) -> tuple[Recorded, ...]:
+        """Every evaluation of a check."""
+        return self._of({"check.evaluated.v1"})
+
+    @property
+    def products(self) -> tuple[Recorded, ...]:
+        """Every materialization and observation."""
+        return self._of(_PRODUCED)
+
+    @property
+    def skips(self) -> tuple[Recorded, ...]:
+        """What was left out by declaration, and the steps Dagster skipped because of it."""
+        return self._of(_SKIPS)
+
+    @property
+    def failures(self) -> tuple[Recorded, ...]:
+        """Failed steps, resources and hooks, and the run's own failure; failed checks are among the checks."""
+        return self._of(_FAILURES)
+
+    def why(self, outcome: Outcome) -> str:
+        """Say why an item is not passed, as code and words; of a check what it gave and measured itself."""
+        given = [e for e in self.checks if e.event_id in outcome.basis]
+        if outcome.item.kind == "check" and given:
+            codes = [code for event in given for code in event.reason_codes]
+            return "; ".join(filter(None, [", ".join(codes), *(event.findings for event in given)]))
+        if outcome.reason_code is None:
+            return ""
+        reason = "; ".join((outcome.reason or "").splitlines())
+        repeated = outcome.reason_code == outcome.outcome  # then the code says nothing that the outcome did not
+        return ": ".join(filter(None, ["" if repeated and reason else outcome.reason_code, reason]))
+
+    @property
+    def closing(self) -> Recorded | None:
+        """The event that closed the run last: how many records were read on both sides."""
+        return next(reversed(self._of({"run.closed.v1"})), None)
+
+    def _of(self, event_types: Collection[str]) -> tuple[Recorded, ...]:
+        return tuple(e for e in self.events if e.event_type in event_types)
+
+
+def read_rows(prefix: Prefix, run_ids: Sequence[str] | None = None, limit: int = ALL_RUNS) -> list[RunRow]:
+    """Read the rows of runs, newest first: all, or those named."""
+    names = RunRow.__slots__
+    wanted = None if run_ids is None else list(run_ids)
+    rows = prefix.select("runs", run_ids=wanted, row_limit=limit)
+    return [RunRow(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+def read_runs(prefix: Prefix, run_ids: Sequence[str]) -> list[RunFacts]:
+    """Read everything about the named runs, newest first. A run the ledger does not know is left out."""
+    rows = read_rows(prefix, run_ids)
+    events = _read_events(prefix, [row.run_id for row in rows], None)
+    return [_facts(row, events[row.run_id]) for row in rows]
+
+
+def read_verdicts(prefix: Prefix, rows: Sequence[RunRow]) -> dict[str, RunVerdict]:
+    """Read the verdict of each of these runs, and no more of its events than that takes."""
+    closed = [row.run_id for row in rows if row.closed]
+    still_open = [row.run_id for row in rows if not row.closed]
+    events = _read_events(prefix, closed, _OF_OUTCOMES) | _read_events(prefix, still_open, _OUTCOME_TYPES)
+    return {row.run_id: _judge(row, _outcomes(row, events.get(row.run_id, []))) for row in rows}
+
+
+def _facts(row: RunRow, events: Sequence[Recorded]) -> RunFacts:
+    outcomes = _outcomes(row, events)
+    return RunFacts(
+        row=row,
+        events=tuple(events),
+        outcomes=outcomes,
+        after=read_plan(e.data for e in events if e.event_type == "plan.committed.v1").after,
+        verdict=_judge(row, outcomes),
+    )
+
+
+def _judge(row: RunRow, outcomes: tuple[Outcome, ...]) -> RunVerdict:
+    return judge(outcomes, status=row.status, closed=row.closed)
+
+
+def _outcomes(row: RunRow, events: Sequence[Recorded]) -> tuple[Outcome, ...]:
+    """Take the outcomes recorded when the run was closed; while it is open, derive them from what there is."""
+    if not row.closed:
+        return derive_outcomes([_as_run_event(event) for event in events])
+    found: dict[tuple[str, str | None, str | None], Outcome] = {}
+    for event in events:
+        if event.event_type == "outcomes.derived.v1" and event.data["revision"] == row.closing:
+            for entry in event.data["outcomes"]:
+                outcome = _outcome(entry)
+                found[outcome.item.asset_key, outcome.item.partition, outcome.item.check_name] = outcome
+    return tuple(found.values())
+
+
+def _outcome(entry: Mapping[str, Any]) -> Outcome:
+    named = ("asset_key", "partition", "check_name", "step_key", "kind", "required")
+    return Outcome(
+        item=PlanItem(**{name: entry[name] for name in named if name in entry}),
+        outcome=entry["outcome"],
+        reason_code=entry.get("reason_code"),
+        reason=entry.get("reason"),
+        basis=tuple(entry["basis"]),
+        attempts=entry["attempts"],
+    )
+
+
+def _as_run_event(event: Recorded) -> RunEvent:
+    return RunEvent(**{name: getattr(event, name) for name in RunEvent.__slots__})
+
+
+def _read_events(
+    prefix: Prefix, run_ids: Sequence[str], event_types: Collection[str] | None
+) -> dict[str, list[Recorded]]:
+    found: dict[str, list[Recorded]] = defaultdict(list)
+    if not run_ids:
+        return found
+    types = None if event_types is None else sorted(event_types)
+    names = tuple(name for name in Recorded.__slots__ if name not in {"data", "payload"})
+    for run_id, *values, text in prefix.select("run_events", run_ids=list(run_ids), event_types=types):
+        data, payload = _data(prefix, text)
+        event = Recorded(**dict(zip(names, values, strict=True)), data=data, payload=payload)
+        if payload and event.event_type in _OF_OUTCOMES | {"plan.committed.v1"} and "blob_sha256" in data:
+            raise IntegrityError(
+                f"The payload of {event.event_type} {event.event_id} is not at blobs/{payload}, "
+                f"so run {run_id} cannot be judged.",
+                next_step="ledger verify",
+            )
+        found[run_id].append(event)
+    return found
+
+
+def _data(prefix: Prefix, text: str) -> tuple[Mapping[str, Any], str | None]:
+    """Return an event's data and, when it was too large for its entry, the digest it is kept under.
+
+    A payload that is gone leaves the reference to it, so that what is missing is not taken for nothing.
+    """
+    data: Mapping[str, Any] = orjson.loads(text)
+    if data.keys() != {"blob_sha256", "blob_size_bytes"}:
+        return data, None
+    sha256 = str(data["blob_sha256"])
+    content = prefix.payload(sha256)
+    return (data if content is None else orjson.loads(content)), sha256

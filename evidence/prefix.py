@@ -1,0 +1,109 @@
+"""What a document is derived from: one prefix of a ledger, its tree head, and the payloads kept beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Final
+
+from ledger import IntegrityError, Ledger, UsageError
+from ledger.as_of import NOW, AsOf
+from ledger.checkpoint import Checkpoint, parse_checkpoint
+from ledger.layout import Layout, is_checkpoint_name
+from ledger.lookup import sql_text
+from ledger.snapshot import Snapshot, open_snapshot
+
+_VIEWS: Final = ("events", "outcomes", "runs")
+"""The ledger's own views that the queries of this package rest on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """A snapshot open for reading, and the head of the log it shows; `None` when nothing was sealed."""
+
+    snapshot: Snapshot
+    head: Checkpoint | None
+    layout: Layout
+
+    def select(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Run `sql/<query>.sql` of this package with these parameters and return all rows."""
+        return self.snapshot.rows(query_text(query), parameters)
+
+    def payload(self, sha256: str) -> bytes | None:
+        """Return a payload that was too large for its entry; `None` when it is gone or not what was recorded."""
+        try:
+            content = self.layout.blob(sha256).read_bytes()
+        except OSError:
+            return None
+        return content if hashlib.sha256(content).hexdigest() == sha256 else None
+
+
+def query_text(query: str) -> str:
+    """Return the text of `sql/<query>.sql` of this package."""
+    return files("evidence").joinpath("sql", f"{query}.sql").read_text(encoding="utf-8")
+
+
+def query_digests(queries: Sequence[str]) -> list[dict[str, str]]:
+    """Name the SQL a document was derived with and give its SHA-256, the ledger's views underneath included."""
+    texts = {f"evidence/sql/{query}.sql": query_text(query) for query in queries}
+    texts |= {f"ledger/sql/{view}.sql": sql_text(view) for view in _VIEWS}
+    return [
+        {"name": name, "sha256": hashlib.sha256(text.encode()).hexdigest()} for name, text in sorted(texts.items())
+    ]
+
+
+@contextlib.contextmanager
+def open_prefix(ledger: Ledger, as_of: AsOf = NOW) -> Iterator[Prefix]:
+    """Open the ledger as it is now, unsealed entries included, or the prefix that `as_of` names.
+
+    Raises what `ledger.snapshot.open_snapshot` raises.
+    """
+    with open_snapshot(ledger, as_of) as snapshot:
+        whole = as_of.recorded_by is None  # a time cuts through the log; no tree head is of what is left
+        yield Prefix(snapshot, _head(ledger.layout, snapshot.sealed) if whole else None, ledger.layout)
+
+
+@contextlib.contextmanager
+def sealed_prefix(ledger: Ledger, run_id: str | None = None) -> Iterator[Prefix]:
+    """Seal the ledger and open what is sealed; with a run, the shortest prefix with a tree head that has all of it.
+
+    A run's last document is then the same however much the ledger has grown since. Raises `UsageError` when
+    the ledger does not know the run, `IntegrityError` when the inbox holds what cannot be sealed.
+    """
+    sealed = ledger.seal()
+    if sealed.refused:  # it may hold the very records that would change what the document says
+        raise IntegrityError(
+            f"{len(sealed.refused)} objects of the inbox cannot be sealed, the first: {sealed.refused[0]}",
+            next_step="ledger doctor",
+        )
+    size = sealed.size if run_id is None else _covering_size(ledger, run_id, sealed.size)
+    with open_prefix(ledger, AsOf(size=size)) as prefix:
+        yield prefix
+
+
+def _covering_size(ledger: Ledger, run_id: str, sealed: int) -> int:
+    with open_snapshot(ledger, AsOf(size=sealed)) as snapshot:
+        last = snapshot.rows("SELECT max(index) FROM events WHERE run_id = $run_id", {"run_id": run_id})[0][0]
+    if last is None:
+        raise unknown_run(run_id, [])
+    names = (path.name for path in ledger.layout.checkpoints.iterdir())
+    return min((s for s in map(int, filter(is_checkpoint_name, names)) if last < s <= sealed), default=sealed)
+
+
+def unknown_run(run_id: str, nearest: Sequence[str]) -> UsageError:
+    """Say that the ledger has no such run, name the nearest, and what to do."""
+    hint = f" Nearest: {', '.join(nearest)}." if nearest else ""
+    return UsageError(
+        f"The ledger has no run {run_id!r}.{hint}",
+        next_step="ledger runs lists the runs it has; ledger sync captures what it lacks",
+    )
+
+
+def _head(layout: Layout, size: int) -> Checkpoint | None:
+    try:
+        return parse_checkpoint(layout.checkpoint(size).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None

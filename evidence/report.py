@@ -1,0 +1,218 @@
+"""The run evidence report `run_evidence_report_v1`: one run of any Dagster project, whole, as one document.
+
+A pure function of a prefix of the ledger: no clock, no path, no environment, so a stranger who has the same
+prefix derives the same bytes. Every statement names the ledger indexes and event ids it rests on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from evidence.document import Document, timestamp
+from evidence.facts import QUERIES, Recorded, RunFacts, read_runs
+from evidence.prefix import query_digests, unknown_run
+
+if TYPE_CHECKING:
+    from evidence.prefix import Prefix
+    from ledger.outcomes import Outcome
+
+SCHEMA_VERSION: Final = "run_evidence_report_v1"
+
+
+def derive_report(prefix: Prefix, run_id: str) -> Document:
+    """Derive the report of one run from a prefix. Raises `UsageError` when the prefix has no such run."""
+    found = read_runs(prefix, [run_id])
+    if not found:
+        raise unknown_run(run_id, [])
+    return report_of(prefix, found[0])
+
+
+def report_of(prefix: Prefix, facts: RunFacts) -> Document:
+    """Write the report of a run that was read from this prefix."""
+    index_of = {event.event_id: event.index for event in facts.events}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "final" if facts.final else "interim",
+        "statement": statement(prefix, facts),
+        "run": _run(facts),
+        "verdict": _verdict(facts),
+        "items": [_item(outcome, index_of) for outcome in facts.outcomes],
+        "checks": [_check(event) for event in facts.checks],
+        "products": [_product(event) for event in facts.products],
+        "skips": [_skip(event) for event in facts.skips],
+        "failures": [_failure(event) for event in facts.failures],
+        "capture": _capture(facts),
+        "provenance": provenance(prefix, facts),
+    }
+
+
+def statement(prefix: Prefix, facts: RunFacts) -> str:
+    """Say in a sentence what the document is worth: final or not, and as of what."""
+    if prefix.head is None:
+        where = "Read from entries that are not sealed, so nothing proves it yet"
+    else:
+        where = f"As of checkpoint {prefix.head.size} of {prefix.head.origin}"
+        if prefix.snapshot.unsealed:
+            where += f" and {prefix.snapshot.unsealed} entries that are not sealed"
+    if facts.final:
+        return f"{where}, after the run had ended and its log was read whole."
+    if facts.row.closing:
+        return f"{where}; interim: records came after the run was closed, and it is not closed again."
+    if facts.row.ended_at is None:
+        return f"{where}; interim: made while the run was going on."
+    return f"{where}; interim: the run has ended and is not closed yet."
+
+
+def _run(facts: RunFacts) -> Document:
+    row = facts.row
+    return {
+        "run_id": row.run_id,
+        "job_name": row.job_name,
+        "partition": row.partition,
+        "dagster_status": row.status,
+        "started_at": timestamp(row.started_at),
+        "ended_at": None if row.ended_at is None else timestamp(row.ended_at),
+        "late_events": row.late_events,
+        "store_id": row.store_id,
+        "trace_id": row.trace_id,
+        "release_id": row.release_id,
+        "batch_id": row.batch_id,
+        "tags": dict(facts.tags),
+    }
+
+
+def _verdict(facts: RunFacts) -> Document:
+    verdict = facts.verdict
+    return {
+        "verdict": verdict.verdict,
+        "reason_code": verdict.reason_code,
+        "reason": verdict.reason,
+        "denominators": verdict.denominators.sentence,
+        "planned": verdict.denominators.planned,
+        "counts": dict(verdict.denominators.counts),
+        "optional_left_out": [
+            {"asset_key": o.item.asset_key, "check_name": o.item.check_name, "reason_code": o.reason_code}
+            for o in verdict.absent
+        ],
+    }
+
+
+def _item(outcome: Outcome, index_of: Mapping[str, int | None]) -> Document:
+    item = outcome.item
+    return {
+        "asset_key": item.asset_key,
+        "partition": item.partition,
+        "check_name": item.check_name,
+        "kind": item.kind,
+        "required": item.required,
+        "step_key": item.step_key,
+        "attempts": outcome.attempts,
+        "outcome": outcome.outcome,
+        "verdict": outcome.verdict,
+        "reason_code": outcome.reason_code,
+        "reason": outcome.reason,
+        "basis": [{"event_id": event_id, "index": index_of.get(event_id)} for event_id in outcome.basis],
+    }
+
+
+def _about(event: Recorded) -> dict[str, Any]:
+    return {
+        "index": event.index,
+        "event_id": event.event_id,
+        "occurred_at": timestamp(event.occurred_at),
+        "step_key": event.step_key,
+        "attempt": event.attempt,
+        "asset_key": event.asset_key,
+        "partition": event.partition,
+    }
+
+
+def _measured(event: Recorded) -> dict[str, Any]:
+    entries = [{"label": m.label, "type": m.kind, "value": m.value} for m in event.metadata]
+    return {"metadata": entries, "payload_sha256": event.payload}
+
+
+def _check(event: Recorded) -> Document:
+    return {
+        **_about(event),
+        "check_name": event.check_name,
+        "outcome": event.outcome,
+        "severity": event.data.get("severity"),
+        "blocking": event.data.get("blocking"),
+        "description": event.data.get("description"),
+        **_measured(event),
+    }
+
+
+def _product(event: Recorded) -> Document:
+    return {
+        **_about(event),
+        "event_type": event.event_type,
+        "data_version": event.data.get("data_version"),
+        "code_version": event.data.get("code_version"),
+        **_measured(event),
+    }
+
+
+def _skip(event: Recorded) -> Document:
+    return {
+        **_about(event),
+        "declared": event.event_type == "asset.skipped.v1",
+        "outcome": event.outcome,
+        "reason_code": event.reason_code,
+        "reason": event.message,
+    }
+
+
+def _failure(event: Recorded) -> Document:
+    error = event.data.get("error") or {}
+    return {
+        **_about(event),
+        "event_type": event.event_type,
+        "reason_code": event.reason_code,
+        "error_class": (error.get("cause") or error).get("class"),
+        "message": event.message,
+        **_measured(event),
+    }
+
+
+def _capture(facts: RunFacts) -> Document | None:
+    """Say how many records were read on both sides when the run was closed; nothing before that."""
+    closing = facts.closing
+    if closing is None:
+        return None
+    counted = (
+        "dagster_records",
+        "ledger_records",
+        "log_lines",
+        "unreadable_records",
+        "last_storage_id",
+        "revision",
+    )
+    return {name: closing.data.get(name) for name in counted}
+
+
+def provenance(prefix: Prefix, facts: RunFacts) -> Document:
+    """Say what was read and how, so that anyone derives the same document again."""
+    head = prefix.head
+    indexes = [event.index for event in facts.events if event.index is not None]
+    return {
+        "checkpoint": None
+        if head is None
+        else {"origin": head.origin, "size": head.size, "root_sha256": head.root.hex()},
+        "checkpoint_note": _head_note(prefix),
+        "events_read": len(facts.events),
+        "events_unsealed": len(facts.events) - len(indexes),
+        "first_index": min(indexes, default=None),
+        "last_index": max(indexes, default=None),
+        "queries": query_digests(QUERIES),
+    }
+
+
+def _head_note(prefix: Prefix) -> str:
+    if prefix.head is not None:
+        return "The tree head over the log's first `size` entries; `ledger verify` recalculates it."
+    if prefix.snapshot.sealed:
+        return "No tree head was written for exactly what was read; `ledger seal` writes one."
+    return "Nothing is sealed in this ledger, so there is no tree head; `ledger seal` makes one."

@@ -1,0 +1,160 @@
+"""The delivery summary: what a person reads at hand-over, derived from the ledger over a set of runs.
+
+For each partition the latest run counts. Every number stands with its denominator, what was left out is
+named with its reason, and the last lines say what it was derived from and how to verify that.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from evidence import week06
+from evidence.document import timestamp
+from evidence.facts import QUERIES, RunFacts, RunRow, read_rows, read_runs
+from evidence.markdown import code, table, text
+from evidence.prefix import query_digests
+from evidence.verdict import RunVerdict, item_name
+from evidence.week06 import Delivery, deliveries
+
+if TYPE_CHECKING:
+    from evidence.prefix import Prefix
+    from ledger.outcomes import Outcome
+
+DECISIONS: Final = ("proceed_to_week07", "manual_review_required", "dry_run_only", "hold_downstream")
+"""The decisions, in the order in which they are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Partition:
+    """A partition's latest delivery, and how many runs of the summary planned it."""
+
+    delivery: Delivery
+    runs: int
+
+
+def derive_delivery_summary(prefix: Prefix, run_ids: Sequence[str] | None = None) -> str:
+    """Summarise the data factory's partitions as Markdown: over all runs of the prefix, or over those named."""
+    partitions = _latest(prefix, run_ids)
+    lines = ["# Week06 delivery summary", "", *_opening(prefix, partitions), ""]
+    if partitions:
+        lines += [*_overview(partitions), ""]
+    for partition in partitions:
+        delivery = partition.delivery
+        lines += [f"## {code(delivery.partition)}: {code(delivery.decision)}", ""]
+        lines += [*_run_section(delivery.facts, delivery.verdict, delivery.outcomes, delivery.partition), ""]
+    return "\n".join([*lines, *_closing(prefix, (*QUERIES, "planned_partitions"))])
+
+
+def derive_run_summary(prefix: Prefix, facts: RunFacts) -> str:
+    """Summarise one run of any project as Markdown."""
+    row = facts.row
+    lines = [f"# Run {code(row.run_id)}: {code(facts.verdict.verdict)}", ""]
+    lines += [_as_of(prefix), ""]
+    for delivery in deliveries(facts):
+        lines += [f"Partition {code(delivery.partition)}: {code(delivery.decision)}", ""]
+    lines += [*_run_section(facts, facts.verdict, facts.outcomes, row.partition), ""]
+    return "\n".join([*lines, *_closing(prefix, QUERIES)])
+
+
+def _latest(prefix: Prefix, run_ids: Sequence[str] | None) -> list[_Partition]:
+    """Choose each partition's latest run; one that planned the product goes before one that did not."""
+    planned = prefix.select("planned_partitions", prefix=week06.PREFIX, product=week06.PRODUCT)
+    rows = {row.run_id: row for row in read_rows(prefix, run_ids)}
+    by_day: dict[str, list[tuple[bool, int, str]]] = defaultdict(list)
+    for run_id, day, has_product in planned:
+        if run_id in rows:
+            by_day[day].append((has_product, rows[run_id].started_at, run_id))
+    chosen = {day: max(runs)[2] for day, runs in by_day.items()}
+    facts = {run.row.run_id: run for run in read_runs(prefix, sorted(set(chosen.values())))}
+    found = {(d.facts.row.run_id, d.partition): d for run in facts.values() for d in deliveries(run)}
+    return [
+        _Partition(found[run_id, day], len(by_day[day]))
+        for day, run_id in sorted(chosen.items())
+        if (run_id, day) in found
+    ]
+
+
+def _opening(prefix: Prefix, partitions: Sequence[_Partition]) -> Iterator[str]:
+    yield _as_of(prefix)
+    yield ""
+    if not partitions:
+        yield "No run planned a daily partition of the data factory, so there is nothing to hand over."
+        return
+    decided = Counter(p.delivery.decision for p in partitions)
+    said = ", ".join(f"{decided[name]} {code(name)}" for name in DECISIONS if decided[name])
+    yield f"Of {len(partitions)} partitions: {said}."
+    yield "The latest run of each partition counts, of those that planned the product."
+
+
+def _as_of(prefix: Prefix) -> str:
+    if prefix.head is None:
+        return "Read from entries that are not sealed: nothing proves this summary yet."
+    return f"As of checkpoint {prefix.head.size} of {code(prefix.head.origin)}."
+
+
+def _overview(partitions: Sequence[_Partition]) -> list[str]:
+    rows = [
+        [
+            code(p.delivery.partition),
+            code(p.delivery.decision),
+            code(p.delivery.verdict.verdict),
+            text(p.delivery.verdict.denominators.sentence),
+            code(p.delivery.facts.row.run_id),
+            str(p.runs),
+        ]
+        for p in partitions
+    ]
+    return table(["partition", "decision", "verdict", "planned items", "latest run", "runs"], rows)
+
+
+def _run_section(
+    facts: RunFacts, verdict: RunVerdict, outcomes: Sequence[Outcome], partition: str | None
+) -> Iterator[str]:
+    job = f" of {code(facts.row.job_name)}" if facts.row.job_name else ""
+    yield f"- Run {code(facts.row.run_id)}{job}, {_times(facts.row)}"
+    yield f"- Verdict {code(verdict.verdict)}: {text(verdict.denominators.sentence)}"
+    if verdict.reason:
+        yield f"- Why: {code(verdict.reason_code)}, {text(verdict.reason)}"
+    checks = [o for o in outcomes if o.item.kind == "check"]
+    assets = [o for o in outcomes if o.item.kind != "check"]
+    for heading, verdicts, among in (
+        ("Left out", {"skipped", "not_available"}, assets),
+        ("Never produced", {"failed", "not_evaluated", "unknown"}, assets),
+        ("Checks that did not pass", {"warned", "failed"}, checks),
+        ("Checks never evaluated", {"not_evaluated", "unknown"}, checks),
+    ):
+        listed = [o for o in among if o.verdict in verdicts]
+        if listed:
+            yield f"- {heading}, {len(listed)} of {len(among)}:"
+        for outcome in listed:
+            optional = ", optional" if not outcome.item.required else ""
+            name = text(item_name(outcome, partition))
+            yield f"  - {name} ({code(outcome.outcome)}{optional}): {text(facts.why(outcome))}"
+    if facts.row.late_events:
+        yield f"- Late records reopened the run: {facts.row.late_events} times"
+
+
+def _times(row: RunRow) -> str:
+    end = "not ended" if row.ended_at is None else f"ended {timestamp(row.ended_at)}"
+    return f"{text(row.status)} in Dagster, started {timestamp(row.started_at)}, {end}"
+
+
+def _closing(prefix: Prefix, queries: Sequence[str]) -> Iterator[str]:
+    yield "## Where this comes from"
+    yield ""
+    head = prefix.head
+    if head is None:
+        yield "- Nothing it was read from is sealed; `ledger seal` gives it a checkpoint."
+    else:
+        yield f"- Log {code(head.origin)}, its first {head.size} entries, tree head {code(head.root.hex())}"
+    if prefix.snapshot.unsealed:
+        yield f"- And {prefix.snapshot.unsealed} entries that are not sealed"
+    for query in query_digests(queries):
+        yield f"- SQL {code(query['name'])}, SHA-256 {code(query['sha256'])}"
+    yield ""
+    yield "Verify: `ledger verify` hashes every entry again and recalculates the tree head above;"
+    yield "`ledger show RUN_ID` tells one run, `ledger report RUN_ID` derives its documents again."
+    yield ""

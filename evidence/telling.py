@@ -1,0 +1,250 @@
+"""Runs told to a person on a terminal: the table of runs, and one run with everything that matters about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from textwrap import wrap
+from typing import TYPE_CHECKING, Final
+
+from evidence.document import timestamp
+from evidence.facts import Recorded, RunFacts, RunRow
+from evidence.report import statement
+from evidence.verdict import RunVerdict, item_name
+from evidence.week06 import deliveries
+from ledger.cli.session import VERDICT_STYLES, styled, table
+
+if TYPE_CHECKING:
+    from evidence.prefix import Prefix
+    from ledger.outcomes import Outcome
+
+_SHORT_ID: Final = 8
+_SHOWN_EVENTS: Final = 40
+_SHOWN_PASSED: Final = 40
+_INDENT: Final = "  "
+_MESSAGE_LINES: Final = 6
+
+_TOLD: Final[Mapping[str, str]] = {
+    "run.enqueued.v1": "run queued",
+    "run.started.v1": "run started",
+    "run.succeeded.v1": "run succeeded",
+    "run.failed.v1": "run failed",
+    "run.canceled.v1": "run canceled",
+    "run.reopened.v1": "late records reopened the run",
+    "step.retry_scheduled.v1": "step will be tried again",
+    "step.restarted.v1": "step started again",
+    "step.failed.v1": "step failed",
+    "step.skipped.v1": "step skipped",
+    "asset.materialized.v1": "materialized",
+    "asset.observed.v1": "observed",
+    "asset.skipped.v1": "left out",
+    "check.evaluated.v1": "check",
+    "hook.errored.v1": "hook failed",
+    "resource.init_failed.v1": "resource failed to start",
+}
+
+
+# A recorded text may hold what a terminal would obey; all that passes are line ends and our own colours.
+_UNPRINTABLE: Final = re.compile(r"\x1b(?!\[[0-9]{1,2}m)|[\x00-\x09\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
+
+
+def tell_runs(rows: Sequence[RunRow], verdicts: Mapping[str, RunVerdict], width: int | None) -> str:
+    """Lay runs out as a table, one row each, wrapped to `width` columns (`None`: never wrapped).
+
+    The job has a column only where there are several; else it is the line above.
+    """
+    jobs = sorted({row.job_name or "" for row in rows})
+    several = len(jobs) > 1
+    headers = ["started", "run", *(["job"] if several else []), "partition", "dagster", "verdict", "items"]
+    cells = [_cells(row, verdicts[row.run_id], several=several) for row in rows]
+    styles = [VERDICT_STYLES[verdicts[row.run_id].verdict] for row in rows]
+    body = _wrapped_table(headers, cells, styles, width)
+    return _printable(body if several else f"{styled('job', 'dim')} {jobs[0]}\n\n{body}")
+
+
+def _printable(text: str) -> str:
+    return _UNPRINTABLE.sub("\ufffd", text)
+
+
+def _cells(row: RunRow, verdict: RunVerdict, *, several: bool) -> list[str]:
+    return [
+        timestamp(row.started_at)[:16].replace("T", " "),
+        row.run_id[:_SHORT_ID],
+        *([row.job_name or ""] if several else []),
+        row.partition or "",
+        row.status,
+        verdict.verdict,
+        verdict.denominators.sentence,
+    ]
+
+
+def _wrapped_table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str], width: int | None
+) -> str:
+    """Lay a table out with its last column wrapped into what is left of `width`, at least 24 columns."""
+    used = sum(2 + max(len(row[i]) for row in (headers, *rows)) for i in range(len(headers) - 1))
+    lines: list[list[str]] = []
+    line_styles: list[str] = []
+    for row, style in zip(rows, styles, strict=True):
+        first, *others = _wrapped(row[-1], width, used) or [""]
+        lines.append([*row[:-1], first])
+        lines += [[*[""] * (len(row) - 1), other] for other in others]
+        line_styles += [style] * (1 + len(others))
+    return table(headers, lines, line_styles)
+
+
+def _wrapped(text: str, width: int | None, used: int) -> list[str]:
+    """Break text into lines of what is left of `width`; keys and codes stay whole where they can."""
+    if width is None:
+        return [text]
+    return wrap(text, max(width - used, 24), break_on_hyphens=False)
+
+
+def tell_run(prefix: Prefix, facts: RunFacts, width: int | None) -> str:
+    """Tell one run: what it was, its verdict and decisions, timeline, assets, checks, skips, provenance."""
+    sections = [
+        "\n".join(_head(facts, width)),
+        _section("Timeline", _timeline(facts)),
+        _section("Assets", _assets(facts)),
+        _section("Checks", _checks(facts, width)),
+        _section("Left out", _left_out(facts, width)),
+        _section("Failures", _failures(facts, width)),
+        _section("Where this comes from", _origin(prefix, facts, width)),
+    ]
+    return _printable("\n\n".join(section for section in sections if section))
+
+
+def _section(heading: str, lines: Iterator[str]) -> str:
+    body = [_INDENT + line for line in lines]
+    return "\n".join([styled(heading, "bold"), *body]) if body else ""
+
+
+def _head(facts: RunFacts, width: int | None) -> Iterator[str]:
+    row, verdict = facts.row, facts.verdict
+    yield f"{styled(f'Run {row.run_id}', 'bold')}  {row.job_name or ''}".rstrip()
+    word = styled(verdict.verdict, VERDICT_STYLES[verdict.verdict])
+    told = [("verdict", f"{word}: {verdict.denominators.sentence}")]
+    if verdict.reason:
+        told.append(("because", f"{verdict.reason_code}: {verdict.reason}"))
+    told += [("decision", f"{d.decision} for {d.partition}") for d in deliveries(facts)]
+    told += [("partition", row.partition or ""), ("dagster", f"{row.status}, {_span(row)}")]
+    told += [("trace", row.trace_id or ""), ("release", row.release_id or ""), ("batch", row.batch_id or "")]
+    for name, value in told:
+        if value:
+            first, *others = _wrapped(value, width, 13)
+            yield f"  {name:<9}  {first}"
+            yield from (" " * 13 + other for other in others)
+
+
+def _span(row: RunRow) -> str:
+    started = timestamp(row.started_at)[:19].replace("T", " ")
+    if row.ended_at is None:
+        return f"started {started} UTC, not ended"
+    return f"started {started} UTC, took {(row.ended_at - row.started_at) / 1_000_000:.1f} s"
+
+
+def _timeline(facts: RunFacts) -> Iterator[str]:
+    told = sorted((e for e in facts.events if e.event_type in _TOLD), key=lambda e: e.occurred_at)
+    half = _SHOWN_EVENTS // 2
+    hidden = max(len(told) - _SHOWN_EVENTS, 0)
+    for event in told[:half] if hidden else told:
+        yield _moment(facts, event)
+    if hidden:
+        yield styled(f"… {hidden} more events", "dim")
+        yield from (_moment(facts, event) for event in told[-half:])
+
+
+def _moment(facts: RunFacts, event: Recorded) -> str:
+    clock = timestamp(event.occurred_at)[11:23]
+    since = f"{(event.occurred_at - facts.row.started_at) / 1_000_000:+.2f} s"
+    subject = event.asset_key or event.step_key or ""
+    if event.check_name:
+        subject = f"{event.check_name} of {subject}: {event.outcome}"
+    elif event.partition not in {None, facts.row.partition}:
+        subject = f"{subject} [{event.partition}]"
+    reason = f": {event.reason_code}" if event.event_type == "asset.skipped.v1" else ""
+    style = VERDICT_STYLES[event.outcome] if event.outcome not in {None, "passed"} else None
+    return f"{clock}  {since:>10}  {styled(f'{_TOLD[event.event_type]} {subject}{reason}'.strip(), style)}"
+
+
+def _assets(facts: RunFacts) -> Iterator[str]:
+    outcomes = [o for o in facts.outcomes if o.item.kind != "check"]
+    passed = [o for o in outcomes if o.verdict == "passed"]
+    hidden = set(map(id, passed[_SHOWN_PASSED:]))
+    shown = [o for o in outcomes if id(o) not in hidden]
+    if shown:
+        rows = [[o.outcome, item_name(o, facts.row.partition), _remark(o)] for o in shown]
+        styles = [VERDICT_STYLES[o.verdict] for o in shown]
+        yield from table(["outcome", "asset", ""], rows, styles).splitlines()
+    if hidden:
+        yield styled(f"… and {len(hidden)} more of {len(outcomes)} that passed", "dim")
+
+
+def _remark(outcome: Outcome) -> str:
+    remarks = [] if outcome.item.required else ["optional"]
+    if outcome.reason_code and outcome.reason_code != outcome.outcome:
+        remarks.append(outcome.reason_code)
+    if outcome.attempts > 1:
+        remarks.append(f"{outcome.attempts} attempts")
+    return ", ".join(remarks)
+
+
+def _checks(facts: RunFacts, width: int | None) -> Iterator[str]:
+    checks = sorted((o for o in facts.outcomes if o.item.kind == "check"), key=lambda o: o.item.asset_key)
+    wide = max((len(o.item.check_name or "") for o in checks), default=0)
+    for asset_key, of_asset in groupby(checks, key=lambda o: o.item.asset_key):
+        yield asset_key
+        for outcome in of_asset:
+            start = f"{_INDENT}{outcome.verdict:<13}  {outcome.item.check_name or '':<{wide}}  "
+            first, *others = _wrapped(_told(facts, outcome), width, len(start) + len(_INDENT)) or [""]
+            for line in (start + first, *(" " * len(start) + other for other in others)):
+                yield styled(line.rstrip(), VERDICT_STYLES[outcome.verdict])
+
+
+def _told(facts: RunFacts, outcome: Outcome) -> str:
+    """Say what a check found; where it gave no result, the code alone, as the item it follows from says more."""
+    evaluated = any(event.event_id in outcome.basis for event in facts.checks)
+    return facts.why(outcome) if evaluated else outcome.reason_code or ""
+
+
+def _left_out(facts: RunFacts, width: int | None) -> Iterator[str]:
+    for outcome in facts.outcomes:
+        if outcome.item.kind != "check" and outcome.outcome in {"skipped", "not_available"}:
+            yield from _told_apart(
+                outcome.outcome, item_name(outcome, facts.row.partition), facts.why(outcome), width
+            )
+    because = sum(event.event_type == "step.skipped.v1" for event in facts.skips)
+    if because:
+        yield f"{because} steps were skipped by Dagster because an input of theirs was left out"
+
+
+def _failures(facts: RunFacts, width: int | None) -> Iterator[str]:
+    steps = [e for e in facts.failures if e.event_type != "run.failed.v1"]
+    for event in steps or facts.failures:  # a run's own failure repeats its steps' messages
+        yield from _told_apart(_TOLD[event.event_type], event.step_key or "", event.message, width, "red")
+
+
+def _told_apart(
+    what: str, subject: str, message: str, width: int | None, style: str | None = None
+) -> Iterator[str]:
+    """Put what happened to which subject on one line, and the message below it, wrapped and cut."""
+    yield styled(f"{what:<13}  {subject}".rstrip(), style or VERDICT_STYLES[what])
+    lines = [line for part in message.splitlines() for line in _wrapped(part, width, 15 + len(_INDENT))]
+    yield from (" " * 15 + line for line in lines[:_MESSAGE_LINES])
+    if len(lines) > _MESSAGE_LINES:
+        yield " " * 15 + styled("… (ledger show --json has it whole)", "dim")
+
+
+def _origin(prefix: Prefix, facts: RunFacts, width: int | None) -> Iterator[str]:
+    yield from _wrapped(statement(prefix, facts), width, len(_INDENT))
+    row = facts.row
+    if row.first_index is None:
+        yield f"{row.events} events, none of them sealed"
+    else:
+        yield f"{row.events} events, at indexes {row.first_index} to {row.last_index}"
+    if prefix.head:
+        yield f"tree head {prefix.head.root.hex()}"
+    if closing := facts.closing:
+        records, held = closing.data["dagster_records"], closing.data["ledger_records"]
+        yield f"Dagster's log had {records} records when the run was closed, the ledger {held}"

@@ -1,0 +1,255 @@
+"""The hand-over contract `week06_run_evidence_v1`: one JSON object for each run × product partition.
+
+What Week07 and Week08 read before they build on a partition. It says less than the run evidence report and
+says it in the contract's words; every value comes from the ledger, and what is not known is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from evidence.document import Document, timestamp
+from evidence.facts import Recorded, RunFacts
+from evidence.verdict import RunVerdict, by_gravity, had_nothing_to_check, judge, weigh
+from ledger.outcomes import Outcome
+from ledger.plan import ancestors
+
+SCHEMA_VERSION: Final = "week06_run_evidence_v1"
+PREFIX: Final = "week06/"
+PRODUCT: Final = "week06/silver/ticket_fact_partitioned"
+LAKEHOUSE: Final = "week06/external/lakehouse_state"
+MART: Final = "week06/external/support_kpi_mart"
+DRY_RUN: Final = "dry_run_no_db_write"
+
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_STATUS: Final[Mapping[str, str]] = {
+    "passed": "success",
+    "warned": "warning",
+    "skipped": "skipped",
+    "not_available": "not_available",
+    "not_evaluated": "failed",
+    "unknown": "failed",
+    "failed": "failed",
+}
+_CHECK_STATUS: Final[Mapping[str, str]] = {
+    "check_passed": "passed",
+    "check_warned": "warning",
+    "check_failed": "failed",
+}
+_HOLDING: Final = frozenset({"failed", "not_evaluated", "unknown"})
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A run's part in one partition of the product: the items and events that bear on it, and its verdict."""
+
+    facts: RunFacts
+    asset_key: str
+    partition: str
+    outcomes: tuple[Outcome, ...]
+    verdict: RunVerdict
+
+    @property
+    def product(self) -> Outcome:
+        """What became of the product itself."""
+        of_key = (o for o in self.outcomes if o.item.asset_key == self.asset_key and o.item.kind != "check")
+        return next(of_key)
+
+    @property
+    def status(self) -> str:
+        """The contract's status. An open run is a warning at best, since nobody knows what it comes to."""
+        if self.facts.final:
+            return _STATUS[self.verdict.verdict]
+        return "failed" if any(w == "failed" for w, _ in weigh(self.outcomes)) else "warning"
+
+    @property
+    def decision(self) -> str:
+        """What those downstream may do with the partition.
+
+        Proceeding takes a closed run that passed and made the product itself. A dry run is one that says so
+        and wrote nothing; anything else that made nothing is for a person to look at.
+        """
+        if not self.facts.final or self.verdict.verdict in _HOLDING:
+            return "hold_downstream"
+        made = self.product.outcome == "materialized"
+        if not made and DRY_RUN in {o.reason_code for o in self.outcomes}:
+            return "dry_run_only"
+        if self.verdict.verdict == "passed" and made and self.asset_key == PRODUCT:
+            return "proceed_to_week07"
+        return "manual_review_required"
+
+    def events(self, of: Iterable[Recorded]) -> Iterator[Recorded]:
+        """Yield those events that are about this partition, or about none in particular."""
+        return (event for event in of if event.partition in {None, self.partition})
+
+
+def deliveries(facts: RunFacts) -> tuple[Delivery, ...]:
+    """Return a run's deliveries by partition; none for a run that planned no daily partition of Week06."""
+    asset_key = _product_of(facts)
+    if asset_key is None:
+        return ()
+    days = {o.item.partition or facts.row.partition for o in facts.outcomes if o.item.asset_key == asset_key}
+    return tuple(_delivery(facts, asset_key, day) for day in sorted(d for d in days if d and _DAY.fullmatch(d)))
+
+
+def _product_of(facts: RunFacts) -> str | None:
+    """Return the product asset when it was planned, else the planned Week06 asset furthest downstream."""
+    planned = {
+        o.item.asset_key: o.item.step_key or ""
+        for o in facts.outcomes
+        if o.item.kind == "materialize" and o.item.required and o.item.asset_key.startswith(PREFIX)
+    }
+    if PRODUCT in planned or not planned:
+        return PRODUCT if planned else None
+    return max(planned, key=lambda key: (len(list(ancestors(facts.after, planned[key]))), key))
+
+
+def _delivery(facts: RunFacts, asset_key: str, partition: str) -> Delivery:
+    outcomes = tuple(o for o in facts.outcomes if o.item.partition in {None, partition})
+    verdict = judge(outcomes, status=facts.row.status, closed=facts.row.closed)
+    return Delivery(facts, asset_key, partition, outcomes, verdict)
+
+
+def contract_document(delivery: Delivery, report_path: str) -> Document:
+    """Write one delivery in the contract's words. `report_path` is relative to the folder of documents."""
+    row = delivery.facts.row
+    ended_at = row.ended_at
+    if ended_at is None:  # an interim document: the run's latest event stands for its end
+        ended_at = max(event.occurred_at for event in delivery.facts.events)
+    return {
+        "evidence_schema_version": SCHEMA_VERSION,
+        "run_id": row.run_id,
+        "asset_key": delivery.asset_key,
+        "partition_key": delivery.partition,
+        "status": delivery.status,
+        "started_at": timestamp(row.started_at),
+        "finished_at": timestamp(ended_at),
+        "report_path": report_path,
+        "reason_codes": list(dict.fromkeys(_reason_codes(delivery))),
+        "downstream_decision": delivery.decision,
+        "checks": [_check(delivery, o) for o in delivery.outcomes if o.item.kind == "check"],
+        **_optional(delivery),
+    }
+
+
+def _reason_codes(delivery: Delivery) -> Iterator[str]:
+    """Yield every reason there is, the gravest kind first."""
+    facts = delivery.facts
+    if not facts.final:
+        yield "run_not_closed"
+    elif facts.row.status != "succeeded":
+        yield f"run_{facts.row.status}"
+    for weight, outcome in weigh(delivery.outcomes):
+        if facts.final and outcome.item.kind == "check" and weight in _HOLDING:
+            yield "asset_checks_failed"
+    for event in delivery.events((*facts.failures, *facts.checks)):
+        yield from event.reason_codes
+    for outcome in by_gravity(delivery.outcomes):
+        if outcome.outcome != "pending":
+            yield from _codes_of(outcome)
+    if delivery.asset_key != PRODUCT:
+        yield "product_not_in_run"
+
+
+def _codes_of(outcome: Outcome) -> Iterator[str]:
+    if outcome.outcome == "not_evaluated":
+        yield "check_not_evaluated"
+    if outcome.reason_code:
+        yield outcome.reason_code
+
+
+def _check(delivery: Delivery, outcome: Outcome) -> Document:
+    """Write one planned check. One that gave no result is `skipped` with the reason, and never `passed`."""
+    asset_key = outcome.item.asset_key
+    status = _CHECK_STATUS.get(outcome.outcome)
+    if status is None:
+        codes = ["check_not_evaluated", outcome.reason_code or outcome.outcome]
+        reason = outcome.reason or outcome.outcome
+        if cause := _why_left_out(delivery, outcome):
+            codes.append(cause)
+        metadata = {"asset_key": asset_key, "reason": reason}
+    else:
+        evaluations = [e for e in delivery.facts.checks if e.event_id in outcome.basis]
+        own = [code for event in evaluations for code in event.reason_codes]
+        codes = own or ([] if status == "passed" else [outcome.reason_code or outcome.outcome])
+        measured = {m.label: m.plain() for e in evaluations for m in e.metadata if m.label != "reason_codes"}
+        metadata = {**measured, "asset_key": asset_key}
+    return {
+        "name": outcome.item.check_name,
+        "status": status or "skipped",
+        "reason_codes": list(dict.fromkeys(codes)),
+        "metadata": metadata,
+    }
+
+
+def _why_left_out(delivery: Delivery, check: Outcome) -> str | None:
+    """Return the reason its asset was left out for, when that is why there was nothing to check."""
+    of_key = (o for o in delivery.outcomes if o.item.asset_key == check.item.asset_key and o.item.kind != "check")
+    assets = list(of_key)
+    return assets[0].reason_code if had_nothing_to_check(check, assets) else None
+
+
+def _optional(delivery: Delivery) -> Document:
+    """Gather what the run measured and stated; what it did not is left out, never made up."""
+    facts = delivery.facts
+    sources = _sources(delivery)
+    made = [e for e in sources if (e.event_type, e.asset_key) == ("asset.materialized.v1", delivery.asset_key)]
+    values: dict[str, Any] = {}
+    for label in ("manifest_id", "batch_id", "data_release_id", "git_sha"):
+        values[label] = _first(sources, label, str)
+    values["input_row_count"] = _first(sources, "input_row_count", int)
+    values["source_snapshot_id"] = _first(sources, "source_snapshot_id", (str, int))
+    # What came out is told by the product alone: the rows of an asset before it are not its rows.
+    values["output_row_count"] = _first(made, "output_row_count", int)
+    values["output_snapshot_id"] = _first(made, "output_snapshot_id", (str, int))
+    values["batch_id"] = values["batch_id"] or facts.row.batch_id
+    values["data_release_id"] = values["data_release_id"] or facts.row.release_id
+    values["git_sha"] = facts.tags.get("git_sha") or values["git_sha"]
+    values["trace_id"] = facts.row.trace_id
+    known = {label: value for label, value in values.items() if value is not None}
+    return {
+        **known,
+        **_external(delivery, LAKEHOUSE, {"lakehouse_snapshot_id": (str, int)}),
+        **_external(delivery, MART, {"dbt_invocation_id": (str,), "semantic_metric_count": (int,)}),
+    }
+
+
+def _sources(delivery: Delivery) -> list[Recorded]:
+    """Return what may carry a measured value, the best first.
+
+    The product's own materialization, the other Week06 assets' from the last made to the first, what was
+    observed (a dry run counts its input so), and what a failed step could still say.
+    """
+    facts = delivery.facts
+    produced = [e for e in delivery.events(facts.products) if (e.asset_key or "").startswith(PREFIX)]
+    own = [e for e in produced if e.asset_key not in {LAKEHOUSE, MART}]
+    own.reverse()
+    own.sort(key=lambda e: (e.event_type != "asset.materialized.v1", e.asset_key != delivery.asset_key))
+    return [*own, *delivery.events(facts.failures)]
+
+
+def _first(sources: Sequence[Recorded], label: str, kinds: type | tuple[type, ...]) -> Any:
+    for event in sources:
+        value = event.measured(label)
+        if _is(value, kinds):
+            return value
+    return None
+
+
+def _is(value: Any, kinds: type | tuple[type, ...]) -> bool:
+    """Tell a usable value: of the kind asked for, no boolean, no negative count, no empty text."""
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        return False
+    return value >= 0 if isinstance(value, int) else value != ""
+
+
+def _external(delivery: Delivery, asset_key: str, labels: Mapping[str, tuple[type, ...]]) -> Document:
+    """Return the state of an optional neighbour: what was observed, and `null` where it is known to be absent."""
+    if not any(o.item.asset_key == asset_key for o in delivery.outcomes):
+        return {}
+    seen = [e for e in delivery.facts.products if e.asset_key == asset_key]
+    seen.reverse()
+    return {label: _first(seen, label, kinds) for label, kinds in labels.items()}
