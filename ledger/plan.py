@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from ledger.canonical import Json
+from ledger.parts import in_parts
 
 Kind = Literal["materialize", "observe", "check", "dependency"]
 
-_ITEMS_IN_PART: Final = 60
-"""Keeps the payload of a part under `ledger.event.MAX_DATA_BYTES` with keys of up to 400 characters."""
+_Key = tuple[str, bool, str, bool, str]
+
+_AFTER_IN_RECORD: Final = 20
+"""A step that waits for thousands of others is told in several records, which `read_plan` joins."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class PlanItem:
     """One thing a run set out to do. `kind` is what would fulfil it; an optional one never fails the run.
 
@@ -43,31 +46,43 @@ class Plan:
     after: Mapping[str, tuple[str, ...]]
 
 
-def plan_parts(plan: Plan) -> Iterator[dict[str, Json]]:
+def plan_parts(plan: Plan) -> list[dict[str, Json]]:
     """Split a plan into payloads of `plan.committed.v1`, always at least one; `read_plan` joins them."""
-    items = sorted(plan.items, key=_order)
-    steps = sorted(plan.after.items())
-    parts = max(-(-len(items) // _ITEMS_IN_PART), -(-len(steps) // _ITEMS_IN_PART), 1)
-    for part in range(parts):
-        window = slice(part * _ITEMS_IN_PART, (part + 1) * _ITEMS_IN_PART)
-        yield {
-            "part": part + 1,
-            "parts": parts,
-            "items": [_item_json(item) for item in items[window]],
-            "steps": [{"step_key": key, "after": list(after)} for key, after in steps[window]],
+    items = [_item_json(item) for item in sorted(plan.items, key=_order)]
+    parts = list(in_parts([*items, *_steps_json(plan)])) or [[]]
+    return [
+        {
+            "part": number,
+            "parts": len(parts),
+            "items": [record for record in part if isinstance(record, dict) and "asset_key" in record],
+            "steps": [record for record in part if isinstance(record, dict) and "after" in record],
         }
+        for number, part in enumerate(parts, start=1)
+    ]
+
+
+def _steps_json(plan: Plan) -> Iterator[Json]:
+    for step_key, after in sorted(plan.after.items()):
+        for first in range(0, max(len(after), 1), _AFTER_IN_RECORD):
+            yield {"step_key": step_key, "after": list(after[first : first + _AFTER_IN_RECORD])}
 
 
 def read_plan(payloads: Iterable[Mapping[str, Any]]) -> Plan:
-    """Join the payloads of a run's plan events. A part recorded twice counts once."""
-    items: dict[PlanItem, None] = {}
-    after: dict[str, tuple[str, ...]] = {}
+    """Join the payloads of a run's plan events, also of a plan that was completed later.
+
+    What was said first about an item holds; only that it was no more than a dependency gives way.
+    """
+    items: dict[_Key, PlanItem] = {}
+    after: dict[str, dict[str, None]] = {}
     for payload in payloads:
         for entry in payload["items"]:
-            items[PlanItem(**entry)] = None
+            item = PlanItem(**entry)
+            said = items.setdefault(_order(item), item)
+            if said.kind == "dependency" and item.kind != "dependency":
+                items[_order(item)] = item
         for step in payload["steps"]:
-            after[step["step_key"]] = tuple(step["after"])
-    return Plan(tuple(sorted(items, key=_order)), after)
+            after.setdefault(step["step_key"], {}).update(dict.fromkeys(step["after"]))
+    return Plan(tuple(items[key] for key in sorted(items)), {key: tuple(steps) for key, steps in after.items()})
 
 
 def _item_json(item: PlanItem) -> dict[str, Json]:
@@ -75,8 +90,10 @@ def _item_json(item: PlanItem) -> dict[str, Json]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _order(item: PlanItem) -> tuple[str, str, str]:
-    return (item.asset_key, item.partition or "", item.check_name or "")
+def _order(item: PlanItem) -> _Key:
+    """Return what makes an item that item: asset, partition, check; `None` sorts first and is not ""."""
+    partition, check = item.partition, item.check_name
+    return (item.asset_key, partition is not None, partition or "", check is not None, check or "")
 
 
 def ancestors(after: Mapping[str, Sequence[str]], step_key: str) -> Iterator[str]:
