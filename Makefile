@@ -1,9 +1,9 @@
-# make demo | test | lint | bench | dev   (each creates .venv on first use)
+# make demo | test | lint | bench | dev | docs | picture   (each creates .venv on first use)
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint bench dev docs clean
+.PHONY: demo test lint bench dev docs picture clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
@@ -27,6 +27,9 @@ bench: .venv/.installed
 
 docs: .venv/.installed
 	$(BIN)/python -m docs.generate
+
+picture: .venv/.installed
+	$(BIN)/python -m docs.picture
 
 # The example project in Dagster's own UI, with the daemon, on http://127.0.0.1:3000
 dev: .venv/.installed
