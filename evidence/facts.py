@@ -11,6 +11,7 @@ import orjson
 
 from evidence.verdict import RunVerdict, judge
 from ledger import IntegrityError
+from ledger.event import blob_name
 from ledger.outcomes import Outcome, RunEvent, derive_outcomes
 from ledger.plan import PlanItem, read_plan
 
@@ -294,9 +295,6 @@ def _data(prefix: Prefix, text: str) -> tuple[Mapping[str, Any], str | None]:
 
     A payload that is gone leaves the reference to it, so that what is missing is not taken for nothing.
     """
-    data: Mapping[str, Any] = orjson.loads(text)
-    if data.keys() != {"blob_sha256", "blob_size_bytes"}:
-        return data, None
-    sha256 = str(data["blob_sha256"])
-    content = prefix.payload(sha256)
-    return (data if content is None else orjson.loads(content)), sha256
+    sha256 = blob_name(text)
+    content = prefix.payload(sha256) if sha256 else None
+    return orjson.loads(text if content is None else content), sha256

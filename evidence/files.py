@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 DELIVERY_SUMMARY: Final = "week06_delivery_summary.md"
 
 _SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_SIZE: Final = re.compile(r"\AAs of checkpoint ([0-9]{1,16}) of `([^`]+)`", re.MULTILINE)
+_SIZE: Final = re.compile(r"^As of checkpoint ([0-9]{1,16}) of `([^`]+)`", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,8 +105,8 @@ def tell_run(prefix: Prefix, facts: RunFacts, width: int | None) -> str:
     """Tell one run: what it was, its verdict and decisions, timeline, assets, checks, skips, provenance."""
     sections = [
         "\n".join(_head(facts, width)),
-        _section("Timeline", _timeline(facts)),
-        _section("Assets", _assets(facts)),
+        _section("Timeline", _timeline(facts, width)),
+        _section("Assets", _assets(facts, width)),
         _section("Checks", _checks(facts, width)),
         _section("Left out", _left_out(facts, width)),
         _section("Failures", _failures(facts, width)),
@@ -144,31 +144,34 @@ def _span(row: RunRow) -> str:
     return f"started {started} UTC, took {(row.ended_at - row.started_at) / 1_000_000:.1f} s"
 
 
-def _timeline(facts: RunFacts) -> Iterator[str]:
+def _timeline(facts: RunFacts, width: int | None) -> Iterator[str]:
     told = sorted((e for e in facts.events if e.event_type in _TOLD), key=lambda e: e.occurred_at)
-    half = _SHOWN_EVENTS // 2
-    hidden = max(len(told) - _SHOWN_EVENTS, 0)
-    for event in told[:half] if hidden else told:
-        yield _moment(facts, event)
-    if hidden:
-        yield styled(f"… {hidden} more events", "dim")
-        yield from (_moment(facts, event) for event in told[-half:])
+    since = [f"{(event.occurred_at - facts.row.started_at) / 1_000_000:+.2f} s" for event in told]
+    wide = max(map(len, since), default=0)
+    hidden = range(_SHOWN_EVENTS // 2, len(told) - _SHOWN_EVENTS // 2) if len(told) > _SHOWN_EVENTS else range(0)
+    for position, event in enumerate(told):
+        if position in hidden:
+            if position == hidden.start:
+                yield styled(f"… {len(hidden)} more events", "dim")
+            continue
+        start = f"{timestamp(event.occurred_at)[11:19]}  {since[position]:>{wide}}  "
+        style = VERDICT_STYLES[event.outcome] if event.outcome not in {None, "passed"} else None
+        for line in _wrapped(_event_words(facts, event), width, len(start) + len(_INDENT)):
+            yield start + styled(line, style)
+            start = " " * len(start)
 
 
-def _moment(facts: RunFacts, event: Recorded) -> str:
-    clock = timestamp(event.occurred_at)[11:23]
-    since = f"{(event.occurred_at - facts.row.started_at) / 1_000_000:+.2f} s"
+def _event_words(facts: RunFacts, event: Recorded) -> str:
     subject = event.asset_key or event.step_key or ""
     if event.check_name:
         subject = f"{event.check_name} of {subject}: {event.outcome}"
     elif event.partition not in {None, facts.row.partition}:
         subject = f"{subject} [{event.partition}]"
     reason = f": {event.reason_code}" if event.event_type == "asset.skipped.v1" else ""
-    style = VERDICT_STYLES[event.outcome] if event.outcome not in {None, "passed"} else None
-    return f"{clock}  {since:>10}  {styled(f'{_TOLD[event.event_type]} {subject}{reason}'.strip(), style)}"
+    return f"{_TOLD[event.event_type]} {subject}{reason}".strip()
 
 
-def _assets(facts: RunFacts) -> Iterator[str]:
+def _assets(facts: RunFacts, width: int | None) -> Iterator[str]:
     outcomes = [o for o in facts.outcomes if o.item.kind != "check"]
     passed = [o for o in outcomes if o.verdict == "passed"]
     hidden = set(map(id, passed[_SHOWN_PASSED:]))
@@ -176,7 +179,8 @@ def _assets(facts: RunFacts) -> Iterator[str]:
     if shown:
         rows = [[o.outcome, item_name(o, facts.row.partition), _remark(o)] for o in shown]
         styles = [VERDICT_STYLES[o.verdict] for o in shown]
-        yield from table(["outcome", "asset", ""], rows, styles).splitlines()
+        inner = None if width is None else width - len(_INDENT)
+        yield from _wrapped_table(["outcome", "asset", ""], rows, styles, inner).splitlines()
     if hidden:
         yield styled(f"… and {len(hidden)} more of {len(outcomes)} that passed", "dim")
 

@@ -146,7 +146,7 @@ def weigh(outcomes: Sequence[Outcome]) -> list[tuple[str, Outcome]]:
     """Return how much each outcome counts against the whole, as a verdict, in the order given.
 
     An optional item weighs nothing when it was left out and warns when it went wrong. A check of an asset
-    that was itself left out had nothing to evaluate: it weighs what the asset weighs.
+    that was itself left out had nothing to evaluate: it weighs what its asset came to.
     """
     of_asset: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
@@ -156,11 +156,12 @@ def weigh(outcomes: Sequence[Outcome]) -> list[tuple[str, Outcome]]:
 
 
 def _weight(outcome: Outcome, of_asset: Sequence[Outcome]) -> str:
+    verdict = outcome.verdict
     if had_nothing_to_check(outcome, of_asset):
-        return max((_weight(asset, ()) for asset in of_asset), key=LATTICE.index)
-    if outcome.item.required:
-        return outcome.verdict
-    return "passed" if outcome.verdict in {"passed", *_LEFT_OUT} else "warned"
+        verdict = max((asset.verdict for asset in of_asset), key=LATTICE.index)
+    if outcome.item.required or verdict == "passed":
+        return verdict
+    return "passed" if verdict in _LEFT_OUT else "warned"
 
 
 def had_nothing_to_check(outcome: Outcome, of_asset: Sequence[Outcome]) -> bool:

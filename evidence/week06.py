@@ -247,9 +247,9 @@ def _is(value: Any, kinds: type | tuple[type, ...]) -> bool:
 
 
 def _external(delivery: Delivery, asset_key: str, labels: Mapping[str, tuple[type, ...]]) -> Document:
-    """Return the state of an optional neighbour: what was observed, and `null` where it is known to be absent."""
-    if not any(o.item.asset_key == asset_key for o in delivery.outcomes):
-        return {}
-    seen = [e for e in delivery.facts.products if e.asset_key == asset_key]
-    seen.reverse()
-    return {label: _first(seen, label, kinds) for label, kinds in labels.items()}
+    """Return the state of an optional neighbour: what was observed, or `null` where it is known to be absent."""
+    seen = [e for e in reversed(delivery.facts.products) if e.asset_key == asset_key]
+    known = {label: _first(seen, label, kinds) for label, kinds in labels.items()}
+    if any(o.item.asset_key == asset_key for o in delivery.verdict.absent):
+        return known
+    return {label: value for label, value in known.items() if value is not None}

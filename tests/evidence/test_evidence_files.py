@@ -1,0 +1,145 @@
+"""Documents as files: each its own, nothing overwritten, and the one fixed name never goes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+from evidence_runs import START, Story, Tell, failed_run, good_run, open_run, planned
+
+import evidence
+from evidence import write_delivery_summary, write_run_documents
+from ledger import EnvironmentFault, IntegrityError, UsageError
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_runs_documents_are_files_that_refer_to_each_other(told: Tell, tmp_path: Path) -> None:
+    """Hand-over document, report and summary are there; the first names the second, relative to the folder."""
+    ledger = told(good_run("run-1"))
+    written = write_run_documents(ledger, "run-1", tmp_path / "out")
+    assert written.final
+    assert written.decisions == ("proceed_to_week07",)
+    names = sorted(contents(tmp_path / "out"))
+    assert names == [
+        f"run_evidence/2026-04-17_run-1_final_{written.size}.json",
+        f"run_report/run-1_final_{written.size}.json",
+        f"summaries/run_run-1_final_{written.size}.md",
+    ]
+    handed_over = orjson.loads(written.evidence[0].read_bytes())
+    assert tmp_path / "out" / handed_over["report_path"] == written.report
+    assert orjson.loads(written.report.read_bytes())["run"]["run_id"] == "run-1"
+
+
+def test_writing_again_changes_nothing(told: Tell, tmp_path: Path) -> None:
+    """A closed run's documents are the same files however often, and however late, they are derived."""
+    ledger = told(good_run("run-1"))
+    first = write_run_documents(ledger, "run-1", tmp_path)
+    before = contents(tmp_path)
+    told(failed_run("run-2", start=START + 1_000_000))
+    assert write_run_documents(ledger, "run-1", tmp_path) == first
+    assert {name: before[name] for name in before} == {n: c for n, c in contents(tmp_path).items() if n in before}
+    assert not [name for name in contents(tmp_path) if name not in before and "run-1" in name]
+
+
+def test_interim_and_final_stand_side_by_side(told: Tell, tmp_path: Path) -> None:
+    """The report made inside a run stays when the final one comes."""
+    ledger = told(open_run("run-1"))
+    interim = write_run_documents(ledger, "run-1", tmp_path)
+    assert not interim.final
+    whole = good_run("run-1")
+    told(whole)  # the same run, told to its end
+    final = write_run_documents(ledger, "run-1", tmp_path)
+    assert final.final
+    assert final.size > interim.size
+    assert interim.report.is_file()
+    assert interim.report != final.report
+
+
+def test_other_content_under_a_name_is_an_error_and_is_kept(told: Tell, tmp_path: Path) -> None:
+    """A document that somebody edited is neither overwritten nor taken for ours."""
+    ledger = told(good_run("run-1"))
+    written = write_run_documents(ledger, "run-1", tmp_path)
+    written.evidence[0].write_text("edited")
+    with pytest.raises(IntegrityError, match=written.evidence[0].name):
+        write_run_documents(ledger, "run-1", tmp_path)
+    assert written.evidence[0].read_text() == "edited"
+
+
+def test_the_delivery_summary_has_its_fixed_name_and_one_of_its_own(told: Tell, tmp_path: Path) -> None:
+    """The well-known file is replaced by a newer derivation; every derivation is kept."""
+    ledger = told(failed_run("run-1"))
+    first = write_delivery_summary(ledger, tmp_path)
+    old = first.kept.read_bytes()
+    assert first.latest == tmp_path / "week06_delivery_summary.md"
+    assert first.latest.read_bytes() == old
+    told(good_run("run-2", start=START + 1_000_000))
+    second = write_delivery_summary(ledger, tmp_path)
+    assert second.latest.read_bytes() == second.kept.read_bytes() != old
+    assert first.kept.read_bytes() == old
+    named = write_delivery_summary(ledger, tmp_path, ["run-1"])
+    assert named.kept not in {first.kept, second.kept}
+
+
+def test_a_slow_writer_does_not_put_an_older_summary_back(told: Tell, tmp_path: Path) -> None:
+    """A rival that derived from more of the same log has the last word, whoever writes last."""
+    ledger = told(failed_run("run-1"))
+    written = write_delivery_summary(ledger, tmp_path)
+    newer = written.latest.read_text().replace(f"checkpoint {written.size} of", f"checkpoint {written.size + 1} of")
+    written.latest.write_text(newer)
+    write_delivery_summary(ledger, tmp_path)
+    assert written.latest.read_text() == newer
+    written.latest.write_text(newer.replace("run-evidence-ledger/0", "run-evidence-ledger/9"))
+    write_delivery_summary(ledger, tmp_path)
+    assert written.latest.read_bytes() == written.kept.read_bytes()
+
+
+def test_another_project_gets_a_report_and_a_summary(told: Tell, tmp_path: Path) -> None:
+    """Nothing of Week06 is written for a run that has nothing to do with it."""
+    ledger = told(Story("run-1", job="other").plan([planned("a/b", None)], {}).made("a/b", None).end().close())
+    written = write_run_documents(ledger, "run-1", tmp_path)
+    assert written.evidence == ()
+    assert sorted(p.parent.name for p in (written.report, written.summary)) == ["run_report", "summaries"]
+
+
+def test_a_run_id_never_leads_out_of_the_folder(told: Tell, tmp_path: Path) -> None:
+    """An id that is no plain name becomes its digest in file names, and stays itself inside."""
+    ledger = told(good_run("../../escape"))
+    written = write_run_documents(ledger, "../../escape", tmp_path / "out")
+    assert all((tmp_path / "out") in path.parents for path in (written.report, written.summary, *written.evidence))
+    assert orjson.loads(written.report.read_bytes())["run"]["run_id"] == "../../escape"
+    assert len(contents(tmp_path / "out")) == 3
+
+
+def test_a_folder_that_cannot_be_written_is_named(told: Tell, tmp_path: Path) -> None:
+    """The message has the path and the next step."""
+    ledger = told(good_run("run-1"))
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(EnvironmentFault, match="file/run_report") as caught:
+        write_run_documents(ledger, "run-1", tmp_path / "file")
+    assert "--out" in str(caught.value.next_step)
+
+
+def test_an_unknown_run_writes_nothing(told: Tell, tmp_path: Path) -> None:
+    """No empty evidence for a run nobody recorded."""
+    ledger = told(good_run("run-1"))
+    with pytest.raises(UsageError, match="run-9"):
+        write_run_documents(ledger, "run-9", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_package_is_light_until_it_is_used() -> None:
+    """`import evidence` costs a step nothing; a name that is not there is an AttributeError."""
+    import subprocess
+    import sys
+
+    heavy = "{'duckdb', 'pyarrow', 'deltalake', 'dagster'}"
+    probe = f"import sys, evidence, evidence.cli; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+    with pytest.raises(AttributeError, match="nothing_here"):
+        _ = evidence.nothing_here

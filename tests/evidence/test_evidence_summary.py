@@ -1,0 +1,136 @@
+"""The delivery summary: it depends on the runs, counts with denominators, and shows recorded text as it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from evidence_runs import START, Story, Tell, dry_run, failed_run, good_run, open_run, planned, warned_run
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from evidence.facts import read_runs
+from evidence.markdown import code, table, text
+from evidence.prefix import open_prefix
+from evidence.summary import derive_delivery_summary, derive_run_summary
+from ledger import Ledger
+
+HOUR = 3_600_000_000
+
+
+def summary(ledger: Ledger, run_ids: list[str] | None = None) -> str:
+    """Derive the delivery summary."""
+    with open_prefix(ledger) as prefix:
+        return derive_delivery_summary(prefix, run_ids)
+
+
+def row_of(markdown: str, partition: str) -> list[str]:
+    """Return the cells of a partition's row in the overview."""
+    (line,) = [line for line in markdown.splitlines() if line.startswith(f"| `{partition}`")]
+    return [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+def test_the_latest_run_of_a_partition_counts(told: Tell) -> None:
+    """A partition that failed and was run again has the second run's decision, and the count of both."""
+    ledger = told(failed_run("run-1"), good_run("run-2", start=START + HOUR))
+    assert row_of(summary(ledger), "2026-04-17") == [
+        "`2026-04-17`",
+        "`proceed_to_week07`",
+        "`passed`",
+        "4 of 5 planned passed, 1 not available",
+        "`run-2`",
+        "2",
+    ]
+    assert "`run-1`" not in summary(ledger)
+
+
+def test_a_run_without_the_product_does_not_hide_one_with_it(told: Tell) -> None:
+    """A later run of the gate alone says nothing about the product."""
+    gate_alone = Story("run-2", start=START + HOUR).plan([planned("week06/factory/manifest_gate")], {})
+    ledger = told(good_run("run-1"), gate_alone.made("week06/factory/manifest_gate").end().close())
+    assert row_of(summary(ledger), "2026-04-17")[4] == "`run-1`"
+
+
+def test_a_summary_of_named_runs_knows_no_others(told: Tell) -> None:
+    """The set of runs is part of what the text depends on."""
+    ledger = told(failed_run("run-1"), good_run("run-2", start=START + HOUR))
+    assert row_of(summary(ledger, ["run-1"]), "2026-04-17")[1] == "`hold_downstream`"
+    assert summary(ledger, ["run-1"]) != summary(ledger, ["run-2"])
+
+
+def test_skips_failures_and_what_never_came_are_named_with_denominators(told: Tell) -> None:
+    """Each list says how many of how many, and each entry its reason."""
+    failed = summary(told(failed_run("run-1")))
+    assert "- Left out, 1 of 4:" in failed
+    assert "- Never produced, 3 of 4:" in failed
+    assert "- Checks never evaluated, 1 of 1:" in failed
+    assert "week04_lakehouse_not_available: no Week04 here" in failed
+    assert "Of 1 partitions: 1 `hold_downstream`." in failed
+    warned = summary(told(warned_run("run-2", start=START + HOUR)))
+    assert "- Checks that did not pass, 1 of 1:" in warned
+    assert "partition_has_no_seed_rows; rows=0" in warned
+    assert "Never produced" not in warned
+
+
+def test_a_dry_run_and_an_open_run_are_not_shown_as_done(told: Tell) -> None:
+    """Neither is a delivery: the decision says so, and an open run says that it is open."""
+    assert row_of(summary(told(dry_run("run-1"))), "2026-04-17")[1:3] == ["`dry_run_only`", "`skipped`"]
+    still_open = summary(told(open_run("run-2", start=START + HOUR)))
+    assert row_of(still_open, "2026-04-17")[1:3] == ["`hold_downstream`", "`unknown`"]
+    assert "run_not_closed" in still_open
+
+
+def test_it_says_what_it_was_derived_from_and_how_to_verify(told: Tell) -> None:
+    """Checkpoint, tree head and SQL digests are there, and the command that checks them."""
+    ledger = told(good_run("run-1"))
+    with open_prefix(ledger) as prefix:
+        assert prefix.head is not None
+        markdown = derive_delivery_summary(prefix)
+        assert f"As of checkpoint {prefix.head.size} of `{prefix.head.origin}`." in markdown
+        assert prefix.head.root.hex() in markdown
+    assert "`ledger verify`" in markdown
+    assert len(re.findall(r"SHA-256 `[0-9a-f]{64}`", markdown)) >= 5
+    unsealed = summary(told(good_run("run-2"), seal=False))
+    assert "entries that are not sealed" in unsealed
+
+
+def test_no_run_of_the_factory_is_nothing_to_hand_over(told: Tell) -> None:
+    """An empty summary says so; it does not look like a delivery."""
+    ledger = told(Story("run-1", job="other").plan([planned("a/b")], {}).made("a/b").end().close())
+    assert "nothing to hand over" in summary(ledger)
+    with open_prefix(ledger) as prefix:
+        markdown = derive_run_summary(prefix, read_runs(prefix, ["run-1"])[0])
+    assert "# Run `run-1`: `passed`" in markdown
+    assert "1 of 1 planned passed" in markdown
+
+
+def test_recorded_words_stay_words(told: Tell) -> None:
+    """An error message full of Markdown and HTML makes no heading, no table cell and no tag."""
+    html = MarkdownIt("commonmark").enable("table").render(summary(told(failed_run("run-1"))))
+    assert "manifest &lt;b&gt;bad&lt;/b&gt; | `x` _y_; # Next step: deliver it again" in html
+    assert html.count("<tr>") == 2
+    assert re.findall(r"<h[1-6]>(.*?)</h", html)[0] == "Week06 delivery summary"
+    assert len(re.findall(r"<h[1-6]>", html)) == 3
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_shown_as_it_is(value: str) -> None:
+    """Rendered by a foreign Markdown implementation, escaped text reads as the text did, in a list and a table."""
+    flat = re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", value).strip()
+    parser = MarkdownIt("commonmark").enable("table")
+    in_list = parser.parse(f"- {text(value)}")
+    in_table = parser.parse("\n".join(table(["a", "b"], [[text(value), code(value)]])))
+    shown = [_plain(token.children or []) for token in in_list if token.type == "inline"]
+    assert shown == ([flat] if flat else [])
+    cells = [_plain(token.children or []) for token in in_table if token.type == "inline"]
+    assert cells == ["a", "b", flat, flat]
+
+
+def _plain(tokens: Sequence[Token]) -> str:
+    parts = []
+    for token in tokens:
+        assert token.type in {"text", "code_inline", "text_special"}, token.type
+        parts.append(token.content)
+    return "".join(parts)

@@ -1,0 +1,181 @@
+"""The fold of outcomes into a verdict: what it never does, and what it says."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evidence.verdict import COUNTED_AS, HEADINGS, LATTICE, by_gravity, count, judge, weigh
+from ledger.event import OUTCOMES
+from ledger.outcomes import VERDICT_OF, Outcome
+from ledger.plan import PlanItem
+
+STATUSES = ("queued", "running", "succeeded", "failed", "canceled")
+KEYS = st.sampled_from(["a", "b", "week06/c"])
+WORDS = st.sampled_from(sorted(VERDICT_OF))
+
+
+def outcome_of(
+    word: str, key: str = "a", *, check: str | None = None, required: bool = True, code: str | None = None
+) -> Outcome:
+    """Make an outcome; everything but what passed has a reason code."""
+    item = PlanItem(key, check_name=check, kind="check" if check else "materialize", required=required)
+    given_code = code or (None if VERDICT_OF[word] == "passed" else f"because_{word}")
+    return Outcome(item=item, outcome=word, reason_code=given_code, reason=None, basis=(), attempts=1)
+
+
+CODES = st.sampled_from([None, "no_output", "upstream_skipped", "check_crashed"])
+ASSETS = st.builds(outcome_of, WORDS, KEYS, required=st.booleans())
+CHECKS = st.builds(outcome_of, WORDS, KEYS, check=st.just("c"), required=st.booleans(), code=CODES)
+RUNS = st.lists(ASSETS | CHECKS, max_size=12)
+
+
+def test_the_lattice_is_the_closed_one() -> None:
+    """The verdicts are those an event may state, and each outcome has a verdict and one heading."""
+    assert set(LATTICE) == set(OUTCOMES)
+    assert COUNTED_AS.keys() == VERDICT_OF.keys()
+    assert set(VERDICT_OF.values()) <= set(LATTICE)
+
+
+@given(RUNS, st.sampled_from(STATUSES), st.booleans())
+def test_counts_add_up_to_what_was_planned(outcomes: list[Outcome], status: str, closed: bool) -> None:
+    """Nothing drops out of a total: the headings add up, and so do the numbers in the sentence."""
+    denominators = judge(outcomes, status=status, closed=closed).denominators
+    assert tuple(denominators.counts) == HEADINGS
+    assert sum(denominators.counts.values()) == denominators.planned == len(outcomes)
+    if outcomes:
+        passed, planned, *others = map(int, re.findall(r"\d+", denominators.sentence))
+        assert passed + sum(others) == planned == len(outcomes)
+        assert " 0 " not in denominators.sentence
+
+
+@given(RUNS, st.sampled_from(STATUSES), st.booleans())
+def test_a_whole_is_passed_only_when_every_required_part_is(
+    outcomes: list[Outcome], status: str, closed: bool
+) -> None:
+    """Passed means closed, succeeded, something planned, every required item passed, no optional one wrong."""
+    if judge(outcomes, status=status, closed=closed).verdict == "passed":
+        assert closed
+        assert status == "succeeded"
+        assert outcomes
+        assert all(o.verdict == "passed" for o in outcomes if o.item.required)
+        assert all(o.outcome not in {"failed", "check_failed", "lost", "pending"} for o in outcomes)
+
+
+@given(st.lists(st.builds(outcome_of, st.sampled_from(["materialized", "observed"]), KEYS), min_size=1))
+def test_a_run_in_which_all_passed_is_passed(outcomes: list[Outcome]) -> None:
+    """The fold is not vacuous: it does say passed."""
+    assert judge(outcomes, status="succeeded", closed=True).verdict == "passed"
+
+
+@given(RUNS, st.sampled_from(STATUSES), st.booleans())
+def test_everything_but_passed_has_a_reason(outcomes: list[Outcome], status: str, closed: bool) -> None:
+    """A verdict that is not passed carries a code and words; a passed one carries neither."""
+    verdict = judge(outcomes, status=status, closed=closed)
+    assert bool(verdict.reason_code) == bool(verdict.reason) == (verdict.verdict != "passed")
+
+
+@given(RUNS, st.sampled_from(STATUSES))
+def test_an_open_run_is_unknown(outcomes: list[Outcome], status: str) -> None:
+    """Until a run is closed nobody knows what it comes to, whatever it has done so far."""
+    verdict = judge(outcomes, status=status, closed=False)
+    assert (verdict.verdict, verdict.reason_code) == ("unknown", "run_not_closed")
+
+
+@given(RUNS, st.sampled_from(["failed", "canceled"]))
+def test_a_run_that_dagster_calls_failed_is_never_passed(outcomes: list[Outcome], status: str) -> None:
+    """Even if every item passed, something went wrong that no item shows."""
+    verdict = judge(outcomes, status=status, closed=True).verdict
+    assert verdict in {"failed", "warned"}
+    if verdict == "warned":
+        assert status == "failed"
+        assert any(o.outcome == "failed" and not o.item.required for o in outcomes)
+
+
+@given(st.lists(ASSETS, min_size=1, max_size=8), st.integers(min_value=0), WORDS)
+def test_a_worse_part_never_makes_a_better_whole(outcomes: list[Outcome], at: int, word: str) -> None:
+    """The fold is monotone: replacing a required item by a worse one cannot raise the verdict."""
+    at %= len(outcomes)
+    key = outcomes[at].item.asset_key
+    better, worse = sorted([outcomes[at].outcome, word], key=lambda w: LATTICE.index(VERDICT_OF[w]))
+    whole = [
+        judge([*outcomes[:at], outcome_of(w, key), *outcomes[at + 1 :]], status="succeeded", closed=True).verdict
+        for w in (better, worse)
+    ]
+    assert LATTICE.index(whole[0]) <= LATTICE.index(whole[1])
+
+
+@given(RUNS)
+def test_optional_absences_are_counted_and_named(outcomes: list[Outcome]) -> None:
+    """What the policy lets be missing is named, item by item, and stays in the total."""
+    absent = judge(outcomes, status="succeeded", closed=True).absent
+    expected = [o for o in outcomes if not o.item.required and o.verdict in {"skipped", "not_available"}]
+    assert list(absent) == expected
+
+
+@given(RUNS)
+def test_gravity_orders_without_losing_anything(outcomes: list[Outcome]) -> None:
+    """Ordering by gravity keeps every item and puts what weighs more first."""
+    ordered = by_gravity(outcomes)
+    assert sorted(map(id, ordered)) == sorted(map(id, outcomes))
+    weight_of = {id(o): LATTICE.index(w) for w, o in weigh(outcomes)}
+    weights = [weight_of[id(o)] for o in ordered]
+    assert weights == sorted(weights, reverse=True)
+
+
+@pytest.mark.parametrize("word", ["skipped", "not_available"])
+def test_an_optional_item_left_out_does_not_lower_the_verdict(word: str) -> None:
+    """Week04 not there: the run passes, and the sentence says what is missing."""
+    verdict = judge(
+        [outcome_of("materialized"), outcome_of(word, "b", required=False)], status="succeeded", closed=True
+    )
+    assert verdict.verdict == "passed"
+    assert verdict.denominators.sentence == f"1 of 2 planned passed, 1 {word.replace('_', ' ')}"
+
+
+def test_an_optional_item_that_fails_warns() -> None:
+    """It was tried and went wrong: the run is not failed over it, even where Dagster says so, nor passed."""
+    outcomes = [outcome_of("materialized"), outcome_of("failed", "b", required=False)]
+    for status in ("succeeded", "failed"):
+        verdict = judge(outcomes, status=status, closed=True)
+        assert (verdict.verdict, verdict.reason_code) == ("warned", "because_failed")
+    assert judge(outcomes, status="canceled", closed=True).verdict == "failed"
+
+
+def test_a_run_that_planned_nothing_is_unknown_and_one_that_failed_is_failed() -> None:
+    """That a task succeeded does not make anything ready; that it failed is known."""
+    assert judge([], status="succeeded", closed=True).reason_code == "nothing_planned"
+    assert judge([], status="succeeded", closed=True).verdict == "unknown"
+    assert judge([], status="succeeded", closed=True).denominators.sentence == "nothing planned"
+    assert judge([], status="failed", closed=True).verdict == "failed"
+
+
+def test_a_check_of_what_was_left_out_weighs_what_its_asset_does() -> None:
+    """A dry run's checks had nothing to evaluate: the run is skipped; a check that crashed is not excused."""
+    asset = outcome_of("skipped")
+    check = outcome_of("not_evaluated", check="c", code="upstream_skipped")
+    assert judge([asset, check], status="succeeded", closed=True).verdict == "skipped"
+    crashed = outcome_of("not_evaluated", check="c", code="check_crashed")
+    assert judge([asset, crashed], status="succeeded", closed=True).verdict == "not_evaluated"
+    assert judge([outcome_of("materialized"), check], status="succeeded", closed=True).verdict == "not_evaluated"
+
+
+def test_the_sentence_names_every_heading() -> None:
+    """Counts under different outcomes of one heading are one number, and the words are plain."""
+    words = [
+        "materialized",
+        "observed",
+        "check_failed",
+        "skipped",
+        "upstream_skipped",
+        "canceled",
+        "lost",
+        "pending",
+    ]
+    assert count([outcome_of(word) for word in words]).sentence == (
+        "2 of 8 planned passed, 1 failed, 2 skipped, 1 never ran, 1 unknown, 1 pending"
+    )
+    assert count([outcome_of("failed")]).sentence == "0 of 1 planned passed, 1 failed"
