@@ -281,7 +281,9 @@ def _breach(rule: _Rule, value: object) -> _Breach | None:
 def _text_breach(value: str) -> _Breach | None:
     if "\0" in value:
         return "malformed", "holds a NUL character, which PostgreSQL cannot store"
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
         return "malformed", "holds half of a surrogate pair, which is no character"
     return None
 

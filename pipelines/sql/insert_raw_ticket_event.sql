@@ -1,11 +1,9 @@
--- Bronze: keep every payload once. Returns one row an event that was new: ticket_id.
+-- Bronze: keep every payload once, repeats inside the batch included. Returns one row an event that was new:
+-- ticket_id.
 -- $1 run id, $2 time of ingest. Sorted, so that two writers lock rows in one order and cannot deadlock.
 INSERT INTO raw_ticket_event
 SELECT source_id, source_fingerprint, ticket_id, ingest_batch_id, created_at, payload, $1, CAST($2 AS TIMESTAMPTZ)
-FROM (
-    SELECT DISTINCT source_id, source_fingerprint, ticket_id, ingest_batch_id, created_at, payload
-    FROM incoming_ticket
-) AS distinct_event
+FROM incoming_ticket
 ORDER BY source_id, source_fingerprint
 ON CONFLICT (source_id, source_fingerprint) DO NOTHING
 RETURNING ticket_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -166,3 +167,35 @@ def test_a_flood_of_reasons_is_counted_and_quoted_in_part(tmp_path: Path, delive
     with pytest.raises(GateRejectedError, match=r"04-17: reject: no delivery .*; and 2981 more$") as caught:
         admit_inputs(SourceSettings(tmp_path), DAY)
     assert len(caught.value.inputs.reasons) == 4_001
+
+
+@pytest.mark.parametrize(
+    ("second", "admitted", "codes"),
+    [
+        ({"checksum_sha256": "0" * 64}, [], ["late_delivery_left_out"]),
+        ({"pii_scan_status": "not_run"}, ["tickets.jsonl"], ["late_delivery_left_out"]),
+        ({}, ["tickets.jsonl", "second.jsonl"], []),
+    ],
+)
+def test_one_bad_source_of_a_later_delivery(
+    tmp_path: Path, deliver: Callable[..., Path], second: dict[str, Any], admitted: list[str], codes: list[str]
+) -> None:
+    """A wrong file discredits its whole delivery; a quarantined one only stays out itself. Both are said."""
+    deliver(tmp_path, DAY, [])
+    assets = [
+        {
+            "source_id": name,
+            "source_url_or_path": name,
+            "asset_type": "jsonl",
+            "checksum_sha256": hashlib.sha256(b"\n").hexdigest(),
+            "metadata_status": "complete",
+            "pii_scan_status": "clear",
+            **changes,
+        }
+        for name, changes in (("tickets.jsonl", {}), ("second.jsonl", second))
+    ]
+    path = deliver(tmp_path, "2026-04-18", [b"\n"], assets=assets)
+    path.with_name("second.jsonl").write_bytes(b"\n")
+    inputs = admit_inputs(SourceSettings(tmp_path), DAY)
+    assert [source.path.name for source in inputs.sources if source.late] == admitted
+    assert _codes(inputs) == codes
