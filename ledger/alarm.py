@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ledger.canonical import canonical, parse_canonical
 from ledger.event import Event
+
+_CARRIED: Final = ("store_id", "run_id", "job_name", "step_key", "asset_key", "partition", "check_name")
+_MAX_CARRIED: Final = 1_000
+"""Longer keys are not repeated, so that the alarm always fits an entry; `rejected_event` has them."""
 
 
 def conflict_event(recorded_digest: str, rejected: bytes) -> Event:
@@ -15,7 +19,6 @@ def conflict_event(recorded_digest: str, rejected: bytes) -> Event:
     """
     body: dict[str, Any] = dict(parse_canonical(rejected))
     body.pop("recorded_at")
-    carried = ("store_id", "run_id", "job_name", "step_key", "asset_key", "partition", "check_name")
     return Event(
         event_type="record.conflicted.v1",
         occurred_at=body["occurred_at"],
@@ -27,5 +30,5 @@ def conflict_event(recorded_digest: str, rejected: bytes) -> Event:
             "rejected_digest": body["source_digest"],
             "rejected_event": canonical(body).decode(),
         },
-        **{name: body[name] for name in carried if name in body},
+        **{name: body[name] for name in _CARRIED if len(body.get(name, "")) <= _MAX_CARRIED and name in body},
     )

@@ -8,13 +8,19 @@ Source: RFC 8785 §3; `docs/format.md`, "Canonical JSON".
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 
 Json: TypeAlias = "None | bool | int | str | list[Json] | dict[str, Json]"
 
-MAX_INT = 2**53 - 1
+MAX_INT: Final = 2**53 - 1
+
+MAX_DEPTH: Final = 100
+"""Levels of lists and objects that stay JSON. orjson writes 254 of them; nobody reads more than a few."""
+
+_MAX_DECIMAL_BITS: Final = 10_000
+"""Python refuses the decimal text of integers above 4,300 digits (about 14,280 bits)."""
 
 
 def canonical(value: Json) -> bytes:
@@ -25,33 +31,61 @@ def canonical(value: Json) -> bytes:
 def bounded(value: Any) -> Json:
     """Bring any JSON-like value within canonical bounds, losing no information a reader needs.
 
-    A float becomes its shortest decimal text, an integer beyond 2^53 − 1 its decimal text, a key outside
-    ASCII its backslash escapes, a lone surrogate U+FFFD. Anything that is not JSON becomes its `str()`.
+    A float becomes its shortest decimal text, an integer beyond 2^53 − 1 its decimal text (an enormous one
+    its hexadecimal text), a key outside ASCII its backslash escapes, a lone surrogate U+FFFD. Anything that is
+    not JSON, or lies deeper than `MAX_DEPTH`, becomes its `str()`. Two keys that become the same text are
+    both kept; the later one gets an apostrophe.
     """
+    return _bounded(value, MAX_DEPTH)
+
+
+def _bounded(value: Any, room: int) -> Json:
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        return value if value.isascii() else _without_surrogates(value)
     if isinstance(value, int):
-        return int(value) if -MAX_INT <= value <= MAX_INT else str(int(value))
+        return int(value) if -MAX_INT <= value <= MAX_INT else _integer_text(int(value))
     if isinstance(value, float):
         return repr(float(value))
-    if isinstance(value, dict):
-        return {_ascii_key(key): bounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [bounded(item) for item in value]
-    return bounded(str(value))
+    if room and isinstance(value, dict):
+        result: dict[str, Json] = {}
+        for key, item in value.items():
+            result[_free_key(key, result)] = _bounded(item, room - 1)
+        return result
+    if room and isinstance(value, list | tuple):
+        return [_bounded(item, room - 1) for item in value]
+    return _bounded(_text(value), 0)
 
 
-def _ascii_key(key: object) -> str:
-    return str(key).encode("ascii", "backslashreplace").decode("ascii")
+def _without_surrogates(value: str) -> str:
+    """Join surrogate pairs, as UTF-16 means them, and replace each lone one."""
+    return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _integer_text(value: int) -> str:
+    return str(value) if value.bit_length() <= _MAX_DECIMAL_BITS else hex(value)
+
+
+def _free_key(key: object, taken: dict[str, Json]) -> str:
+    name = str(key).encode("ascii", "backslashreplace").decode("ascii")
+    while name in taken:
+        name += "'"
+    return name
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except RecursionError:
+        return f"<{type(value).__name__} nested too deeply>"
 
 
 def parse_canonical(entry: bytes) -> dict[str, Json]:
     """Return the object these bytes encode, if they are its one canonical encoding.
 
     Raises `ValueError` with the reason otherwise: not UTF-8 or not JSON, not an object, duplicate or
-    unsorted keys, white space, floats, integers out of range, keys outside ASCII.
+    unsorted keys, white space, floats, integers out of range, keys outside ASCII, nested too deeply.
     """
     try:
         value = orjson.loads(entry)
@@ -59,22 +93,32 @@ def parse_canonical(entry: bytes) -> dict[str, Json]:
         raise ValueError(f"not JSON: {error}") from None
     if not isinstance(value, dict):
         raise ValueError(f"a JSON {type(value).__name__}, not an object")  # noqa: TRY004 - one error type
-    if canonical(value) != entry:
+    try:
+        encoded = canonical(value)
+    except orjson.JSONEncodeError:
+        raise ValueError("JSON nested too deeply") from None
+    if encoded != entry:
         raise ValueError("JSON, but not canonical (key order, duplicate keys, white space or escapes)")
-    _refuse_unbounded(value)
+    _refuse_unbounded(value, entry.isascii())
     return value
 
 
-def _refuse_unbounded(value: object) -> None:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if not key.isascii():
-                raise ValueError(f"a key outside ASCII: {key!r}")
-            _refuse_unbounded(item)
-    elif isinstance(value, list):
+def _refuse_unbounded(root: dict[str, Json], all_ascii: bool) -> None:
+    """Refuse what `bounded` never leaves. Flat, and by exact type: this runs over every value of every entry."""
+    waiting: list[Any] = [root]
+    while waiting:
+        value = waiting.pop()
+        if type(value) is dict:
+            if not all_ascii and not all(map(str.isascii, value)):
+                raise ValueError(f"an object with a key outside ASCII: {sorted(value)}")
+            value = value.values()
         for item in value:
-            _refuse_unbounded(item)
-    elif isinstance(value, float):
-        raise ValueError(f"a float: {value!r}")  # noqa: TRY004
-    elif isinstance(value, int) and not -MAX_INT <= value <= MAX_INT:
-        raise ValueError(f"an integer beyond 2^53 - 1: {value}")
+            kind = type(item)
+            if kind is str:
+                continue
+            if kind is dict or kind is list:
+                waiting.append(item)
+            elif kind is int and not -MAX_INT <= item <= MAX_INT:
+                raise ValueError(f"an integer beyond 2^53 - 1: {item}")
+            elif kind is float:
+                raise ValueError(f"a float: {item!r}")

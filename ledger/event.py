@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-from ledger.canonical import Json, bounded, canonical, parse_canonical
+from ledger.canonical import MAX_INT, Json, bounded, canonical, parse_canonical
 from ledger.errors import IntegrityError, UsageError
 
 MAX_ENTRY_BYTES: Final = 65_535
@@ -23,9 +24,14 @@ OUTCOMES: Final = ("passed", "warned", "failed", "skipped", "not_available", "no
 MAX_DATA_BYTES: Final = 32_768
 """A `data` payload above this goes to `blobs/<sha256>`, so the rest of an entry always fits."""
 
+MAX_TIME: Final = MAX_INT
+"""The last moment an event can have, in microseconds: the year 2255. JSON has no larger exact integers."""
+
+_MAX_ATTEMPT: Final = 2**31 - 1
 _TYPE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.v[1-9][0-9]*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_MAX_US = 2**48 * 1000 - 1  # the 48-bit millisecond prefix of an event id ends in the year 10889
+_BLOB_KEY: Final = b'{"blob_sha256":'
+_BLOB = re.compile(r'\{"blob_sha256":"([0-9a-f]{64})","blob_size_bytes":[0-9]+\}')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +76,14 @@ COLUMNS: Final = (
 """The columns derived from an entry, in the order of a segment (which has `index` before, `entry` after)."""
 
 _INTEGERS: Final = frozenset({"occurred_at", "recorded_at", "storage_id", "attempt"})
-_SCALARS: Final = tuple(n for n in EVENT_FIELDS if n != "data")
+_TYPES: Final[dict[str, type]] = {
+    name: int if name in _INTEGERS else dict if name == "data" else str for name in COLUMNS
+}
+_REQUIRED: Final = frozenset({"event_id", "event_type", "occurred_at", "recorded_at", "source_digest", "data"})
+_DERIVED: Final = frozenset({"event_id", "recorded_at", "source_digest"})
+# A batch id that becomes known during a run must not make a skip, which one path saw before and another
+# after, into two skips: what an event is correlated with is no part of its identity.
+_CORRELATION: Final = frozenset({"trace_id", "release_id", "batch_id"})
 
 
 def _time_id(occurred_at: int, digest: str) -> str:
@@ -106,64 +119,98 @@ class Encoded:
 def encode(event: Event, recorded_at: int) -> Encoded:
     """Give an event its id and its exact bytes; members that are `None` are left out.
 
-    `recorded_at` is in microseconds. Raises `UsageError` when the event breaks the model.
+    `recorded_at` is in microseconds. Raises `UsageError` when the event breaks the model; what is encoded can
+    always be sealed.
     """
-    _check(event, recorded_at)
-    body: dict[str, Json] = {}
-    for name in _SCALARS:
-        value = getattr(event, name)
-        if value is not None:
-            body[name] = value if isinstance(value, int) else bounded(value)
+    body = _body(event, recorded_at)
+    problem = _problem(body)
+    if not problem and event.storage_id is None and event.source_digest is not None:
+        problem = "source_digest belongs to a record of the orchestrator (storage_id); the ledger makes its own"
+    if problem:
+        raise UsageError(f"This event cannot be recorded: {problem}.", next_step="see docs/format.md, Events")
     body["data"], blob = _inline_or_blob(event.data)
-    if event.storage_id is not None:
-        event_id = source_event_id(str(event.store_id), str(event.run_id), event.storage_id, event.occurred_at)
-    else:
-        event_id, body["source_digest"] = _own_identity(body, event.occurred_at)
-    body["event_id"] = event_id
-    body["recorded_at"] = recorded_at
+    body["event_id"], body["source_digest"] = _identity(body)
     entry = canonical(body)
     if len(entry) > MAX_ENTRY_BYTES:
         raise UsageError(
             f"The event's own columns take {len(entry)} bytes; an entry has at most {MAX_ENTRY_BYTES}.",
             next_step="shorten its keys (asset_key, partition, step_key); only `data` may be large",
         )
-    return Encoded(event_id, entry, blob)
+    return Encoded(event_id=str(body["event_id"]), entry=entry, blob=blob)
+
+
+def _body(event: Event, recorded_at: int) -> dict[str, Any]:
+    body: dict[str, Any] = {"recorded_at": recorded_at}
+    for name in EVENT_FIELDS:
+        value = getattr(event, name)
+        if isinstance(value, str):
+            body[name] = bounded(str.__str__(value))  # the plain text of an enum's member, too
+        elif isinstance(value, dict):
+            body[name] = dict(value)
+        elif value is not None:
+            body[name] = value
+    return body
 
 
 def _inline_or_blob(data: dict[str, Json]) -> tuple[Json, bytes | None]:
     value = bounded(data)
     payload = canonical(value)
-    if len(payload) <= MAX_DATA_BYTES:
+    # Data that names a blob of its own accord must not pass for ours, so it becomes one.
+    if len(payload) <= MAX_DATA_BYTES and not payload.startswith(_BLOB_KEY):
         return value, None
     return {"blob_sha256": hashlib.sha256(payload).hexdigest(), "blob_size_bytes": len(payload)}, payload
 
 
-def _own_identity(body: dict[str, Json], occurred_at: int) -> tuple[str, str]:
-    digest = hashlib.sha256(canonical(body)).hexdigest()
+def _identity(body: dict[str, Any]) -> tuple[str, str]:
+    """Return (event_id, source_digest): a record's from where it was stored, an own event's from its content."""
+    occurred_at = body["occurred_at"]
+    storage_id = body.get("storage_id")
+    if storage_id is not None:
+        event_id = source_event_id(body["store_id"], body["run_id"], storage_id, occurred_at)
+        return event_id, body["source_digest"]
+    content = {name: value for name, value in body.items() if name not in _DERIVED | _CORRELATION}
+    digest = hashlib.sha256(canonical(content)).hexdigest()
     return _time_id(occurred_at, digest), digest
 
 
-def _check(event: Event, recorded_at: int) -> None:
+def _problem(body: Mapping[str, Any]) -> str | None:
+    """Say what breaks the model, if anything does. One rule for both ways: what goes in also comes out."""
+    for name, value in body.items():
+        wanted = _TYPES.get(name)
+        if type(value) is not wanted:  # by exact type: a bool is an int, and would be written as `true`
+            return f"{name} is not {wanted.__name__}: {value!r:.200}" if wanted else f"unknown member {name!r:.200}"
     problem = None
-    if not _TYPE.fullmatch(event.event_type):
-        problem = f"event_type {event.event_type!r} is not a dotted past-tense name with a version"
-    elif not (0 <= event.occurred_at <= _MAX_US and 0 <= recorded_at <= _MAX_US):
-        problem = f"occurred_at {event.occurred_at} or recorded_at {recorded_at} is not microseconds since 1970"
-    elif event.outcome is not None and event.outcome not in OUTCOMES:
-        problem = f"outcome {event.outcome!r} is not one of {', '.join(OUTCOMES)}"
-    elif event.outcome not in {None, "passed"} and not event.reason_code:
-        problem = f"outcome {event.outcome!r} needs a reason_code"
-    elif event.storage_id is None and event.source_digest is not None:
-        problem = "source_digest belongs to a record of the orchestrator (storage_id); the ledger makes its own"
-    elif event.storage_id is not None and not (
-        event.storage_id >= 0
-        and event.store_id
-        and event.run_id is not None
-        and _DIGEST.fullmatch(event.source_digest or "")
-    ):
-        problem = "a record with a storage_id needs store_id, run_id and a SHA-256 source_digest"
-    if problem:
-        raise UsageError(f"This event cannot be recorded: {problem}.", next_step="see docs/format.md, Events")
+    if not _TYPE.fullmatch(body["event_type"]):
+        problem = f"event_type {body['event_type']!r:.200} is not a dotted past-tense name with a version"
+    elif not (0 <= body["occurred_at"] <= MAX_TIME and 0 <= body["recorded_at"] <= MAX_TIME):
+        problem = f"occurred_at {body['occurred_at']} or recorded_at {body['recorded_at']} is out of range"
+    elif not 0 <= body.get("attempt", 0) <= _MAX_ATTEMPT:
+        problem = f"attempt {body['attempt']} is out of range"
+    return problem or _outcome_problem(body) or ("storage_id" in body and _record_problem(body)) or None
+
+
+def _outcome_problem(body: Mapping[str, Any]) -> str | None:
+    outcome = body.get("outcome")
+    if outcome is None or outcome == "passed":
+        return None
+    if outcome not in OUTCOMES:
+        return f"outcome {outcome!r:.200} is not one of {', '.join(OUTCOMES)}"
+    return None if body.get("reason_code") else f"outcome {outcome!r} needs a reason_code"
+
+
+def _record_problem(body: Mapping[str, Any]) -> str | None:
+    store_id, run_id = body.get("store_id"), body.get("run_id")
+    if not store_id or run_id is None or not _DIGEST.fullmatch(body.get("source_digest", "")):
+        return "a record with a storage_id needs store_id, run_id and a SHA-256 source_digest"
+    if "\0" in store_id or "\0" in run_id:
+        return "store_id and run_id cannot hold a NUL, which keeps them apart in the event_id"
+    if not 0 <= body["storage_id"] <= MAX_INT:
+        return f"storage_id {body['storage_id']} is out of range"
+    return None
+
+
+Key = tuple[str, str, int] | str
+"""What there is only one of: a record's (store_id, run_id, storage_id), or an own event's event_id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +221,7 @@ class Row:
     """
 
     entry: bytes
+    key: Key
     event_id: str
     source_digest: str
     values: tuple[str | int | None, ...]
@@ -182,46 +230,40 @@ class Row:
 def columns(entry: bytes) -> Row:
     """Derive the columns of one entry, strictly.
 
-    Raises `IntegrityError` when the bytes are not a canonical event, have unknown members or a wrong
-    type, or carry an event_id that does not follow from them.
+    Raises `IntegrityError` when the bytes are not a canonical event, break the model, or carry an event_id or
+    a digest that does not follow from them.
     """
     if len(entry) > MAX_ENTRY_BYTES:
         raise IntegrityError(f"The entry has {len(entry)} bytes; at most {MAX_ENTRY_BYTES} are allowed.")
     try:
-        body = parse_canonical(entry)
+        body: dict[str, Any] = parse_canonical(entry)
     except ValueError as error:
         raise IntegrityError(f"The entry is {error}.") from None
-    _check_members(body)
-    expected = _derived_id(body)
-    if body["event_id"] != expected:
-        raise IntegrityError(f"The entry says event_id {body['event_id']}; its content gives {expected}.")
-    body["data"] = canonical(body["data"]).decode()
-    values: Any = map(body.get, COLUMNS)  # `_check_members` has seen that each is a string or an integer
-    return Row(entry, expected, str(body["source_digest"]), tuple(values))
-
-
-def _check_members(body: dict[str, Json]) -> None:
-    unknown = body.keys() - set(COLUMNS)
-    missing = {"event_id", "event_type", "occurred_at", "recorded_at", "source_digest", "data"} - body.keys()
-    if unknown or missing:
-        raise IntegrityError(
-            f"The entry's members are wrong: unknown {sorted(unknown)}, missing {sorted(missing)}."
-        )
-    for name, value in body.items():
-        wanted = dict if name == "data" else int if name in _INTEGERS else str
-        if not isinstance(value, wanted) or isinstance(value, bool):
-            raise IntegrityError(f"The entry's {name} is not {wanted.__name__}: {value!r}.")
-
-
-def _derived_id(body: dict[str, Json]) -> str:
-    occurred_at = body["occurred_at"]
-    if not isinstance(occurred_at, int) or not 0 <= occurred_at <= _MAX_US:
-        raise IntegrityError(f"The entry's occurred_at is out of range: {occurred_at!r}.")
-    storage_id = body.get("storage_id")
-    if isinstance(storage_id, int):
-        return source_event_id(str(body.get("store_id")), str(body.get("run_id")), storage_id, occurred_at)
-    content = {k: v for k, v in body.items() if k not in {"event_id", "recorded_at", "source_digest"}}
-    event_id, digest = _own_identity(content, occurred_at)
+    if missing := _REQUIRED - body.keys():
+        raise IntegrityError(f"The entry's members are wrong: missing {sorted(missing)}.")
+    if problem := _problem(body):
+        raise IntegrityError(f"The entry breaks the model: {problem}.")
+    event_id, digest = _identity(body)
+    if body["event_id"] != event_id:
+        raise IntegrityError(f"The entry says event_id {body['event_id']}; its content gives {event_id}.")
     if body["source_digest"] != digest:
         raise IntegrityError(f"The entry says source_digest {body['source_digest']}; its content gives {digest}.")
-    return event_id
+    body["data"] = _data_text(entry)
+    values = tuple(map(body.get, COLUMNS))  # `_problem` has seen that each is a string or an integer
+    key = (body["store_id"], body["run_id"], body["storage_id"]) if "storage_id" in body else event_id
+    return Row(entry, key, event_id, digest, values)
+
+
+def _data_text(entry: bytes) -> str:
+    """Return the JSON text of `data` as it stands in a canonical entry.
+
+    Before it come only strings and an integer, after it `event_id` and more of these; quotes inside strings
+    are escaped, so neither mark can be inside one.
+    """
+    return entry[entry.index(b'"data":{') + 7 : entry.rindex(b',"event_id":"')].decode()
+
+
+def blob_name(data_text: str) -> str | None:
+    """Return the SHA-256 under which an entry's payload lies in `blobs/`, `None` where it is in the entry."""
+    match = _BLOB.fullmatch(data_text)
+    return match[1] if match else None

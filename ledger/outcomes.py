@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ledger.canonical import Json
-from ledger.event import Event, source_event_id
+from ledger.event import Event, encode, source_event_id
 from ledger.parts import in_parts
 from ledger.plan import Plan, PlanItem, ancestors, read_plan
 
@@ -65,8 +65,17 @@ class RunEvent:
             event_id=source_event_id(
                 str(event.store_id), str(event.run_id), event.storage_id or 0, event.occurred_at
             ),
-            **{name: getattr(event, name) for name in cls.__slots__ if name != "event_id"},
+            **cls._rest(event),
         )
+
+    @classmethod
+    def of_own(cls, event: Event) -> RunEvent:
+        """Take it from an event of the ledger's own."""
+        return cls(event_id=encode(event, event.occurred_at).event_id, **cls._rest(event))
+
+    @classmethod
+    def _rest(cls, event: Event) -> dict[str, Any]:
+        return {name: getattr(event, name) for name in cls.__slots__ if name != "event_id"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
