@@ -7,11 +7,11 @@ Neither duckdb, pyarrow nor deltalake is imported here: a step's process is youn
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ledger.errors import IntegrityError
-from ledger.event import Encoded
+from ledger.event import Encoded, Row, columns
 from ledger.layout import Layout, inbox_name, is_inbox_name, matches_inbox_name
 from ledger.store import create_idempotent, remove
 
@@ -32,18 +32,29 @@ def append(layout: Layout, encoded: Sequence[Encoded], recorded_at: int) -> str 
     if not encoded:
         return None
     for item in encoded:
-        if item.blob is not None and item.blob_sha256 is not None:
-            create_idempotent(layout.blob(item.blob_sha256), item.blob)
+        keep_blob(layout, item)
     content = b"\n".join(item.entry for item in encoded) + b"\n"
     name = inbox_name(recorded_at, content)
     create_idempotent(layout.inbox / name, content)
     return name
 
 
+def keep_blob(layout: Layout, encoded: Encoded) -> None:
+    """Write an event's large payload beside the log, durably, before anything refers to it."""
+    if encoded.blob is not None and encoded.blob_sha256 is not None:
+        create_idempotent(layout.blob(encoded.blob_sha256), encoded.blob)
+
+
 def names(layout: Layout) -> list[str]:
-    """List the objects in the order they will be sealed: by time, then digest."""
-    with os.scandir(layout.inbox) as found:
-        return sorted(item.name for item in found if is_inbox_name(item.name))
+    """List the objects in the order they will be sealed: by time, then digest.
+
+    A copy of a ledger that left out empty folders has no inbox, so nothing waits in it.
+    """
+    try:
+        with os.scandir(layout.inbox) as found:
+            return sorted(item.name for item in found if is_inbox_name(item.name))
+    except FileNotFoundError:
+        return []
 
 
 def read(layout: Layout, name: str) -> InboxObject | None:
@@ -64,12 +75,30 @@ def read(layout: Layout, name: str) -> InboxObject | None:
     return InboxObject(name, tuple(content[:-1].split(b"\n")))
 
 
-def read_all(layout: Layout) -> Iterator[InboxObject]:
-    """Read every object there is now, in sealing order."""
-    for name in names(layout):
-        item = read(layout, name)
-        if item is not None:
-            yield item
+def read_rows(layout: Layout, name: str) -> list[Row] | None:
+    """Read one object and derive the columns of its entries; `None` when a sealer has taken it.
+
+    Raises what `read` and `rows` raise.
+    """
+    item = read(layout, name)
+    return None if item is None else rows(item)
+
+
+def rows(item: InboxObject) -> list[Row]:
+    """Derive the columns of an object's entries.
+
+    Raises `IntegrityError`, naming the object and the line, when one of them cannot be sealed.
+    """
+    found = []
+    for line, entry in enumerate(item.entries, start=1):
+        try:
+            found.append(columns(entry))
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"inbox/{item.name} line {line}: {error} The object is left where it is and will not be sealed.",
+                next_step="move it out of inbox/ and run: ledger sync",
+            ) from None
+    return found
 
 
 def discard(layout: Layout, object_names: Sequence[str]) -> None:

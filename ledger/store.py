@@ -19,8 +19,11 @@ _FOLDER_MODE = 0o750
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and its parents; fine when it is there."""
-    path.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+    """Create a folder and its parents, durably; fine when it is there."""
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def sync_folder(path: Path) -> None:
@@ -64,12 +67,24 @@ def create_idempotent(path: Path, data: bytes) -> None:
                 f"{path} holds other bytes than this write ({len(data)} bytes); nothing was changed.",
                 next_step="ledger verify",
             ) from None
+        sync_folder(path.parent)  # whoever made it may have died before doing so
 
 
 def replace_atomic(path: Path, data: bytes) -> None:
     """Write a file, taking the place of one that is there: a reader sees the old bytes or the new ones."""
     _write_temporary(path, data).replace(path)
     sync_folder(path.parent)
+
+
+def replace_cached(path: Path, data: bytes) -> None:
+    """Write a file that can be made again, whole or not at all; not flushed, so a power cut may empty it."""
+    temporary = path.parent / f"{TMP_PREFIX}{secrets.token_hex(8)}"
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _write_temporary(path: Path, data: bytes) -> Path:
