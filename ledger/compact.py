@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 
+from ledger.commit import CommitLostError, commit_compaction
 from ledger.errors import IntegrityError
 from ledger.layout import Layout
-from ledger.log import CommitLostError, Log, commit_compaction, load
+from ledger.log import Log, Segment, load
 from ledger.merkle import Frontier, leaf_hash
-from ledger.segment import Segment, new_path, read_batches, read_frontier, write
+from ledger.segment import ROW_GROUP_ROWS, new_path, read_batches, read_frontier, write
 from ledger.store import TMP_PREFIX, remove
 
 TARGET_ROWS: Final = 500_000
@@ -46,10 +47,9 @@ def compact(layout: Layout, target_rows: int = TARGET_ROWS, keep_seconds: float 
     log = load(layout.log)
     before = len(log.segments)
     while parts := next(_mergeable(log, target_rows), None):
-        with contextlib.suppress(CommitLostError):  # a sealer was faster: look again
-            _merge(log, parts)
+        _merge(log, parts)
         log = load(layout.log)
-    return Compacted(before, len(log.segments), _remove_orphans(layout, log, keep_seconds))
+    return Compacted(before, len(log.segments), _remove_orphans(layout, keep_seconds))
 
 
 def _mergeable(log: Log, target_rows: int) -> Iterator[list[Segment]]:
@@ -68,23 +68,47 @@ def _mergeable(log: Log, target_rows: int) -> Iterator[list[Segment]]:
 
 
 def _merge(log: Log, parts: Sequence[Segment]) -> None:
-    merged = pa.concat_tables([pa.Table.from_batches(read_batches(part)) for part in parts])
+    """Write the merged segment and commit it, again and again while sealers commit first."""
     frontier = read_frontier(parts[-1])
-    before = _frontier_before(log, parts[0])
-    calculated = before.extend(leaf_hash(entry) for entry in merged.column("entry").to_pylist())
-    if calculated != frontier:
+    path = new_path(log.folder, parts[0].first_index, parts[-1].end - parts[0].first_index)
+    segment = write(path, _grouped(_checked(log, parts, frontier)), frontier)
+    for part in parts:
+        # From now on its age is counted from when it went out of use: a reader may have it open.
+        part.path.touch()
+    while set(parts) <= set(log.segments):
+        with contextlib.suppress(CommitLostError):
+            commit_compaction(log, segment, parts)
+            return
+        log = load(log.folder)
+    remove(path)  # a rival has merged them
+
+
+def _checked(log: Log, parts: Sequence[Segment], stated: Frontier) -> Iterator[pa.Table]:
+    """Yield the rows of the parts, and fail at the end where they do not give the stated tree."""
+    calculated = _frontier_before(log, parts[0])
+    for part in parts:
+        for batch in read_batches(part):
+            calculated = calculated.extend(map(leaf_hash, batch.column("entry").to_pylist()))
+            yield pa.Table.from_batches([batch])
+    if calculated != stated:
         raise IntegrityError(
             f"Entries {parts[0].first_index} to {parts[-1].end - 1} give root {calculated.root().hex()}, "
-            f"log/{parts[-1].path.name} states {frontier.root().hex()}; nothing was merged.",
+            f"log/{parts[-1].path.name} states {stated.root().hex()}; nothing was merged.",
             next_step="ledger verify",
         )
-    path = new_path(log.folder, parts[0].first_index, len(merged))
-    segment = write(path, merged, frontier)
-    try:
-        commit_compaction(log, segment, parts)
-    except CommitLostError:
-        remove(path)
-        raise
+
+
+def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Join small tables into whole row groups; the last one may be smaller."""
+    held: list[pa.Table] = []
+    for table in tables:
+        held.append(table)
+        if sum(map(len, held)) >= ROW_GROUP_ROWS:
+            joined = pa.concat_tables(held)
+            whole = len(joined) - len(joined) % ROW_GROUP_ROWS
+            yield joined.slice(0, whole)
+            held = [joined.slice(whole)]
+    yield pa.concat_tables(held)
 
 
 def _frontier_before(log: Log, segment: Segment) -> Frontier:
@@ -99,11 +123,18 @@ def orphans(layout: Layout, log: Log, keep_seconds: float) -> list[Path]:
     candidates = [p for p in layout.log.glob("*.parquet") if p.name not in kept]
     for folder in layout.folders:
         candidates.extend(folder.glob(f"{TMP_PREFIX}*"))
-    return sorted(p for p in candidates if p.stat().st_mtime < oldest)
+    return sorted(p for p in candidates if _older(p, oldest))
 
 
-def _remove_orphans(layout: Layout, log: Log, keep_seconds: float) -> int:
-    found = orphans(layout, log, keep_seconds)
+def _older(path: Path, moment: float) -> bool:
+    try:
+        return path.stat().st_mtime < moment
+    except FileNotFoundError:  # a rival removed it, or its writer is done
+        return False
+
+
+def _remove_orphans(layout: Layout, keep_seconds: float) -> int:
+    found = orphans(layout, load(layout.log), keep_seconds)
     for path in found:
         remove(path)
     return len(found)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
+import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -10,11 +14,14 @@ from typing import TYPE_CHECKING, Final, Literal
 from ledger import inbox
 from ledger.compact import KEEP_SECONDS, orphans
 from ledger.errors import IntegrityError, LedgerError
+from ledger.layout import Layout, is_checkpoint_name
 from ledger.store import create_exclusive, remove
 
 if TYPE_CHECKING:
     from ledger.handle import Ledger
     from ledger.log import Log
+
+_RESTORE: Final = "restore log/ from a copy of the ledger, then: ledger verify"
 
 MANY_UNSEALED_OBJECTS: Final = 2_000
 MANY_SEGMENTS: Final = 200
@@ -35,6 +42,7 @@ class Status:
     signed: bool
     unsealed_events: int
     unsealed_objects: int
+    damaged_objects: int
     oldest_unsealed_at: int | None
     last_recorded_at: int | None
     size_bytes: int
@@ -46,9 +54,11 @@ def status(ledger: Ledger) -> Status:
     Raises `NotALedgerError`, or `IntegrityError` when the log cannot be loaded.
     """
     origin = ledger.require()
-    objects = list(inbox.read_all(ledger.layout))
+    layout = ledger.layout
+    names = inbox.names(layout)
+    unsealed, damaged = _count_unsealed(layout, names)
     log = ledger.log()
-    heads = sorted(ledger.layout.checkpoints.glob("[0-9]*"))
+    heads = sorted(p for p in layout.checkpoints.glob("*") if is_checkpoint_name(p.name))
     newest = heads[-1] if heads else None
     return Status(
         path=ledger.root,
@@ -57,12 +67,34 @@ def status(ledger: Ledger) -> Status:
         segments=len(log.segments),
         checkpoint_size=int(newest.name) if newest else 0,
         signed=newest is not None and b"\n\n" in newest.read_bytes(),
-        unsealed_events=sum(len(item.entries) for item in objects),
-        unsealed_objects=len(objects),
-        oldest_unsealed_at=int(objects[0].name[:16]) if objects else None,
-        last_recorded_at=int(objects[-1].name[:16]) if objects else _newest_time(newest),
-        size_bytes=sum(p.stat().st_size for p in ledger.root.rglob("*") if p.is_file()),
+        unsealed_events=unsealed,
+        unsealed_objects=len(names),
+        damaged_objects=damaged,
+        oldest_unsealed_at=int(names[0][:16]) if names else None,
+        last_recorded_at=int(names[-1][:16]) if names else _newest_time(newest),
+        size_bytes=sum(map(_size, ledger.root.rglob("*"))),
     )
+
+
+def _count_unsealed(layout: Layout, names: list[str]) -> tuple[int, int]:
+    """Count (entries, damaged objects) in the inbox; what a sealer takes meanwhile is in the log."""
+    entries = damaged = 0
+    for name in names:
+        try:
+            item = inbox.read(layout, name)
+        except IntegrityError:
+            damaged += 1
+            continue
+        entries += len(item.entries) if item else 0
+    return entries, damaged
+
+
+def _size(path: Path) -> int:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:  # sealed or replaced since it was listed
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 def _newest_time(checkpoint: Path | None) -> int | None:
@@ -92,7 +124,7 @@ def diagnose(ledger: Ledger) -> list[Diagnosis]:
     try:
         log = ledger.log()
     except LedgerError as error:
-        found.append(Diagnosis("problem", str(error), _torn_checkpoint(ledger) or error.next_step))
+        found.append(Diagnosis("problem", str(error), _torn_log(ledger.layout) or _RESTORE))
         return found
     found.extend(_log_advice(ledger, log))
     return found
@@ -102,7 +134,9 @@ def _folders(ledger: Ledger) -> list[Diagnosis]:
     found = []
     for folder in ledger.layout.folders:
         if not folder.is_dir():
-            found.append(Diagnosis("problem", f"The folder {folder} is missing.", f"mkdir {folder}"))
+            found.append(
+                Diagnosis("problem", f"The folder {folder} is missing.", f"mkdir {shlex.quote(str(folder))}")
+            )
         elif not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
             step = f"give the user that runs Dagster read and write access to {folder}"
             found.append(Diagnosis("problem", f"{folder} cannot be read and written by this user.", step))
@@ -137,18 +171,44 @@ def _damaged_objects(ledger: Ledger) -> list[Diagnosis]:
     found = []
     for name in inbox.names(ledger.layout):
         try:
-            inbox.read(ledger.layout, name)
+            inbox.read_rows(ledger.layout, name)
         except IntegrityError as error:
             found.append(Diagnosis("problem", str(error), error.next_step))
     return found
 
 
-def _torn_checkpoint(ledger: Ledger) -> str | None:
-    """Name what to do about an empty Delta checkpoint, which a power cut leaves and delta-rs cannot load."""
-    for path in sorted((ledger.layout.log / "_delta_log").glob("*.checkpoint*.parquet")):
-        if path.stat().st_size == 0:
-            return f"rm {path} {path.parent / '_last_checkpoint'}  (both are caches of Delta's own log)"
+def _torn_log(layout: Layout) -> str | None:
+    """Say what to move away where a power cut left something that delta-rs cannot load; else `None`.
+
+    Delta's checkpoints are caches of its commits. A commit that was torn is the newest one, and what it sealed
+    is still in the inbox, because that is emptied only after the commit was flushed.
+    """
+    folder = layout.log / "_delta_log"
+    torn = [p for p in sorted(folder.glob("*.checkpoint*.parquet")) if not _is_parquet(p)]
+    if torn:
+        return _move_away([*torn, *folder.glob("_last_checkpoint")])
+    commits = sorted(folder.glob("*.json"))
+    if commits and not _is_commit(commits[-1]):
+        return _move_away(commits[-1:])
     return None
+
+
+def _is_parquet(path: Path) -> bool:
+    content = path.read_bytes()
+    return content[:4] == b"PAR1" == content[-4:]
+
+
+def _is_commit(path: Path) -> bool:
+    try:
+        actions = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except ValueError:
+        return False
+    return bool(actions) and all(isinstance(action, dict) for action in actions)
+
+
+def _move_away(paths: Sequence[Path]) -> str:
+    moves = " && ".join(f"mv {shlex.quote(str(p))} {shlex.quote(f'{p}.torn')}" for p in paths)
+    return f"{moves} && ledger seal && ledger verify"
 
 
 def _log_advice(ledger: Ledger, log: Log) -> list[Diagnosis]:

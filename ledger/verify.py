@@ -5,7 +5,8 @@ It needs no private key, no Dagster and no cache. Each finding says where, what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,15 +15,18 @@ import pyarrow as pa
 from ledger import inbox
 from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.errors import IntegrityError
-from ledger.event import Row, columns
+from ledger.event import COLUMNS, Row, blob_name, columns
 from ledger.layout import Layout, is_checkpoint_name
-from ledger.log import Log, load
+from ledger.log import Log, Segment, load
 from ledger.lookup import memory_database, sql_text
 from ledger.merkle import Frontier, leaf_hash
-from ledger.segment import SCHEMA, Segment, read_batches, read_frontier, rows_table
+from ledger.segment import SCHEMA, read_batches, read_frontier, rows_table
+from ledger.store import TMP_PREFIX
 
 if TYPE_CHECKING:
     from ledger.handle import Ledger
+
+_DATA: Final = COLUMNS.index("data")
 
 MAX_FINDINGS: Final = 100
 """Findings kept; a ledger that is wrong in more places is wrong enough."""
@@ -56,6 +60,7 @@ class Verification:
     checkpoints: int = 0
     unsealed: int = 0
     beyond_checkpoint: int = 0
+    blobs: int = 0
     findings: list[Finding] = field(default_factory=list)
     more_findings: int = 0
 
@@ -87,16 +92,17 @@ def verify(ledger: Ledger, progress: Progress = lambda _done, _all: None) -> Ver
     result = Verification(ledger.require())
     layout = ledger.layout
     heads = _read_checkpoints(layout, result)
-    _verify_inbox(layout, result)
+    payloads = _verify_inbox(layout, result)
     try:
         log = load(layout.log)
     except IntegrityError as error:
         result.add(Finding("log", str(error)))
         return result
     result.size = log.size
-    frontier = _verify_segments(log, heads, result, progress)
+    frontier = _verify_segments(log, heads, payloads, result, progress)
     result.root = frontier.root().hex()
     _verify_heads(log, heads, result)
+    _verify_blobs(layout, payloads, result)
     if result.ok:
         _verify_positions(log, result)
     return result
@@ -123,26 +129,52 @@ def _read_checkpoints(layout: Layout, result: Verification) -> dict[int, Checkpo
     return heads
 
 
-def _verify_inbox(layout: Layout, result: Verification) -> None:
-    for name in inbox.names(layout) if layout.inbox.is_dir() else ():
+def _verify_inbox(layout: Layout, result: Verification) -> set[str]:
+    """Check what waits to be sealed; return the payloads it names."""
+    named: set[str] = set()
+    for name in inbox.names(layout):
         try:
-            item = inbox.read(layout, name)
-            for entry in item.entries if item else ():
-                columns(entry)
-                result.unsealed += 1
+            rows = inbox.read_rows(layout, name) or []
         except IntegrityError as error:
             result.add(Finding(f"inbox/{name}", str(error)))
+            continue
+        result.unsealed += len(rows)
+        named.update(_payloads(rows))
+    return named
+
+
+def _payloads(rows: Sequence[Row]) -> Iterator[str]:
+    return filter(None, (blob_name(str(row.values[_DATA])) for row in rows))
+
+
+def _verify_blobs(layout: Layout, named: set[str], result: Verification) -> None:
+    """Hash every payload that lies beside the log, and see that none that an entry names is missing."""
+    found = set()
+    for path in sorted(layout.blobs.iterdir()) if layout.blobs.is_dir() else ():
+        if path.name.startswith(TMP_PREFIX):
+            continue
+        found.add(path.name)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != path.name:
+            result.add(
+                Finding(f"blobs/{path.name}", "the payload is not what was recorded", None, path.name, digest)
+            )
+    result.blobs = len(found)
+    for name in sorted(named - found):
+        result.add(Finding(f"blobs/{name}", "an entry names this payload, and it is not there", None, name))
 
 
 def _verify_segments(
-    log: Log, heads: Mapping[int, Checkpoint], result: Verification, progress: Progress
+    log: Log, heads: Mapping[int, Checkpoint], payloads: set[str], result: Verification, progress: Progress
 ) -> Frontier:
+    """Check every segment, noting the payloads its entries name; return the tree of all entries."""
     frontier = Frontier.empty()
     waiting = sorted(heads)
     for segment in log.segments:
         where = f"log/{segment.path.name}"
         try:
-            for first, leaves in _verified_leaves(segment, where, result):
+            for first, leaves in _verified_leaves(segment, where, payloads, result):
                 while waiting and waiting[0] <= first + len(leaves):
                     _hold_against(heads[waiting[0]], frontier, leaves[: waiting.pop(0) - first], result)
                 frontier = frontier.extend(leaves)
@@ -179,48 +211,73 @@ def _hold_against(head: Checkpoint, before: Frontier, leaves: list[bytes], resul
         )
 
 
-def _verified_leaves(segment: Segment, where: str, result: Verification) -> Iterator[tuple[int, list[bytes]]]:
+def _verified_leaves(
+    segment: Segment, where: str, payloads: set[str], result: Verification
+) -> Iterator[tuple[int, list[bytes]]]:
     """Yield (index of the first, leaf hashes) for each batch, after checking its rows one by one."""
     expected = segment.first_index
+    ids: list[str] = []
     for batch in read_batches(segment):
-        entries = batch.column("entry").to_pylist() if "entry" in batch.schema.names else [None] * len(batch)
-        leaves = []
-        rows: list[Row] = []
-        for offset, entry in enumerate(entries):
-            try:
-                rows.append(columns(entry or b""))
-            except IntegrityError as error:
-                result.add(Finding(where, str(error), expected + offset))
-            leaves.append(leaf_hash(entry or b""))
-            result.entry_bytes += len(entry or b"")
+        entries = [entry or b"" for entry in batch.column("entry").to_pylist()]
+        rows = _derived(entries, where, expected, result)
         if len(rows) == len(batch):
             _compare_columns(pa.Table.from_batches([batch]), rows_table(rows, expected), where, expected, result)
+            ids = [min([*ids, *(row.event_id for row in rows)]), max([*ids, *(row.event_id for row in rows)])]
+        payloads.update(_payloads(rows))
+        result.entry_bytes += sum(map(len, entries))
         result.entries += len(batch)
-        yield expected, leaves
+        yield expected, list(map(leaf_hash, entries))
         expected += len(batch)
-    if expected != segment.end:
+    _compare_statement(segment, where, expected - segment.first_index, ids, result)
+
+
+def _derived(entries: Sequence[bytes], where: str, first: int, result: Verification) -> list[Row]:
+    rows = []
+    for index, entry in enumerate(entries, start=first):
+        try:
+            rows.append(columns(entry))
+        except IntegrityError as error:
+            result.add(Finding(where, str(error), index))
+    return rows
+
+
+def _compare_statement(segment: Segment, where: str, count: int, ids: list[str], result: Verification) -> None:
+    """Hold what Delta's log states about a segment, which look-ups rely on, against what is in it."""
+    size = segment.path.stat().st_size
+    if size != segment.size_bytes:
+        problem = "the file has another size than the log says"
+        result.add(Finding(where, problem, None, str(segment.size_bytes), str(size)))
+    stated = [segment.min_event_id, segment.max_event_id]
+    if ids and ids != stated:
+        problem = "it has other first and last event ids than the log says"
+        result.add(Finding(where, problem, None, " to ".join(stated), " to ".join(ids)))
+    if count != segment.count:
         message = "it holds another number of entries than the log says"
-        result.add(Finding(where, message, None, str(segment.count), str(expected - segment.first_index)))
+        result.add(Finding(where, message, None, str(segment.count), str(count)))
         raise IntegrityError("the entries after the missing ones cannot be placed")
 
 
 def _compare_columns(stored: pa.Table, derived: pa.Table, where: str, first: int, result: Verification) -> None:
-    if stored.schema.names != SCHEMA.names:
-        result.add(
-            Finding(where, "its columns are not a segment's", None, str(SCHEMA.names), str(stored.schema.names))
-        )
-        return
     for name in SCHEMA.names:
         ours, theirs = derived.column(name), stored.column(name)
-        if theirs.type == ours.type and theirs.equals(ours):
+        if theirs.equals(ours):
             continue
-        for offset, (want, have) in enumerate(zip(ours.to_pylist(), theirs.to_pylist(), strict=True)):
-            if want != have:
-                problem = f"column {name} is not what the entry says"
-                result.add(Finding(where, problem, first + offset, str(want), str(have)))
-                break
-        else:
-            result.add(Finding(where, f"column {name} has another type", first, str(ours.type), str(theirs.type)))
+        pairs = enumerate(zip(_plain(ours), _plain(theirs), strict=True), start=first)
+        index, want, have = next((index, want, have) for index, (want, have) in pairs if want != have)
+        result.add(Finding(where, f"column {name} is not what the entry says", index, _told(want), _told(have)))
+
+
+def _plain(column: pa.ChunkedArray) -> list[Any]:
+    """Return values that compare, whatever was put into the column: a year 300000 or text that is not UTF-8."""
+    kinds = pa.types
+    if kinds.is_timestamp(column.type):
+        return list(column.cast(pa.int64()).to_pylist())
+    return list((column.cast(pa.binary()) if kinds.is_string(column.type) else column).to_pylist())
+
+
+def _told(value: Any) -> str:
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    return text[:500]
 
 
 def _verify_heads(log: Log, heads: Mapping[int, Checkpoint], result: Verification) -> None:
