@@ -1,18 +1,18 @@
 """SQL over a snapshot, for someone who should not be able to change or reach anything else.
 
-Read-only, one statement, no other file and no network: DuckDB is locked to the segments of this ledger and
-its configuration frozen before the statement runs; the statement itself must be a query.
+Read-only, one statement, no other file and no network: a snapshot's DuckDB is locked to the segments of its
+ledger and its configuration frozen; the statement must be a query, and runs where nothing can be written.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ledger.errors import IntegrityError, UsageError
+from ledger.errors import IntegrityError, LedgerError, UsageError
 from ledger.lookup import sql_text
 from ledger.snapshot import VIEWS
 
@@ -50,35 +50,68 @@ def view_docs() -> list[ViewDoc]:
     return docs
 
 
-def run_query(snapshot: Snapshot, sql: str, parameters: Mapping[str, str]) -> pa.Table:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The rows of a query as Python values, and for each column its name and DuckDB type."""
+
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
+def run_query(snapshot: Snapshot, sql: str, parameters: Mapping[str, str]) -> Answer:
     """Run one query over the views and return its rows.
 
     Raises `UsageError` when it is not one query, is wrong (a wrong name comes with the nearest right one) or
     reaches outside the ledger; `IntegrityError` when a segment it touches cannot be read.
     """
+    return _run(
+        snapshot, sql, parameters, lambda r: Answer(tuple(r.columns), tuple(map(str, r.types)), r.fetchall())
+    )
+
+
+def run_query_arrow(snapshot: Snapshot, sql: str, parameters: Mapping[str, str]) -> pa.Table:
+    """Run one query like `run_query`, and return its rows as an Arrow table."""
+    return _run(snapshot, sql, parameters, lambda r: r.to_arrow_table())
+
+
+_T = TypeVar("_T")
+
+
+def _run(
+    snapshot: Snapshot, sql: str, parameters: Mapping[str, str], fetch: Callable[[duckdb.DuckDBPyRelation], _T]
+) -> _T:
     import duckdb
 
-    _require_query(snapshot.connection, sql)
-    _lock(snapshot)
+    connection = snapshot.connection
+    _require_query(connection, sql)
+    connection.execute("BEGIN TRANSACTION READ ONLY")  # a SELECT can hold an INSERT in its WITH
     try:
-        return snapshot.connection.sql(sql, params=dict(parameters) or None).to_arrow_table()
-    except duckdb.PermissionException as error:
-        raise UsageError(
+        return fetch(connection.sql(sql, params=dict(parameters) or None))
+    except duckdb.Error as error:
+        raise _explained(error) from None
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _explained(error: duckdb.Error) -> LedgerError:
+    """Tell a query that is wrong, or reaches too far, from a segment that cannot be read."""
+    import duckdb
+
+    if isinstance(error, duckdb.PermissionException):
+        return UsageError(
             f"The query reaches outside the ledger: {_first_line(error)}",
             next_step="ledger query --schema lists what can be read",
-        ) from None
-    except (duckdb.BinderException, duckdb.CatalogException) as error:
-        raise UsageError(_with_nearest(error), next_step="ledger query --schema") from None
-    except (duckdb.IOException, duckdb.SerializationException) as error:
-        raise IntegrityError(
+        )
+    if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
+        return UsageError(_with_nearest(error), next_step="ledger query --schema")
+    if isinstance(error, duckdb.TransactionException):
+        return _read_only("that writes")
+    if isinstance(error, duckdb.IOException | duckdb.SerializationException) or ".parquet" in str(error):
+        return IntegrityError(
             f"A segment of the log cannot be read: {_first_line(error)}", next_step="ledger verify"
-        ) from None
-    except duckdb.Error as error:
-        if ".parquet" in str(error):
-            raise IntegrityError(
-                f"A segment of the log cannot be read: {_first_line(error)}", next_step="ledger verify"
-            ) from None
-        raise UsageError(f"The query failed: {error}", next_step="ledger query --schema") from None
+        )
+    return UsageError(f"The query failed: {error}", next_step="ledger query --schema")
 
 
 def _require_query(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
@@ -89,24 +122,23 @@ def _require_query(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     except duckdb.Error as error:
         raise UsageError(f"The query cannot be parsed: {error}", next_step="ledger query --schema") from None
     if len(statements) != 1:
-        raise UsageError(f"Expected one query, got {len(statements)} statements.")
-    kind = statements[0].type
-    if kind == duckdb.StatementType.EXPLAIN:
-        # EXPLAIN ANALYZE runs what it explains, so that has to be a query too.
-        _require_query(connection, _EXPLAIN.sub("", statements[0].query, count=1))
-    elif kind != duckdb.StatementType.SELECT:
         raise UsageError(
-            f"This is a statement of kind {kind.name}; the ledger is read-only and answers SELECT.",
-            next_step="to record a correction, append an event; nothing recorded is ever edited",
+            f"Expected one query, got {len(statements)} statements.", next_step="ask them one at a time"
         )
+    kind = statements[0].type
+    explained = _EXPLAIN.match(statements[0].query)
+    if kind == duckdb.StatementType.EXPLAIN and explained:
+        # EXPLAIN ANALYZE runs what it explains, so that has to be a query too.
+        _require_query(connection, statements[0].query[explained.end() :])
+    elif kind != duckdb.StatementType.SELECT:
+        raise _read_only(f"of kind {kind.name}")
 
 
-def _lock(snapshot: Snapshot) -> None:
-    paths = [str(segment.path) for segment in snapshot.log.segments]
-    connection = snapshot.connection
-    connection.execute("SET allowed_paths = $paths", {"paths": paths})
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
+def _read_only(what: str) -> UsageError:
+    return UsageError(
+        f"This is a statement {what}; the ledger is read-only and answers SELECT.",
+        next_step="to record a correction, append an event; nothing recorded is ever edited",
+    )
 
 
 def _first_line(error: Exception) -> str:

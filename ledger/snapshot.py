@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ledger import inbox
 from ledger.as_of import NOW, AsOf
 from ledger.errors import IntegrityError, UsageError
-from ledger.event import Row, columns
+from ledger.event import Key, Row
 from ledger.lookup import memory_database, sealed_digests, sql_text
-from ledger.segment import SCHEMA, rows_table
 
 if TYPE_CHECKING:
     import duckdb
@@ -62,8 +61,8 @@ class Snapshot:
 def open_snapshot(ledger: Ledger, as_of: AsOf = NOW) -> Iterator[Snapshot]:
     """Open the newest state of the ledger, or its state `as_of` an index or a time, with all views.
 
-    Raises `NotALedgerError` when there is none, `IntegrityError` when the log cannot be loaded,
-    `UsageError` when `as_of` lies beyond the log.
+    The connection reaches this ledger's segments and no other file. Raises `NotALedgerError` when there is no
+    ledger, `IntegrityError` when the log cannot be loaded, `UsageError` when `as_of` lies beyond the log.
     """
     ledger.require()
     unsealed, damaged = _read_inbox(ledger)
@@ -73,48 +72,48 @@ def open_snapshot(ledger: Ledger, as_of: AsOf = NOW) -> Iterator[Snapshot]:
             f"--as-of {as_of.size}: the log has {log.size} sealed entries.",
             next_step="ledger seal, or a smaller index",
         )
-    for event_id in sealed_digests(log, unsealed.keys()):
-        del unsealed[event_id]
+    for key in sealed_digests(log, unsealed.keys()):
+        del unsealed[key]
     if as_of.size is not None:
         unsealed.clear()  # an entry without an index is in no prefix that is named by its size
     with memory_database() as connection:
-        connection.register("unsealed_entries", rows_table(list(unsealed.values()), None))
-        _create_views(connection, log, as_of)
+        _create_views(connection, log, list(unsealed.values()), as_of)
+        connection.execute("SET allowed_paths = $paths", {"paths": [str(s.path) for s in log.segments]})
+        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         sealed = log.size if as_of.size is None else as_of.size
         yield Snapshot(connection, log, sealed, len(unsealed), tuple(damaged))
 
 
-def _read_inbox(ledger: Ledger) -> tuple[dict[str, Row], list[str]]:
-    rows: dict[str, Row] = {}
+def _read_inbox(ledger: Ledger) -> tuple[dict[Key, Row], list[str]]:
+    rows: dict[Key, Row] = {}
     damaged = []
     for name in inbox.names(ledger.layout):
         try:
-            item = inbox.read(ledger.layout, name)
-            for row in map(columns, item.entries if item else ()):
-                rows.setdefault(row.event_id, row)
+            for row in inbox.read_rows(ledger.layout, name) or ():
+                rows.setdefault(row.key, row)
         except IntegrityError as error:
             damaged.append(str(error))
     return rows, damaged
 
 
-def _create_views(connection: duckdb.DuckDBPyConnection, log: Log, as_of: AsOf) -> None:
+def _create_views(connection: duckdb.DuckDBPyConnection, log: Log, unsealed: list[Row], as_of: AsOf) -> None:
     import duckdb
 
+    connection.execute(sql_text("create_unsealed"))
+    if unsealed:
+        from ledger.segment import rows_table  # brings Arrow, which a query of sealed entries does without
+
+        connection.register("arrived", rows_table(unsealed, None))
+        connection.execute("INSERT INTO unsealed_entries SELECT * FROM arrived")
+        connection.unregister("arrived")
+    source = "SELECT * FROM unsealed_entries"
     if log.segments:
         paths = ", ".join("'" + str(s.path).replace("'", "''") + "'" for s in log.segments)
-        source = f"SELECT * FROM read_parquet([{paths}])"  # noqa: S608 - a view takes no parameters
-    else:
-        connection.register("no_entries", SCHEMA.empty_table())
-        source = "SELECT * FROM no_entries"
-    condition = as_of.condition()
+        source = f"SELECT * FROM read_parquet([{paths}]) UNION ALL {source}"  # noqa: S608 - no parameters in views
     try:
-        connection.execute(
-            f"CREATE VIEW all_entries AS SELECT * FROM ({source} UNION ALL SELECT * FROM unsealed_entries) "  # noqa: S608
-            f"WHERE {condition}"
-        )
-        for view in VIEWS:
-            connection.execute(f"CREATE VIEW {view} AS {sql_text(view)}")
-    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        connection.execute(f"CREATE VIEW all_entries AS SELECT * FROM ({source}) WHERE {as_of.condition()}")  # noqa: S608
+        connection.execute("; ".join(f"CREATE VIEW {view} AS {sql_text(view).rstrip()}" for view in VIEWS))
+    except duckdb.Error as error:  # the views are ours, so it is a segment that is wrong
         raise IntegrityError(
             f"A segment of the log cannot be read: {str(error).splitlines()[0][:300]}",
             next_step="ledger verify",

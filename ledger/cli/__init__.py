@@ -6,20 +6,50 @@ felt by a person. Any package can add a command by naming a function in that gro
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from importlib.metadata import EntryPoint, entry_points, version
-from typing import Annotated, Any
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points, version
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from ledger.cli.session import Session, fail
-from ledger.errors import LedgerError
+from ledger.errors import EnvironmentFault, LedgerError
+from ledger.store import readable_fault
+
+_DISTRIBUTION: Final = "run-evidence-ledger"
+_GROUP: Final = "ledger.commands"
 
 
 def _commands() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group="ledger.commands")}
+    return {entry.name: entry for entry in entry_points(group=_GROUP)}
+
+
+def _command(name: str) -> EntryPoint | None:
+    """Find a command: in our own package first, which spares looking through every installed one."""
+    with contextlib.suppress(PackageNotFoundError):
+        for entry in distribution(_DISTRIBUTION).entry_points.select(group=_GROUP, name=name):
+            return entry
+    return _commands().get(name)
+
+
+def _load(entry: EntryPoint) -> Any:
+    """Load a command, or else one of the same name that says what is missing: the others still work."""
+    try:
+        return entry.load()
+    except ImportError as error:
+        problem = EnvironmentFault(
+            f"The command {entry.name} needs something that is not installed: {error}.",
+            next_step="pip install 'run-evidence-ledger[dagster]'",
+        )
+
+    def unavailable() -> None:
+        raise problem
+
+    unavailable.__doc__ = "(Not available: something it needs is not installed.)"
+    return unavailable
 
 
 class _LazyGroup(TyperGroup):
@@ -29,11 +59,11 @@ class _LazyGroup(TyperGroup):
         return sorted(_commands())
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
-        entry = _commands().get(cmd_name)
+        entry = _command(cmd_name)
         if entry is None:
             return None
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
-        loaded = entry.load()
+        loaded = _load(entry)
         if isinstance(loaded, typer.Typer):  # a command with commands of its own
             loaded.info.name = cmd_name
             return get_command(loaded)
@@ -52,7 +82,7 @@ app = typer.Typer(
 
 def _show_version(value: bool) -> None:
     if value:
-        typer.echo(f"ledger {version('run-evidence-ledger')}")
+        typer.echo(f"ledger {version(_DISTRIBUTION)}")
         raise typer.Exit
 
 
@@ -79,7 +109,7 @@ def _main(
 
 
 def main() -> None:
-    """Run the command line; every error of ours becomes a message and its exit code."""
+    """Run the command line; every error of ours, and of the file system, becomes a message and its exit code."""
     try:
         app(prog_name="ledger")
     except LedgerError as error:
@@ -87,3 +117,5 @@ def main() -> None:
     except BrokenPipeError:  # `ledger query … | head` is a normal way to stop
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        sys.exit(fail(readable_fault(error, "The file system refused")))

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import sys
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ledger.as_of import parse_as_of
-from ledger.cli.session import Session, out, out_json, say, styled, table
+from ledger.cli.session import Session, out, out_json, printable, say, styled, table
 from ledger.errors import EnvironmentFault, UsageError
+from ledger.query import run_query, run_query_arrow, view_docs
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from ledger.handle import Ledger
+    from ledger.query import Answer
+    from ledger.snapshot import Snapshot
 
 Format = Literal["table", "json", "ndjson", "csv", "markdown", "parquet"]
 _MAX_CELL = 80
@@ -44,27 +51,42 @@ def query(
         return
     text = _read_sql(sql)
     bound = _bind(parameters or [])
-    from ledger.query import run_query
     from ledger.snapshot import open_snapshot
 
     session: Session = ctx.obj
-    with open_snapshot(session.ledger(), parse_as_of(as_of)) as snapshot:
+    ledger = session.ledger()
+    _require_outside(ledger, output)
+    with open_snapshot(ledger, parse_as_of(as_of)) as snapshot:
         for damage in snapshot.damaged:
             say(f"{styled('warning', 'yellow', sys.stderr)}: {damage}")
-        _write(run_query(snapshot, text, bound), output_format, output)
+        if output_format == "parquet":
+            _write_parquet(snapshot, text, bound, output)
+        else:
+            _write(run_query(snapshot, text, bound), output_format, output)
 
 
 def _read_sql(sql: str | None) -> str:
-    if sql == "-":
-        return sys.stdin.read()
-    if not sql:
+    if not sql or not sql.strip():
         raise UsageError("There is no query.", next_step='ledger query "SELECT * FROM runs", or --schema')
-    if " " not in sql.strip() and Path(sql).suffix == ".sql":
-        try:
+    try:
+        if sql == "-":
+            return sys.stdin.read()
+        if sql.endswith(".sql") and (" " not in sql or Path(sql).is_file()):
             return Path(sql).read_text(encoding="utf-8")
-        except OSError as error:
-            raise EnvironmentFault(f"The query file {sql} cannot be read: {error.strerror}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        detail = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise EnvironmentFault(
+            f"The query in {sql} cannot be read: {detail}.", next_step="name a file of SQL, or give the SQL itself"
+        ) from None
     return sql
+
+
+def _require_outside(ledger: Ledger, output: Path | None) -> None:
+    if output is not None and output.resolve().is_relative_to(ledger.root.resolve()):
+        raise UsageError(
+            f"{output} lies inside the ledger, which a query never writes to.",
+            next_step="name a file somewhere else with -o",
+        )
 
 
 def _bind(parameters: list[str]) -> dict[str, str]:
@@ -78,8 +100,6 @@ def _bind(parameters: list[str]) -> dict[str, str]:
 
 
 def _print_schema(output_format: Format) -> None:
-    from ledger.query import view_docs
-
     docs = view_docs()
     if output_format in {"json", "ndjson"}:
         out_json(
@@ -103,87 +123,112 @@ def _print_schema(output_format: Format) -> None:
         out()
 
 
-def _write(rows: pa.Table, output_format: Format, output: Path | None) -> None:
-    if output_format == "parquet":
-        _write_parquet(rows, output)
-        return
-    text = _render(rows, output_format)
+def _write(answer: Answer, output_format: Format, output: Path | None) -> None:
     if output is None:
-        out(text)
+        out(_render(answer, output_format))
+        if output_format == "table":
+            say(f"({len(answer.rows)} rows)")
         return
-    try:
-        output.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise EnvironmentFault(f"{output} cannot be written: {error.strerror}.") from None
-    say(f"{rows.num_rows} rows written to {output}")
+    with _writable(output):
+        output.write_text(_render(answer, output_format, plain=True) + "\n", encoding="utf-8")
+    say(f"{len(answer.rows)} rows written to {output}")
 
 
-def _write_parquet(rows: pa.Table, output: Path | None) -> None:
+def _write_parquet(snapshot: Snapshot, sql: str, parameters: dict[str, str], output: Path | None) -> None:
     import pyarrow.parquet as pq
 
     if output is None:
         raise UsageError("Parquet is not for a terminal.", next_step="name a file with -o FILE.parquet")
-    try:
+    rows = run_query_arrow(snapshot, sql, parameters)
+    with _writable(output):
         pq.write_table(rows, output, compression="zstd")
-    except OSError as error:
-        raise EnvironmentFault(f"{output} cannot be written: {error}.") from None
     say(f"{rows.num_rows} rows written to {output}")
 
 
-def _render(rows: pa.Table, output_format: Format) -> str:
-    names = rows.column_names
+@contextlib.contextmanager
+def _writable(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{output} cannot be written: {error.strerror or error}.", next_step="name another file with -o"
+        ) from None
+
+
+def _render(answer: Answer, output_format: Format, *, plain: bool = False) -> str:
     if output_format in {"json", "ndjson"}:
-        return _json_text(rows, lines=output_format == "ndjson")
-    cells = [[_cell(value) for value in row.values()] for row in rows.to_pylist()]
+        return _json_text(answer, lines=output_format == "ndjson")
+    cells = [[_cell(value) for value in row] for row in answer.rows]
     if output_format == "csv":
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerows([names, *cells])
-        return buffer.getvalue().rstrip("\n")
+        writer.writerows([answer.names, *cells])
+        return buffer.getvalue().removesuffix("\n")
     if output_format == "markdown":
-        lines = [names, ["---"] * len(names), *([_markdown(cell) for cell in row] for row in cells)]
+        head = [[_markdown(name) for name in answer.names], ["---"] * len(answer.names)]
+        lines = [*head, *([_markdown(cell) for cell in row] for row in cells)]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
     short = [[_shorten(cell) for cell in row] for row in cells]
-    return table(names, short) + f"\n{styled(f'({rows.num_rows} rows)', 'dim')}"
+    return table(answer.names, short, plain=plain)
 
 
-def _json_text(rows: pa.Table, *, lines: bool) -> str:
+def _json_text(answer: Answer, *, lines: bool) -> str:
     import orjson
 
-    records = [{name: _plain(value) for name, value in row.items()} for row in rows.to_pylist()]
+    names = _distinct(answer.names)
+    records = [
+        {name: _json(value, kind) for name, kind, value in zip(names, answer.types, row, strict=True)}
+        for row in answer.rows
+    ]
     if lines:
-        return "\n".join(orjson.dumps(record, option=orjson.OPT_UTC_Z).decode() for record in records)
-    return orjson.dumps(records, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode()
+        return "\n".join(orjson.dumps(record).decode() for record in records)
+    return orjson.dumps(records, option=orjson.OPT_INDENT_2).decode()
 
 
-def _plain(value: Any) -> Any:
-    """Bring a value DuckDB returned into what JSON has; a MAP arrives as a list of pairs."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    if isinstance(value, list) and value and all(isinstance(v, tuple) and len(v) == 2 for v in value):
-        return {str(key): _plain(item) for key, item in value}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Give a name that is there twice a number, so that a JSON object keeps both values."""
+    taken: list[str] = []
+    for name in names:
+        free, number = name, 1
+        while free in taken:
+            number += 1
+            free = f"{name}_{number}"
+        taken.append(free)
+    return taken
+
+
+def _json(value: Any, kind: str = "") -> Any:
+    """Bring a value DuckDB returned into JSON; a number keeps all its digits, whatever their number."""
+    import orjson
+
+    if isinstance(value, list | tuple):
+        return [_json(item) for item in value]
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if value is None or isinstance(value, str | int | float | bool) or hasattr(value, "isoformat"):
+        return {_cell(key): _json(item) for key, item in value.items()}
+    if kind == "JSON" and value is not None:
+        return orjson.Fragment(value)
+    if isinstance(value, Decimal) or (isinstance(value, int) and not -(2**63) <= value < 2**63):
+        return orjson.Fragment(_cell(value))
+    if value is None or isinstance(value, str | bool | int | float):
         return value
-    return str(value)
+    return _cell(value)
 
 
 def _cell(value: Any) -> str:
-    import orjson
-
-    plain = _plain(value)
-    if plain is None:
+    """Write a value as text: times in RFC 3339, lists and objects as JSON, nothing for NULL."""
+    if value is None:
         return ""
-    if isinstance(plain, bool):
-        return "true" if plain else "false"
-    if isinstance(plain, list | dict):
-        return orjson.dumps(plain, option=orjson.OPT_UTC_Z).decode()
-    if hasattr(plain, "isoformat"):
-        return str(plain.isoformat()).replace("+00:00", "Z")
-    return str(plain)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, list | tuple | dict):
+        import orjson
+
+        return orjson.dumps(_json(value)).decode()
+    if isinstance(value, datetime | date | time):
+        return value.isoformat().replace("+00:00", "Z")
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 def _shorten(cell: str) -> str:
@@ -193,4 +238,4 @@ def _shorten(cell: str) -> str:
 
 def _markdown(cell: str) -> str:
     escaped = cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-    return " ".join(escaped.split())
+    return printable(" ".join(escaped.split()))

@@ -68,16 +68,35 @@ def out_json(value: Any) -> None:
 
 def fail(error: LedgerError) -> int:
     """Print an error and its next step on stderr, and return its exit code."""
-    say(f"{styled('error', 'red', sys.stderr)}: {error}")
+    message = "\n".join(map(printable, str(error).splitlines()))
+    say(f"{styled('error', 'red', sys.stderr)}: {message}")
     if error.next_step:
-        say(f"{styled('next', 'bold', sys.stderr)}:  {error.next_step}")
+        say(f"{styled('next', 'bold', sys.stderr)}:  {printable(error.next_step)}")
     return error.exit_code
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str | None] = ()) -> str:
-    """Lay out a plain table, columns aligned, numbers to the right; `styles` has one style for each row."""
-    widths = [max(map(_width, column)) for column in zip(headers, *rows, strict=True)]
-    right = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(headers))]
+def printable(text: str) -> str:
+    """Return the text with everything that could steer a terminal, or hide from its reader, as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    styles: Sequence[str | None] = (),
+    *,
+    plain: bool = False,
+) -> str:
+    """Lay out a table, columns aligned, numbers to the right; `styles` has one style for each row.
+
+    What the cells hold was written by others: it is shown, never obeyed (see `printable`). `plain` is for a
+    file: no styles, whatever stdout is.
+    """
+    shown = [list(map(printable, row)) for row in (headers, *rows)]
+    widths = [max(map(_width, column)) for column in zip(*shown, strict=True)]
+    right = [bool(rows) and all(_is_number(row[i]) for row in shown[1:]) for i in range(len(headers))]
 
     def line(cells: Sequence[str]) -> str:
         padded = (
@@ -86,10 +105,11 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequenc
         )
         return "  ".join(padded).rstrip()
 
-    lines = [styled(line(headers), "bold")]
-    for position, row in enumerate(rows):
-        lines.append(styled(line(row), styles[position] if position < len(styles) else None))
-    return "\n".join(lines)
+    lines = list(map(line, shown))
+    if plain:
+        return "\n".join(lines)
+    chosen = ["bold", *styles, *[None] * (len(rows) - len(styles))]
+    return "\n".join(styled(text, style) for text, style in zip(lines, chosen, strict=True))
 
 
 def _is_number(cell: str) -> bool:
