@@ -1,0 +1,105 @@
+"""`ledger key new | show | add`: the key that signs a ledger's tree heads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ledger.cli.session import Session, out, say
+from ledger.errors import UsageError
+
+app = typer.Typer(
+    help="Make the key that signs this ledger's tree heads, and show its public half.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+_NewFile = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE", help="Where to keep it. Else below ~/.config.")
+]
+
+
+@app.command()
+def new(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="The key's name, such as example.com/ledger. Else the ledger's origin."),
+    ] = None,
+    file: _NewFile = None,
+    witness: Annotated[
+        bool, typer.Option("--witness", help="A witness's key: it cosigns other ledgers and signs none.")
+    ] = False,
+) -> None:
+    """Make a private key (mode 0600, never in the ledger, never printed); the next seal signs with it.
+
+    The public half goes to stdout. Where there is no ledger yet, one is made whose origin is the key's name.
+    """
+    from ledger.key_file import key_file_name, write_key_file
+    from ledger.keys import COSIGNATURE, ED25519, format_vkey, generate_signer
+    from ledger.notary import record_key
+    from ledger.settings import key_folder
+
+    session: Session = ctx.obj
+    ledger = session.ledger()
+    if witness and not name:
+        raise UsageError(
+            "A witness's key needs a name.", next_step="ledger key new --witness --name example.com/w1"
+        )
+    origin = ledger.require() if ledger.exists() else None
+    if name is None and origin is None:
+        raise UsageError("There is no ledger to name the key after.", next_step="ledger key new --name NAME")
+    signer = generate_signer(name or str(origin), COSIGNATURE if witness else ED25519)
+    path = file or key_folder() / key_file_name(signer.name)
+    write_key_file(path, signer, ledger.root)
+    say(f"the private key is in {path}; keep a copy offline, it is nowhere else")
+    if not witness:
+        if origin is None:
+            origin = ledger.create(signer.name)
+            say(f"a ledger was made at {ledger.root}; its origin is {origin}")
+        record_key(ledger.layout, signer.verifier())
+        if origin != signer.name:
+            say(f"the ledger's origin is {origin}; tools that want key and origin alike need a key of that name")
+        say("next:  ledger seal" + (f" --key {path}" if file else ""))
+    out(format_vkey(signer.verifier()))
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    file: Annotated[Path | None, typer.Argument(help="A private key file. Else the ledger's own key.")] = None,
+) -> None:
+    """Print the verifier key, alone, on stdout: hand it to whoever verifies."""
+    from ledger.key_file import read_key_file
+    from ledger.keys import format_vkey
+    from ledger.notary import read_records
+
+    if file is not None:
+        out(format_vkey(read_key_file(file).verifier()))
+        return
+    session: Session = ctx.obj
+    ledger = session.ledger()
+    ledger.require()
+    records = read_records(ledger.layout)
+    if not records:
+        raise UsageError(f"The ledger at {ledger.root} has no key.", next_step="ledger key new --name NAME")
+    out(format_vkey(records[-1].verifier))
+
+
+@app.command()
+def add(ctx: typer.Context, file: Annotated[Path, typer.Argument(help="A private key file.")]) -> None:
+    """Make an existing key one of this ledger's, for a new machine or a new signer; older ones stay valid."""
+    from ledger.key_file import read_key_file
+    from ledger.keys import format_vkey
+    from ledger.notary import record_key
+
+    session: Session = ctx.obj
+    ledger = session.ledger()
+    ledger.require()
+    verifier = read_key_file(file).verifier()
+    record_key(ledger.layout, verifier)
+    say(f"next:  ledger seal --key {file}")
+    out(format_vkey(verifier))

@@ -1,0 +1,149 @@
+"""The tree's hashes kept beside the log as C2SP tiles, so that a proof reads a handful of small files.
+
+A cache and nothing more: it is made from the entries, any process can make it again, and what is proved
+from it is checked against a tree head before it is handed out. `tile/frontier` says how far it reaches; it
+is written last, so a crash leaves tiles that nobody counts on.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from ledger.errors import IntegrityError
+from ledger.layout import Layout
+from ledger.merkle import HASH_BYTES, Frontier, format_frontier, leaf_hash, parse_frontier
+from ledger.segment import read_batches
+from ledger.store import make_folder, remove, replace_cached
+from ledger.tiles import TILE_WIDTH, Tile, TileEdge, TileReader, tile_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ledger.log import Log
+
+_FRONTIER = "frontier"
+_LEAVES_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class TileCache:
+    """The tiles under `<ledger>/tile/`."""
+
+    layout: Layout
+
+    def frontier(self) -> Frontier:
+        """Return how far the tiles reach; the empty tree where there are none or the note of it is damaged."""
+        try:
+            return parse_frontier((self.layout.tiles / _FRONTIER).read_text(encoding="ascii").removesuffix("\n"))
+        except (OSError, UnicodeDecodeError, IntegrityError):
+            return Frontier.empty()
+
+    def fetch(self, tile: Tile) -> bytes:
+        """Return the bytes of a tile of this width, cut from a wider one where only that is kept.
+
+        Raises: IntegrityError when there is none.
+        """
+        full = self.layout.root / tile_path(Tile(tile.level, tile.index))
+        partials = full.parent / f"{full.name}.p"
+        wanted = tile.width * HASH_BYTES
+        for path in (self.layout.root / tile_path(tile), full, *self._wide_enough(partials, tile.width)):
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:
+                continue
+            if len(data) >= wanted:
+                return data[:wanted]
+        raise IntegrityError(f"{tile_path(tile)} is not in the cache", next_step="ledger prove makes it again")
+
+    @staticmethod
+    def _wide_enough(folder: Path, width: int) -> list[Path]:
+        if not folder.is_dir():
+            return []
+        widths = (int(path.name) for path in folder.iterdir() if path.name.isdecimal())
+        return [folder / str(found) for found in sorted(widths) if found >= width]
+
+    def extend(self, before: Frontier, leaf_hashes: Sequence[bytes]) -> bool:
+        """Add the leaves behind `before`; False, and nothing done, unless the tiles end exactly there."""
+        if self.frontier() != before:
+            return False
+        try:
+            edge = TileEdge.read(before.size, self.fetch)
+            if edge.frontier() != before:
+                return False
+        except IntegrityError:
+            return False
+        self._grow(edge, iter(leaf_hashes))
+        return True
+
+    def catch_up(self, log: Log) -> Frontier:
+        """Bring the tiles to the end of the log, from its entries; returns the frontier there.
+
+        Raises: IntegrityError when a segment cannot be read.
+        """
+        at = self.frontier()
+        if at.size > log.size or not self._complete(at):
+            return self.rebuild(log)
+        if at.size == log.size:
+            return at
+        return self._grow(TileEdge.read(at.size, self.fetch), _leaves(log, at.size))
+
+    def rebuild(self, log: Log) -> Frontier:
+        """Make all tiles again, whatever is there."""
+        remove(self.layout.tiles / _FRONTIER)
+        # What is left of a longer tree would otherwise be cut to size and served.
+        shutil.rmtree(self.layout.tiles, ignore_errors=True)
+        make_folder(self.layout.tiles)
+        return self._grow(TileEdge.empty(), _leaves(log, 0))
+
+    def reader(self, size: int) -> TileReader:
+        """Return a hash reader over the first `size` leaves; the caller has caught up to there."""
+        return TileReader(size, self.fetch)
+
+    def _complete(self, at: Frontier) -> bool:
+        """Tell whether the right edge is there and is what the note says; what lies left of it is trusted later."""
+        try:
+            return TileEdge.read(at.size, self.fetch).frontier() == at
+        except IntegrityError:
+            return False
+
+    def _grow(self, edge: TileEdge, leaves: Iterator[bytes]) -> Frontier:
+        old = edge
+        while chunk := list(islice(leaves, _LEAVES_AT_ONCE)):
+            edge, full = edge.extend(chunk)
+            for tile, data in full:
+                self._write(tile, data)
+        partial = edge.partial_tiles()
+        for tile, data in partial:
+            self._write(tile, data)
+        frontier = edge.frontier()
+        replace_cached(self.layout.tiles / _FRONTIER, f"{format_frontier(frontier)}\n".encode())
+        self._drop_narrower(old, {tile for tile, _ in partial})
+        return frontier
+
+    def _write(self, tile: Tile, data: bytes) -> None:
+        path = self.layout.root / tile_path(tile)
+        make_folder(path.parent)
+        replace_cached(path, data)
+
+    def _drop_narrower(self, old: TileEdge, kept: set[Tile]) -> None:
+        """Remove the partial tiles that a wider one, or the full one, has taken the place of."""
+        for tile, _ in old.partial_tiles():
+            if tile not in kept and tile.width < TILE_WIDTH:
+                remove(self.layout.root / tile_path(tile))
+
+
+def _leaves(log: Log, first: int) -> Iterator[bytes]:
+    """Yield the leaf hashes of the log from entry `first` on, one row group in memory at a time."""
+    for segment in log.segments:
+        if segment.end <= first:
+            continue
+        at = segment.first_index
+        for batch in read_batches(segment, ["entry"]):
+            entries = batch.column("entry").to_pylist()
+            for entry in entries[max(first - at, 0) :]:
+                yield leaf_hash(entry or b"")
+            at += len(entries)
