@@ -5,9 +5,10 @@ A handle holds no connection, lock or open file; it can be made anew at any time
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
-from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,9 @@ import orjson
 from ledger import inbox
 from ledger.canonical import Json, canonical
 from ledger.errors import IntegrityError, NotALedgerError
-from ledger.event import Event, encode
+from ledger.event import Event, Row, encode
 from ledger.layout import FORMAT_VERSION, Layout
-from ledger.store import create_exclusive, make_folder, readable_fault
+from ledger.store import TMP_PREFIX, create_exclusive, make_folder, readable_fault
 
 if TYPE_CHECKING:
     from ledger.log import Log
@@ -65,7 +66,10 @@ class Ledger:
 
     def exists(self) -> bool:
         """Tell whether a ledger is there (not whether it is sound: see `require`)."""
-        return self.layout.marker.is_file()
+        try:
+            return self.layout.marker.is_file()
+        except OSError as error:
+            raise readable_fault(error, f"The ledger at {self.root} cannot be read") from None
 
     def require(self) -> str:
         """Return the ledger's origin, the name of its log in every checkpoint.
@@ -76,21 +80,23 @@ class Ledger:
         marker = self.layout.marker
         try:
             settings = orjson.loads(marker.read_bytes())
-            version = int(settings["format"])
-            origin = str(settings["origin"])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise self._absent() from None
         except OSError as error:
             raise readable_fault(error, f"The ledger at {self.root} cannot be read") from None
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-            raise NotALedgerError(
-                f"{marker} is not the settings file of a ledger: expected JSON with `format` and `origin`.",
-                next_step="restore ledger.json from a copy, or name another path with --ledger",
-            ) from None
-        if version > FORMAT_VERSION:
+        except orjson.JSONDecodeError:
+            settings = None
+        settings = settings if isinstance(settings, dict) else {}
+        version, origin = settings.get("format"), settings.get("origin")
+        if isinstance(version, int) and version > FORMAT_VERSION:
             raise NotALedgerError(
                 f"The ledger at {self.root} has format {version}; this program reads up to {FORMAT_VERSION}.",
                 next_step="pip install --upgrade run-evidence-ledger",
+            )
+        if version != FORMAT_VERSION or version is True or not isinstance(origin, str) or not origin:
+            raise NotALedgerError(
+                f"{marker} is not the settings file of a ledger: expected JSON with `format` and `origin`.",
+                next_step="restore ledger.json from a copy, or name another path with --ledger",
             )
         return origin
 
@@ -110,11 +116,11 @@ class Ledger:
 
         Raises `NotALedgerError` when the folder holds something else.
         """
-        if self.exists():
-            return self.require()
-        if self.root.exists() and (not self.root.is_dir() or not self._only_ledger_folders()):
-            raise self._absent()
         try:
+            if self.exists() and all(folder.is_dir() for folder in self.layout.folders):
+                return self.require()
+            if self.root.exists() and (not self.root.is_dir() or not self._only_ledger_folders()):
+                raise self._absent()
             for folder in self.layout.folders:
                 make_folder(folder)
             settings: dict[str, Json] = {
@@ -129,14 +135,16 @@ class Ledger:
         return self.require()
 
     def _only_ledger_folders(self) -> bool:
-        """Tell a folder that a rival, or a crash, left half made from one that holds something else."""
+        """Tell a ledger, or a folder that a rival or a crash left half made, from one that holds something else."""
         ours = {folder.name for folder in self.layout.folders[1:]}
-        return all(item.name in ours or item.name.startswith(".tmp-") for item in self.root.iterdir())
+        names = {item.name for item in self.root.iterdir() if not item.name.startswith(TMP_PREFIX)}
+        return self.layout.marker.name in names or names <= ours
 
     def append(self, events: Iterable[Event]) -> int:
         """Record events durably as one object and return how many; the ledger is made if it is not there.
 
-        All or nothing: when this returns they survive a power cut, when it raises none is visible.
+        All or nothing: when this returns they survive a power cut. When it raises, none or all of them are
+        recorded, and appending them again records them once.
         """
         now = self.clock()
         encoded = [encode(event, now) for event in events]
@@ -153,14 +161,21 @@ class Ledger:
         """Give everything in the inbox its index, extend the tree, commit and write the checkpoint."""
         from ledger.seal import seal
 
-        return seal(self.layout, self.require(), self.clock)
+        origin = self.require()
+        try:
+            return seal(self.layout, origin, self.clock)
+        except OSError as error:
+            raise readable_fault(error, f"The ledger at {self.root} cannot be sealed; the inbox is kept") from None
 
     def log(self) -> Log:
-        """Load the newest version of the sealed log."""
-        from ledger.log import load
+        """Load the newest version of the sealed log.
+
+        Raises `NotALedgerError`, or `IntegrityError` when it cannot be loaded or lost entries.
+        """
+        from ledger.log import open_log
 
         self.require()
-        return load(self.layout.log)
+        return open_log(self.layout)
 
     def known(self, run_ids: Collection[str], *, sealed: bool = True) -> dict[str, RunKnown]:
         """Return what the ledger holds about these runs, sealed or not; every run asked for has a value.
@@ -172,36 +187,62 @@ class Ledger:
         if not found or not self.exists():
             return found
         unsealed = list(self._unsealed_state(found))  # before the log: what vanishes meanwhile is in the log
+        noted: set[str] = set()
         if sealed:
             from ledger.lookup import sealed_run_state
 
-            for run_id, storage_id, store_id, digest, _, entry in sealed_run_state(self.log(), list(found)):
-                _note(found[run_id], store_id, storage_id, digest, orjson.loads(entry) if entry else None)
-        for body in unsealed:
-            _note(found[body["run_id"]], body.get("store_id"), body.get("storage_id"), body["source_digest"], body)
+            for run_id, storage_id, store_id, digest, entry in sealed_run_state(self.log(), list(found)):
+                if entry is None:
+                    found[run_id].records[store_id, storage_id] = digest
+                else:
+                    self._note_own(found[run_id], orjson.loads(entry), noted)
+        for row, body in unsealed:
+            if isinstance(row.key, tuple):
+                store_id, run_id, storage_id = row.key
+                found[run_id].records.setdefault((store_id, storage_id), row.source_digest)
+            else:
+                self._note_own(found[body["run_id"]], body, noted)
         return found
 
-    def _unsealed_state(self, wanted: Container[str]) -> Iterator[dict[str, Any]]:
+    def _note_own(self, known: RunKnown, body: dict[str, Any], noted: set[str]) -> None:
+        """Add an event of the ledger's own, once; a payload that lies beside the log is fetched."""
+        if body["event_id"] in noted:
+            return
+        noted.add(body["event_id"])
+        data: dict[str, Json] = body["data"]
+        if data.keys() == {"blob_sha256", "blob_size_bytes"}:
+            data = orjson.loads(self._payload(body["event_id"], str(data["blob_sha256"])))
+        known.own.append(OwnEvent(body["event_id"], body["event_type"], body["occurred_at"], data))
+
+    def _payload(self, event_id: str, sha256: str) -> bytes:
+        try:
+            content = self.layout.blob(sha256).read_bytes()
+        except OSError as error:
+            raise readable_fault(error, f"The payload of event {event_id} cannot be read") from None
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise IntegrityError(
+                f"blobs/{sha256} ({len(content)} bytes) is not what its name says.", next_step="ledger verify"
+            )
+        return content
+
+    def _unsealed_state(self, wanted: Collection[str]) -> Iterator[tuple[Row, dict[str, Any]]]:
+        marks = [b'"run_id":' + canonical(run_id) for run_id in wanted]  # spares most objects the parsing
         for name in inbox.names(self.layout):
             try:
                 item = inbox.read(self.layout, name)
+                if item is None or not any(mark in entry for entry in item.entries for mark in marks):
+                    continue
+                rows = inbox.rows(item)
             except IntegrityError:
                 continue  # `seal`, `verify` and `doctor` report it
-            for entry in item.entries if item else ():
-                body = orjson.loads(entry)
+            for row in rows:
+                body = orjson.loads(row.entry)
                 if body.get("run_id") in wanted:
-                    yield body
+                    yield row, body
 
     def sealed_since(self, moment: int) -> bool:
-        """Tell, by one listing, whether anything may have been sealed after `moment` (microseconds)."""
+        """Tell, by one look at a folder, whether anything may have been sealed after `moment` (microseconds)."""
         try:
             return self.layout.checkpoints.stat().st_mtime_ns // 1000 >= moment
         except FileNotFoundError:
             return False
-
-
-def _note(known: RunKnown, store_id: Any, storage_id: Any, digest: str, body: dict[str, Any] | None) -> None:
-    if storage_id is not None:
-        known.records.setdefault((store_id, storage_id), digest)
-    elif body is not None:
-        known.own.append(OwnEvent(body["event_id"], body["event_type"], body["occurred_at"], body["data"]))

@@ -1,34 +1,44 @@
-"""The log: a Delta Lake table of segments, append-only, each commit a compare-and-swap.
+"""The log: a Delta Lake table of segments, append-only. Here it is read; `ledger.commit` adds to it.
 
-delta-rs does the commit protocol; the flushing it leaves out locally is done here. Delta's own log is
-believed for *which files there are*, never for *what they hold*: that is what the Merkle tree is for.
+Delta's own log is believed for *which files there are*, never for *what they hold*: that is what the Merkle
+tree is for. Nothing here opens a segment, so a query does not pay for Arrow to learn what there is.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import time
-from collections.abc import Sequence
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 from urllib.parse import unquote
 
-import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction, RemoveAction
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from ledger.errors import IntegrityError
-from ledger.segment import SCHEMA, Segment
-from ledger.store import sync_file, sync_folder
+from ledger.layout import Layout, is_checkpoint_name
 
-_APP = "run-evidence-ledger"
-_CONFIGURATION = {"delta.appendOnly": "true", "delta.checkpointInterval": "100"}
+APP: Final = "run-evidence-ledger"
+"""Under this name each commit states the size of the log in a Delta transaction."""
+
+_STATED: Final = ("path", "size_bytes", "min.index", "num_records", "min.event_id", "max.event_id")
 
 
-class CommitLostError(Exception):
-    """A rival committed first; the caller reads the log again and starts over."""
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One committed file of the log: entries `first_index` … `first_index + count − 1`."""
+
+    path: Path
+    size_bytes: int
+    first_index: int
+    count: int
+    min_event_id: str
+    max_event_id: str
+
+    @property
+    def end(self) -> int:
+        """The index after the last entry."""
+        return self.first_index + self.count
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,132 +55,89 @@ class Log:
         return self.segments[-1].end if self.segments else 0
 
 
+def open_log(layout: Layout) -> Log:
+    """Load the newest version of a ledger's log, and see that it reaches as far as its checkpoints say.
+
+    Raises `IntegrityError` when it does not, or what `load` raises.
+    """
+    sealed = _newest_checkpoint(layout)  # before the log: a checkpoint is written after the commit it is about
+    log = load(layout.log)
+    if log.size < sealed:
+        raise IntegrityError(
+            f"The log at {layout.log} has {log.size} entries, a checkpoint is of {sealed}: entries were removed.",
+            next_step="ledger verify, then restore log/ from a copy of the ledger",
+        )
+    return log
+
+
+def _newest_checkpoint(layout: Layout) -> int:
+    try:
+        with os.scandir(layout.checkpoints) as found:
+            return max((int(item.name) for item in found if is_checkpoint_name(item.name)), default=0)
+    except FileNotFoundError:
+        return 0
+
+
 def load(folder: Path) -> Log:
     """Load the newest version of the log; an empty one (version −1) where nothing was sealed yet.
 
-    Raises `IntegrityError` when the table cannot be loaded or its segments leave a gap or overlap.
+    Raises `IntegrityError` when the table cannot be loaded, was written to by something else, or its
+    segments leave a gap or overlap.
     """
     try:
         table = DeltaTable(folder)
     except TableNotFoundError:
         return Log(folder, -1, ())
-    except (DeltaError, OSError) as error:
+    except (DeltaError, OSError, ValueError) as error:
         raise IntegrityError(
-            f"The log at {folder} cannot be loaded: {str(error).splitlines()[0][:300]}",
+            f"The log at {folder} cannot be loaded: {(str(error) or repr(error)).splitlines()[0][:300]}",
             next_step="ledger doctor",
         ) from None
-    segments = sorted(_segments(folder, table), key=lambda s: s.first_index)
+    segments = sorted(_segments(folder, table), key=lambda s: (s.first_index, s.count))
     log = Log(folder, table.version(), tuple(segments))
     _check_dense(log)
+    stated = table.transaction_version(APP) or 0
+    if stated != log.size:
+        raise IntegrityError(
+            f"The log at {folder} states {stated} entries and has {log.size}: something else wrote to it.",
+            next_step="ledger doctor",
+        )
     return log
 
 
 def _segments(folder: Path, table: DeltaTable) -> list[Segment]:
-    found = []
-    for row in pa.table(table.get_add_actions(flatten=True)).to_pylist():
-        path = (folder / unquote(row["path"])).resolve()
-        if path.parent != folder.resolve():
-            raise IntegrityError(f"The log refers to a file outside its folder: {row['path']!r}.")
-        try:
-            found.append(
-                Segment(
-                    path,
-                    row["size_bytes"],
-                    row["min.index"],
-                    row["num_records"],
-                    row["min.event_id"],
-                    row["max.event_id"],
-                )
-            )
-        except KeyError as error:
-            raise IntegrityError(
-                f"log/{path.name} was added without the statistic {error}; a ledger's own commits have it.",
-                next_step="ledger verify",
-            ) from None
-    return found
+    actions = table.get_add_actions(flatten=True)
+    if not actions.num_rows:
+        return []
+    stated = [
+        actions.column(name).to_pylist() if name in actions.column_names else [None] * actions.num_rows
+        for name in _STATED
+    ]
+    return [_segment(folder, *row) for row in zip(*stated, strict=True)]
+
+
+def _segment(folder: Path, name: str, *stated: Any) -> Segment:
+    """Make a segment of what Delta states about a file; a ledger's own commits state all of it."""
+    path = folder / unquote(name)
+    if path.parent != folder:
+        raise IntegrityError(f"The log refers to a file outside its folder: {name!r}.", next_step="ledger doctor")
+    wanted = (int, int, int, str, str)
+    if not all(isinstance(value, kind) for value, kind in zip(stated, wanted, strict=True)):
+        raise IntegrityError(
+            f"log/{path.name} was added without the statistics of a ledger's own commits: something else wrote "
+            "to the table.",
+            next_step="ledger doctor",
+        )
+    return Segment(path, *stated)
 
 
 def _check_dense(log: Log) -> None:
     expected = 0
     for segment in log.segments:
-        if segment.first_index != expected:
+        if segment.first_index != expected or segment.count < 1:
             raise IntegrityError(
-                f"log/{segment.path.name} starts at entry {segment.first_index}, expected {expected}: "
-                "the table has lost or gained a segment.",
+                f"log/{segment.path.name} has {segment.count} entries from {segment.first_index}, expected more "
+                f"from {expected}: the table has lost or gained a segment.",
                 next_step="ledger doctor",
             )
         expected = segment.end
-
-
-def commit_append(log: Log, segment: Segment) -> None:
-    """Add one segment behind version `log`; durable when it returns.
-
-    Raises `CommitLostError` when anything was committed since `log` was loaded.
-    """
-    table = _table(log)
-    stated = table.transaction_version(_APP) or 0
-    if stated > log.size:
-        # delta-rs accepts a repeated application version (#2580), so the look comes before the commit.
-        raise CommitLostError
-    _commit(log.folder, table, [_add(segment, data_change=True)], segment.end)
-
-
-def commit_compaction(log: Log, merged: Segment, parts: Sequence[Segment]) -> None:
-    """Replace adjacent segments by one with the same entries; raises `CommitLostError` like an append."""
-    table = _table(log)
-    removed = [
-        RemoveAction(
-            path=p.path.name,
-            data_change=False,
-            deletion_timestamp=int(time.time() * 1000),
-            size=p.size_bytes,
-            partition_values={},
-        )
-        for p in parts
-    ]
-    _commit(log.folder, table, [*removed, _add(merged, data_change=False)], log.size)
-
-
-def _table(log: Log) -> DeltaTable:
-    if log.version < 0:
-        table = DeltaTable.create(log.folder, schema=SCHEMA, mode="ignore", configuration=_CONFIGURATION)
-        _flush(log.folder, 0)
-    else:
-        table = DeltaTable(log.folder, version=log.version)
-    if table.version() != max(log.version, 0):
-        raise CommitLostError
-    return table
-
-
-def _add(segment: Segment, *, data_change: bool) -> AddAction:
-    stats = {
-        "numRecords": segment.count,
-        "minValues": {"index": segment.first_index, "event_id": segment.min_event_id},
-        "maxValues": {"index": segment.end - 1, "event_id": segment.max_event_id},
-        "nullCount": {"index": 0, "event_id": 0},
-    }
-    modified = int(segment.path.stat().st_mtime * 1000)
-    return AddAction(segment.path.name, segment.size_bytes, {}, modified, data_change, json.dumps(stats))
-
-
-def _commit(folder: Path, table: DeltaTable, actions: list[AddAction | RemoveAction], size: int) -> None:
-    properties = CommitProperties(max_commit_retries=0, app_transactions=[Transaction(_APP, size)])
-    try:
-        table.create_write_transaction(actions, mode="append", schema=SCHEMA, commit_properties=properties)
-    except CommitFailedError:
-        raise CommitLostError from None
-    _flush(folder, table.version() + 1)
-
-
-def _flush(folder: Path, version: int) -> None:
-    """Flush what delta-rs wrote for this version: the commit, a Delta checkpoint if one was due, the folder."""
-    commits = folder / "_delta_log"
-    due = [
-        commits / f"{version:020d}.json",
-        commits / "_last_checkpoint",
-        *commits.glob(f"{version:020d}.checkpoint*"),
-    ]
-    for path in due:
-        with contextlib.suppress(FileNotFoundError):
-            sync_file(path)
-    sync_folder(commits)

@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator, Sequence
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ledger.errors import IntegrityError
+from ledger.event import Key
 
 if TYPE_CHECKING:
     import duckdb
 
     from ledger.log import Log
 
+_SQL = Path(__file__).parent / "sql"
+
 
 def sql_text(name: str) -> str:
     """Return the text of `ledger/sql/<name>.sql`."""
-    return files("ledger").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    return (_SQL / f"{name}.sql").read_text(encoding="utf-8")
 
 
 @contextlib.contextmanager
 def memory_database() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open an in-memory DuckDB in UTC that is closed afterwards; any DuckDB here is only a calculator."""
+    """Open an in-memory DuckDB in UTC that is closed afterwards; any DuckDB here is only a calculator.
+
+    It sees no Python variable and loads no extension of its own accord.
+    """
     import duckdb
 
     connection = duckdb.connect(":memory:")
     try:
-        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(
+            "SET TimeZone = 'UTC'; SET python_enable_replacements = false; "
+            "SET autoinstall_known_extensions = false; SET autoload_known_extensions = false"
+        )
         yield connection
     finally:
         connection.close()
@@ -39,25 +48,43 @@ def _fetch(paths: Sequence[str], name: str, parameters: dict[str, Any]) -> list[
     with memory_database() as connection:
         try:
             return connection.execute(sql_text(name), {"paths": list(paths), **parameters}).fetchall()
-        except (duckdb.InvalidInputException, duckdb.IOException) as error:
+        except duckdb.Error as error:  # the SQL is ours, so it is a segment that is wrong
             raise IntegrityError(
                 f"A segment of the log cannot be read: {str(error).splitlines()[0][:300]}",
                 next_step="ledger verify",
             ) from None
 
 
-def sealed_digests(log: Log, event_ids: Collection[str]) -> dict[str, str]:
-    """Return {event_id: source_digest} for those of `event_ids` that are sealed already.
+def sealed_digests(log: Log, keys: Collection[Key]) -> dict[Key, str]:
+    """Return {key: source_digest} for those of `keys` that are sealed already."""
+    records = [key for key in keys if isinstance(key, tuple)]
+    own = [key for key in keys if isinstance(key, str)]
+    return {**_sealed_records(log, records), **_sealed_own(log, own)}
 
-    Ids sort by time, so segments of another time are not opened.
-    """
+
+def _sealed_records(log: Log, keys: Sequence[tuple[str, str, int]]) -> dict[Key, str]:
+    """Look records up by where they were stored: their event_id holds a time, and a time can be rewritten."""
+    if not keys or not log.segments:
+        return {}
+    storage_ids = [storage_id for _, _, storage_id in keys]
+    asked = {
+        "run_ids": sorted({run_id for _, run_id, _ in keys}),
+        "low": min(storage_ids),
+        "high": max(storage_ids),
+    }
+    wanted = set(keys)
+    rows = _fetch([str(s.path) for s in log.segments], "sealed_records", asked)
+    found = (((store_id, run_id, storage_id), digest) for store_id, run_id, storage_id, digest in rows)
+    return {key: digest for key, digest in found if key in wanted}
+
+
+def _sealed_own(log: Log, event_ids: Sequence[str]) -> dict[Key, str]:
+    """Look own events up by id. Ids sort by time, so segments of another time are not opened."""
     if not event_ids:
         return {}
     low, high = min(event_ids), max(event_ids)
     paths = [str(s.path) for s in log.segments if s.min_event_id <= high and s.max_event_id >= low]
-    if not paths:
-        return {}
-    return dict(_fetch(paths, "sealed_digests", {"ids": list(event_ids)}))
+    return dict(_fetch(paths, "sealed_own", {"ids": list(event_ids)})) if paths else {}
 
 
 def sealed_run_state(log: Log, run_ids: Collection[str]) -> list[tuple[Any, ...]]:

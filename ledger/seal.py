@@ -1,7 +1,7 @@
 """Sealing: the inbox becomes a segment with indexes, a longer Merkle tree and a checkpoint.
 
 Whoever gets there seals; rivals are harmless, because only one of them wins the compare-and-swap and the
-others read again. The order of steps makes a crash at any point leave the old state, or the new one and
+others look again. The order of steps makes a crash at any point leave the old state, or the new one and
 something that the next seal cleans up:
 
 1. list and read the inbox, 2. load the log (in this order: an object that vanished in between is in the
@@ -11,20 +11,21 @@ log), 3. drop what the log has, 4. write and flush a segment, 5. commit, 6. writ
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from ledger import inbox
 from ledger.alarm import conflict_event
 from ledger.checkpoint import Checkpoint, format_checkpoint, parse_checkpoint
+from ledger.commit import CommitLostError, commit_append
 from ledger.errors import EnvironmentFault, IntegrityError
-from ledger.event import Row, columns, encode
+from ledger.event import Key, Row, columns, encode
 from ledger.layout import Layout
-from ledger.log import CommitLostError, Log, commit_append, load
+from ledger.log import Log, open_log
 from ledger.lookup import sealed_digests
 from ledger.merkle import Frontier, leaf_hash
-from ledger.segment import new_path, read_frontier, rows_table, write
+from ledger.segment import new_path, read_frontier, rows_tables, write
 from ledger.store import create_exclusive, remove
 
 MAX_SEGMENT_ENTRIES: Final = 100_000
@@ -44,103 +45,107 @@ class Sealed:
 
 @dataclass(slots=True)
 class _Batch:
-    """One pass over the inbox: the first of each event_id is `fresh`, others with another digest `rivals`."""
+    """Objects that are sealed together, and their rows by key: more than one where they differ in digest."""
 
     objects: list[str] = field(default_factory=list)
-    fresh: dict[str, Row] = field(default_factory=dict)
-    rivals: list[tuple[str, bytes]] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
+    rows: dict[Key, list[Row]] = field(default_factory=dict)
     read: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _New:
+    """What a batch has that the log has not: entries, and the alarms for what contradicts what is recorded."""
+
+    entries: list[Row]
+    alarms: list[Row]
+    conflicts: int
+
+
 def seal(layout: Layout, origin: str, clock: Callable[[], int]) -> Sealed:
-    """Seal everything in the inbox; returns when it is empty or holds only what is refused.
+    """Seal everything that is in the inbox now, but what is refused; what is appended meanwhile may wait.
 
     `clock` gives microseconds (for the alarms a seal may raise). Safe to run from many processes at once.
     Raises `IntegrityError` when the log's own state contradicts itself; the inbox is then left as it is.
     """
-    sealed = duplicates = alarms = 0
-    lost_races = 0
-    while True:
-        batch = _read_batch(layout)
-        log = load(layout.log)
-        alarms_raised = _alarms(log, batch, _drop_known(log, batch), clock())
-        rows = [*batch.fresh.values(), *alarms_raised]
-        try:
-            frontier = _commit(log, rows) if rows else _frontier(log)
-        except CommitLostError:
-            lost_races += 1
-            if lost_races > _MAX_LOST_RACES:
-                raise EnvironmentFault(
-                    f"Lost {lost_races} commits to other sealers in a row; nothing was lost, the inbox is kept.",
-                    next_step="stop some of the processes that seal, then: ledger seal",
-                ) from None
-            continue
-        _write_checkpoint(layout, origin, frontier)
-        inbox.discard(layout, batch.objects)
-        sealed += len(rows)
-        alarms += len(alarms_raised)
-        duplicates += batch.read - len(batch.fresh)
-        if not batch.objects:
-            return Sealed(frontier.size, sealed, duplicates, alarms, tuple(batch.refused))
+    size = sealed = duplicates = alarms = 0
+    refused: list[str] = []
+    for batch in _batches(layout, refused):
+        size, new = _seal_batch(layout, origin, batch, clock())
+        sealed += len(new.entries) + len(new.alarms)
+        alarms += len(new.alarms)
+        duplicates += batch.read - len(new.entries) - new.conflicts
+    return Sealed(size, sealed, duplicates, alarms, tuple(refused))
 
 
-def _read_batch(layout: Layout) -> _Batch:
+def _batches(layout: Layout, refused: list[str]) -> Iterator[_Batch]:
+    """Read the inbox in batches of about a segment; always at least one, so that the log is looked at."""
     batch = _Batch()
     for name in inbox.names(layout):
+        try:
+            rows = inbox.read_rows(layout, name)
+        except IntegrityError as error:
+            refused.append(str(error))
+            continue
+        _take(batch, name, rows or [])
         if batch.read >= MAX_SEGMENT_ENTRIES:
-            break
-        try:
-            item = inbox.read(layout, name)
-            if item is not None:
-                _take(batch, item.name, _rows(item))
-        except IntegrityError as error:
-            batch.refused.append(str(error))
-    return batch
-
-
-def _rows(item: inbox.InboxObject) -> list[Row]:
-    rows = []
-    for line, entry in enumerate(item.entries, start=1):
-        try:
-            rows.append(columns(entry))
-        except IntegrityError as error:
-            raise IntegrityError(f"inbox/{item.name} line {line}: {error}") from None
-    return rows
+            yield batch
+            batch = _Batch()
+    yield batch
 
 
 def _take(batch: _Batch, name: str, rows: list[Row]) -> None:
     for row in rows:
-        first = batch.fresh.setdefault(row.event_id, row)
-        if first.source_digest != row.source_digest:
-            batch.rivals.append((first.source_digest, row.entry))
+        same = batch.rows.setdefault(row.key, [])
+        if all(row.source_digest != other.source_digest for other in same):
+            same.append(row)
     batch.objects.append(name)
     batch.read += len(rows)
 
 
-def _drop_known(log: Log, batch: _Batch) -> list[tuple[str, bytes]]:
-    """Drop what is sealed; return (recorded digest, entry) for what contradicts what is recorded."""
-    conflicts = list(batch.rivals)
-    for event_id, digest in sealed_digests(log, batch.fresh.keys()).items():
-        row = batch.fresh.pop(event_id)
-        if row.source_digest != digest:
-            conflicts.append((digest, row.entry))
-    return conflicts
+def _seal_batch(layout: Layout, origin: str, batch: _Batch, now: int) -> tuple[int, _New]:
+    """Seal one batch; return the size of the log and what was new."""
+    for _ in range(_MAX_LOST_RACES):
+        log = open_log(layout)
+        new = _new(layout, log, batch, now)
+        rows = [*new.entries, *new.alarms]
+        before = _frontier(layout, origin, log)
+        try:
+            frontier = _commit(log, before, rows) if rows else before
+        except CommitLostError:
+            continue
+        _write_checkpoint(layout, origin, frontier)
+        inbox.discard(layout, batch.objects)
+        return frontier.size, new
+    raise EnvironmentFault(
+        f"Lost {_MAX_LOST_RACES} commits to other sealers in a row; nothing was lost, the inbox is kept.",
+        next_step="stop some of the processes that seal, then: ledger seal",
+    )
 
 
-def _alarms(log: Log, batch: _Batch, conflicts: list[tuple[str, bytes]], now: int) -> list[Row]:
-    raised = {}
-    for digest, entry in conflicts:
-        alarm = columns(encode(conflict_event(digest, entry), now).entry)
-        raised[alarm.event_id] = alarm
-    known = sealed_digests(log, raised.keys())
-    return [row for event_id, row in raised.items() if event_id not in known and event_id not in batch.fresh]
+def _new(layout: Layout, log: Log, batch: _Batch, now: int) -> _New:
+    """Drop what is sealed; of rows under one key the one that is recorded counts, else the first."""
+    sealed = sealed_digests(log, batch.rows.keys())
+    entries = [rows[0] for key, rows in batch.rows.items() if key not in sealed]
+    conflicts: list[tuple[str, bytes]] = []
+    for key, rows in batch.rows.items():
+        recorded = sealed.get(key, rows[0].source_digest)
+        conflicts.extend((recorded, row.entry) for row in rows if row.source_digest != recorded)
+    alarms = {row.key: row for row in (_alarm(layout, digest, entry, now) for digest, entry in conflicts)}
+    known = sealed_digests(log, alarms.keys())
+    fresh = [row for key, row in alarms.items() if key not in known and key not in batch.rows]
+    return _New(entries, fresh, len(conflicts))
 
 
-def _commit(log: Log, rows: list[Row]) -> Frontier:
-    frontier = _frontier(log).extend([leaf_hash(row.entry) for row in rows])
+def _alarm(layout: Layout, recorded_digest: str, rejected: bytes, now: int) -> Row:
+    encoded = encode(conflict_event(recorded_digest, rejected), now)
+    inbox.keep_blob(layout, encoded)
+    return columns(encoded.entry)
+
+
+def _commit(log: Log, before: Frontier, rows: list[Row]) -> Frontier:
+    frontier = before.extend([leaf_hash(row.entry) for row in rows])
     path = new_path(log.folder, log.size, len(rows))
-    segment = write(path, rows_table(rows, log.size), frontier)
+    segment = write(path, rows_tables(rows, log.size), frontier)
     try:
         commit_append(log, segment)
     except CommitLostError:
@@ -149,26 +154,36 @@ def _commit(log: Log, rows: list[Row]) -> Frontier:
     return frontier
 
 
-def _frontier(log: Log) -> Frontier:
-    return read_frontier(log.segments[-1]) if log.segments else Frontier.empty()
+def _frontier(layout: Layout, origin: str, log: Log) -> Frontier:
+    """Return the tree of the whole log, as its last segment states it and, if there is one, its checkpoint.
+
+    This is where a seal notices that the newest segment was exchanged, and does not build on it.
+    """
+    frontier = read_frontier(log.segments[-1]) if log.segments else Frontier.empty()
+    _require_agreement(layout, Checkpoint(origin, frontier.size, frontier.root()))
+    return frontier
 
 
 def _write_checkpoint(layout: Layout, origin: str, frontier: Frontier) -> None:
-    """Write the tree head of this size; one that is there already must say the same.
-
-    This is also where a seal notices that the log's newest segment was exchanged since the last one.
-    """
+    """Write the tree head of this size, unless it is there; then it must say the same."""
     if frontier.size == 0:
         return
     head = Checkpoint(origin, frontier.size, frontier.root())
-    path = layout.checkpoint(frontier.size)
     try:
-        create_exclusive(path, format_checkpoint(head).encode())
+        create_exclusive(layout.checkpoint(frontier.size), format_checkpoint(head).encode())
     except FileExistsError:
+        _require_agreement(layout, head)
+
+
+def _require_agreement(layout: Layout, head: Checkpoint) -> None:
+    path = layout.checkpoint(head.size)
+    try:
         stated = parse_checkpoint(path.read_text(encoding="utf-8", errors="replace"))
-        if stated != head:
-            raise IntegrityError(
-                f"checkpoints/{path.name} states {stated.origin}, {stated.size} entries, root {stated.root.hex()}; "
-                f"calculated {head.origin}, {head.size} entries, root {head.root.hex()}.",
-                next_step="ledger verify",
-            ) from None
+    except FileNotFoundError:
+        return
+    if stated != head:
+        raise IntegrityError(
+            f"checkpoints/{path.name} states {stated.origin}, {stated.size} entries, root {stated.root.hex()}; "
+            f"calculated {head.origin}, {head.size} entries, root {head.root.hex()}.",
+            next_step="ledger verify",
+        )

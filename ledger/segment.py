@@ -8,20 +8,20 @@ that the next seal can go on from this file alone.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ledger.errors import IntegrityError
 from ledger.event import COLUMNS, Row
+from ledger.log import Segment
 from ledger.merkle import Frontier, format_frontier, parse_frontier
 from ledger.store import sync_file, sync_folder
 
-ROW_GROUP_ROWS = 20_000
+ROW_GROUP_ROWS: Final = 20_000
 """Measured: row groups of this size with Bloom filters halve the time of a look-up by run or by trace."""
 
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -43,23 +43,6 @@ _UNIQUE = ("entry", "event_id", "source_digest", "data", "index", "storage_id")
 _LOOKED_UP = ("event_id", "run_id", "trace_id", "asset_key")
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """One committed file of the log: entries `first_index` … `first_index + count − 1`."""
-
-    path: Path
-    size_bytes: int
-    first_index: int
-    count: int
-    min_event_id: str
-    max_event_id: str
-
-    @property
-    def end(self) -> int:
-        """The index after the last entry."""
-        return self.first_index + self.count
-
-
 def rows_table(rows: Sequence[Row], first_index: int | None) -> pa.Table:
     """Put rows into Arrow columns (`SCHEMA`); `first_index=None` for entries that have no index yet."""
     if first_index is None:
@@ -76,29 +59,50 @@ def rows_table(rows: Sequence[Row], first_index: int | None) -> pa.Table:
     return pa.table(arrays, schema=SCHEMA)
 
 
+def rows_tables(rows: Sequence[Row], first_index: int) -> Iterator[pa.Table]:
+    """Put rows into one Arrow table for each row group, so that only one of them is held at a time."""
+    for start in range(0, len(rows), ROW_GROUP_ROWS):
+        yield rows_table(rows[start : start + ROW_GROUP_ROWS], first_index + start)
+
+
 def new_path(folder: Path, first_index: int, count: int) -> Path:
     """Name a segment so that rivals sealing the same range never write to each other's file."""
     return folder / f"{first_index:016d}-{count}-{secrets.token_hex(6)}.parquet"
 
 
-def write(path: Path, table: pa.Table, frontier: Frontier) -> Segment:
-    """Write a segment durably; nothing refers to it until it is committed to the log."""
-    schema = table.schema.with_metadata({_FRONTIER: format_frontier(frontier).encode()})
-    pq.write_table(
-        table.cast(schema),
+def write(path: Path, tables: Iterable[pa.Table], frontier: Frontier) -> Segment:
+    """Write a segment durably, a row group for each table; nothing refers to it until it is committed.
+
+    The rows have dense indexes. A file that could not be written whole is removed again.
+    """
+    count, first_index, low, high = 0, 0, "", ""
+    try:
+        with _writer(path, frontier) as writer:
+            for table in filter(len, tables):
+                writer.write_table(table.cast(writer.schema), row_group_size=ROW_GROUP_ROWS)
+                ids = table.column("event_id").to_pylist()
+                if not count:
+                    first_index, low, high = table.column("index")[0].as_py(), ids[0], ids[0]
+                count, low, high = count + len(ids), min(low, *ids), max(high, *ids)
+        sync_file(path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+    return Segment(path, path.stat().st_size, first_index, count, low, high)
+
+
+def _writer(path: Path, frontier: Frontier) -> pq.ParquetWriter:
+    return pq.ParquetWriter(
         path,
+        SCHEMA.with_metadata({_FRONTIER: format_frontier(frontier).encode()}),
         compression="zstd",
         compression_level=3,
-        row_group_size=ROW_GROUP_ROWS,
         use_dictionary=[f.name for f in SCHEMA if f.name not in _UNIQUE],
         write_statistics=[f.name for f in SCHEMA if f.name not in {"entry", "data"}],
         bloom_filter_options={name: {"ndv": ROW_GROUP_ROWS, "fpp": 0.01} for name in _LOOKED_UP},
         write_page_checksum=True,
     )
-    sync_file(path)
-    sync_folder(path.parent)
-    ids = table.column("event_id").to_pylist()
-    return Segment(path, path.stat().st_size, table.column("index")[0].as_py(), len(table), min(ids), max(ids))
 
 
 def open_segment(segment: Segment) -> pq.ParquetFile:
@@ -121,23 +125,36 @@ def read_frontier(segment: Segment) -> Frontier:
     frontier = parse_frontier(stated.decode("ascii", "replace"))
     if frontier.size != segment.end:
         raise IntegrityError(
-            f"log/{segment.path.name}: its footer's frontier is of {frontier.size} entries, expected {segment.end}.",
+            f"log/{segment.path.name}: its footer states a tree of {frontier.size} entries, not {segment.end}.",
             next_step="ledger verify",
         )
     return frontier
 
 
 def read_batches(segment: Segment, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Read a segment in batches of at most one row group, so memory does not grow with the log."""
+    """Read a segment, or some of its columns, in batches of a row group: memory does not grow with the log.
+
+    Raises `IntegrityError` when it cannot be read or does not have the columns of a segment.
+    """
     with open_segment(segment) as file:
         try:
+            stored = file.schema_arrow
+            if not stored.equals(SCHEMA):
+                raise IntegrityError(
+                    f"log/{segment.path.name} has columns {_spell(stored)}, expected {_spell(SCHEMA)}.",
+                    next_step="restore this file from a copy of the ledger, then: ledger verify",
+                )
             yield from file.iter_batches(batch_size=ROW_GROUP_ROWS, columns=columns)
         except (OSError, pa.ArrowException) as error:
             raise _unreadable(segment, error) from None
 
 
+def _spell(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)
+
+
 def _unreadable(segment: Segment, error: Exception) -> IntegrityError:
-    detail = str(error).splitlines()[0][:200]
+    detail = (str(error).splitlines() or [type(error).__name__])[0][:200]
     return IntegrityError(
         f"log/{segment.path.name} (entries {segment.first_index} to {segment.end - 1}) cannot be read: {detail}",
         next_step="restore this file from a copy of the ledger, then: ledger verify",
