@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from evidence.recorded import Recorded
 from evidence.verdict import RunVerdict, judge
 from ledger import IntegrityError
 from ledger.event import blob_name
@@ -71,74 +72,6 @@ class RunRow:
         return self.closing > self.reopening
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """A metadata entry as recorded: a float is decimal text, a structure JSON text; `kind` tells which."""
-
-    label: str
-    kind: str
-    value: bool | int | str | None
-
-    def plain(self) -> Any:
-        """Return the value as JSON has it: structures parsed, floats as numbers where JSON has such a number."""
-        if isinstance(self.value, str) and self.kind in {"json", "float"}:
-            try:
-                return orjson.loads(self.value)
-            except orjson.JSONDecodeError:
-                return self.value  # 'inf' and 'nan' are no JSON numbers
-        return self.value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
-    """An event of a run. `index` is `None` while it is unsealed; `payload` names data kept beside the log."""
-
-    index: int | None
-    event_id: str
-    event_type: str
-    occurred_at: int
-    step_key: str | None = None
-    attempt: int | None = None
-    asset_key: str | None = None
-    partition: str | None = None
-    check_name: str | None = None
-    outcome: str | None = None
-    reason_code: str | None = None
-    data: Mapping[str, Any]
-    payload: str | None = None
-
-    @property
-    def metadata(self) -> tuple[Measured, ...]:
-        """What was measured, in the order recorded."""
-        return tuple(Measured(m["label"], m["type"], m["value"]) for m in self.data.get("metadata") or ())
-
-    def measured(self, label: str) -> Any:
-        """Return one measured value as JSON has it, `None` when it was not measured."""
-        return next((m.plain() for m in self.metadata if m.label == label), None)
-
-    @property
-    def reason_codes(self) -> tuple[str, ...]:
-        """The reason codes that the user's code gave as metadata (`reason_codes`, a JSON list of text)."""
-        codes = self.measured("reason_codes")
-        return tuple(c for c in codes if isinstance(c, str) and c) if isinstance(codes, list) else ()
-
-    @property
-    def findings(self) -> str:
-        """A check's description and the numbers it measured, in one line."""
-        numbers = [f"{m.label}={m.value}" for m in self.metadata if m.kind in {"int", "float", "bool"}]
-        described = str(self.data.get("description") or "").partition("\n")[0]
-        return "; ".join(filter(None, [described, ", ".join(numbers)]))
-
-    @property
-    def message(self) -> str:
-        """What it says in words: the user's description, the error that caused it, or Dagster's message."""
-        error = self.data.get("error") or {}
-        cause = error.get("cause") or error
-        words = (self.data.get(name) for name in ("description", "text", "message"))
-        described, text, message = words
-        return str(described or text or cause.get("message") or message or "").strip()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
     """A run as the ledger has it: its row, its events, one outcome for each planned item, and the verdict."""
@@ -182,14 +115,15 @@ class RunFacts:
         return self._of(_FAILURES)
 
     def why(self, outcome: Outcome) -> str:
-        """Say why an item is not passed, as code and words; of a check what it gave and measured itself."""
+        """Say why an item is not passed, as code and words: what a check gave itself, what a failed step said."""
         given = [e for e in self.checks if e.event_id in outcome.basis]
         if outcome.item.kind == "check" and given:
             codes = [code for event in given for code in event.reason_codes]
             return "; ".join(filter(None, [", ".join(codes), *(event.findings for event in given)]))
         if outcome.reason_code is None:
             return ""
-        reason = "; ".join((outcome.reason or "").splitlines())
+        failed = (e.told for e in self.failures if outcome.outcome == "failed" and e.event_id in outcome.basis)
+        reason = "; ".join(next(failed, outcome.reason or "").splitlines())
         repeated = outcome.reason_code == outcome.outcome  # then the code says nothing that the outcome did not
         return ": ".join(filter(None, ["" if repeated and reason else outcome.reason_code, reason]))
 

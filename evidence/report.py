@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from evidence.document import Document, timestamp
-from evidence.facts import QUERIES, Recorded, RunFacts, read_runs
+from evidence.facts import QUERIES, RunFacts, read_runs
 from evidence.prefix import query_digests, unknown_run
+from evidence.recorded import Recorded
 
 if TYPE_CHECKING:
     from evidence.prefix import Prefix
@@ -166,12 +167,11 @@ def _skip(event: Recorded) -> Document:
 
 
 def _failure(event: Recorded) -> Document:
-    error = event.data.get("error") or {}
     return {
         **_about(event),
         "event_type": event.event_type,
         "reason_code": event.reason_code,
-        "error_class": (error.get("cause") or error).get("class"),
+        "error_class": event.error_class,
         "message": event.message,
         **_measured(event),
     }

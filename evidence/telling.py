@@ -9,7 +9,8 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
 from evidence.document import timestamp
-from evidence.facts import Recorded, RunFacts, RunRow
+from evidence.facts import RunFacts, RunRow
+from evidence.recorded import Recorded
 from evidence.report import statement
 from evidence.verdict import RunVerdict, item_name
 from evidence.week06 import deliveries
@@ -226,7 +227,7 @@ def _left_out(facts: RunFacts, width: int | None) -> Iterator[str]:
 def _failures(facts: RunFacts, width: int | None) -> Iterator[str]:
     steps = [e for e in facts.failures if e.event_type != "run.failed.v1"]
     for event in steps or facts.failures:  # a run's own failure repeats its steps' messages
-        yield from _told_apart(_TOLD[event.event_type], event.step_key or "", event.message, width, "red")
+        yield from _told_apart(_TOLD[event.event_type], event.step_key or "", event.told, width, "red")
 
 
 def _told_apart(

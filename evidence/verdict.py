@@ -37,6 +37,9 @@ COUNTED_AS: Final[Mapping[str, str]] = {
 
 HEADINGS: Final = tuple(dict.fromkeys(COUNTED_AS.values()))
 
+_REASON_CHARS: Final = 200
+"""What a verdict quotes of an item's reason; the item has it whole."""
+
 _LEFT_OUT: Final = frozenset({"skipped", "not_available"})
 _NOTHING_TO_CHECK: Final = frozenset({"no_output", "upstream_skipped"})
 
@@ -122,7 +125,8 @@ def _follows(outcome: Outcome) -> bool:
 
 def _words(outcome: Outcome) -> str:
     said = {"check_warned": "did not pass, a warning", "check_failed": "did not pass"}.get(outcome.outcome)
-    return said or (outcome.reason or "").strip().partition("\n")[0] or outcome.outcome.replace("_", " ")
+    words = said or (outcome.reason or "").strip().partition("\n")[0] or outcome.outcome.replace("_", " ")
+    return words if len(words) <= _REASON_CHARS else f"{words[:_REASON_CHARS]}…"
 
 
 def _why_open(status: str) -> str:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from evidence.document import Document, timestamp
-from evidence.facts import Recorded, RunFacts
+from evidence.facts import RunFacts
+from evidence.recorded import Recorded
 from evidence.verdict import RunVerdict, by_gravity, had_nothing_to_check, judge, weigh
 from ledger.outcomes import Outcome
 from ledger.plan import ancestors
