@@ -1,6 +1,6 @@
 """Runs the benchmarks named on the command line, or all: `python -m benchmarks [core capture …]`.
 
-Every other module of this package that has `run() -> list[Row]` is one. The tables are Markdown, for
+Every other module of this package that has `run() -> Iterable[Row]` is one. The tables are Markdown, for
 docs/performance.md.
 """
 

@@ -56,10 +56,10 @@ def _event(number: int) -> Event:
     )
 
 
-def run() -> list[Row]:
+def run() -> Iterator[Row]:
     """Measure append, seal, verify and query on ledgers of their own."""
     with tempfile.TemporaryDirectory() as folder:
-        return list(_measure(Path(folder)))
+        yield from _measure(Path(folder))
 
 
 def _measure(folder: Path) -> Iterator[Row]:
@@ -112,7 +112,7 @@ def _query(ledger: Ledger) -> Iterator[Row]:
         questions = {
             "one run of 2,000": "SELECT count(*) FROM events WHERE run_id = (SELECT max(run_id) FROM events)",
             "count by type and outcome": "SELECT event_type, outcome, count(*) FROM events GROUP BY ALL",
-            "latest materialization of each asset": "SELECT asset_key, max(occurred_at) FROM materializations GROUP BY 1",
+            "latest of each asset": "SELECT asset_key, max(occurred_at) FROM materializations GROUP BY 1",
         }
         for what, sql in questions.items():
             seconds = best_seconds(lambda sql=sql: snapshot.rows(sql))

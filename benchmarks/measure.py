@@ -36,4 +36,5 @@ def machine() -> str:
     if info.is_file():
         named = [line.partition(": ")[2] for line in info.read_text().splitlines() if line.startswith("model name")]
         model = named[0] if named else model
-    return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+    system = f"{platform.system()} {platform.release()}"
+    return f"{model}, {os.cpu_count()} cores, {system}, Python {platform.python_version()}"
