@@ -245,7 +245,10 @@ def _never_started(seen: _Seen, plan: Plan, item: PlanItem) -> _Why:
 
 def _message(event: RunEvent) -> str:
     error = event.data.get("error")
-    text = error.get("message") if isinstance(error, Mapping) else None
+    cause = error.get("cause") if isinstance(error, Mapping) else None
+    # An exception in the user's code is the cause of Dagster's own "error occurred while executing op".
+    told = cause if isinstance(cause, Mapping) else error
+    text = told.get("message") if isinstance(told, Mapping) else None
     return str(text or event.data.get("message") or "").strip()[:500]
 
 
