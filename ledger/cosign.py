@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 from ledger.checkpoint import Checkpoint
 from ledger.errors import EnvironmentFault, IntegrityError, UsageError
-from ledger.heads import Head, read_head_file
+from ledger.growth import prove_growth
+from ledger.heads import Head, read_head, read_head_file
 from ledger.keys import COSIGNATURE, Signature, Verifier, cosigned_at
 from ledger.layout import Layout
+from ledger.log import load
 from ledger.merkle import parse_size
+from ledger.notary import Notary
 from ledger.note import add_signatures, open_note, parse_signatures
+from ledger.proof import read_frontier
 from ledger.store import replace_atomic
+from ledger.tile_cache import TileCache
 from ledger.witness import SIZE_TYPE, format_request
-
-Prove = Callable[[int], tuple[bytes, ...]]
-"""Returns the consistency proof from the tree of this many entries to the head."""
 
 _SECONDS: Final = 10.0
 _MAX_ANSWER_BYTES: Final = 1 << 16
@@ -33,23 +35,24 @@ class _Answer:
     body: bytes
 
 
-def collect(
-    layout: Layout, head: Head, witnesses: Sequence[str], keys: Sequence[Verifier], prove: Prove
-) -> list[str]:
-    """Ask each witness for its cosignature and store those that come; returns what went wrong, one each.
+def cosign_head(layout: Layout, size: int, notary: Notary) -> list[str]:
+    """Ask the notary's witnesses to cosign the head of `size`, and store what comes; returns what went wrong.
 
-    With `keys`, only their cosignatures are stored. A witness that does not answer is a fault for later: the
-    next seal asks again.
+    With witness keys, only their cosignatures are stored. A witness that does not answer is a fault for later:
+    the next seal asks again.
 
     Raises: IntegrityError when a witness remembers another history than this log's.
     """
+    head = read_head(layout, size)
+    if head is None:
+        return []
     if not head.signatures:
-        return ["the newest tree head is not signed, and a witness cosigns signed ones; next: ledger key new"]
+        return ["The newest tree head is not signed, and a witness cosigns only signed ones."]
     faults = []
     cosignatures: list[Signature] = []
-    for url in witnesses:
+    for url in notary.witnesses:
         try:
-            cosignatures.extend(_kept(head, _ask(url, head, prove), keys, url))
+            cosignatures.extend(_kept(head, _ask(layout, url, head), notary.witness_keys, url))
         except EnvironmentFault as fault:
             faults.append(str(fault))
     if cosignatures:
@@ -80,7 +83,7 @@ def _kept(head: Head, answer: bytes, keys: Sequence[Verifier], url: str) -> list
     return by_known
 
 
-def _ask(url: str, head: Head, prove: Prove) -> bytes:
+def _ask(layout: Layout, url: str, head: Head) -> bytes:
     """Submit the head from where the witness says it is; it says so when asked from nothing."""
     new = head.checkpoint
     answer = _post(url, format_request(0, (), head.message))
@@ -88,7 +91,7 @@ def _ask(url: str, head: Head, prove: Prove) -> bytes:
         old_size = parse_size(answer.body.decode("ascii", "replace").removesuffix("\n"), f"the answer of {url}")
         if old_size > new.size:
             raise _contradiction(url, new, f"it has cosigned {old_size} entries, this log has {new.size}")
-        answer = _post(url, format_request(old_size, prove(old_size), head.message))
+        answer = _post(url, format_request(old_size, _proof(layout, old_size, new), head.message))
         if answer.status == 409 and old_size == new.size:
             raise _contradiction(url, new, f"it has cosigned another root over {new.size} entries")
     if answer.status == 422:
@@ -96,6 +99,14 @@ def _ask(url: str, head: Head, prove: Prove) -> bytes:
     if answer.status != 200:
         raise EnvironmentFault(f"The witness at {url} answered {answer.status}: {_text(answer)}")
     return answer.body
+
+
+def _proof(layout: Layout, old_size: int, new: Checkpoint) -> tuple[bytes, ...]:
+    """Prove that our own tree of `old_size` is a prefix of the head; the witness compares it with its own."""
+    cache = TileCache(layout)
+    cache.catch_up(load(layout.log))
+    old = Checkpoint(new.origin, old_size, read_frontier(old_size, cache.reader(new.size)).root())
+    return prove_growth(layout, lambda: load(layout.log), old, new)
 
 
 def _contradiction(url: str, head: Checkpoint, why: str) -> IntegrityError:

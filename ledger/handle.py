@@ -9,7 +9,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from ledger.store import TMP_PREFIX, create_exclusive, make_folder, readable_fau
 
 if TYPE_CHECKING:
     from ledger.log import Log
+    from ledger.notary import Notary
     from ledger.seal import Sealed
 
 Clock = Callable[[], int]
@@ -53,11 +54,16 @@ class RunKnown:
 
 
 class Ledger:
-    """The ledger in the folder `root`. `clock` gives microseconds and is the one source of recorded times."""
+    """The ledger in the folder `root`. `clock` gives microseconds and is the one source of recorded times.
 
-    def __init__(self, root: str | Path, *, clock: Clock = system_clock) -> None:
+    `notary` says where this process finds the private key it seals with and which witnesses it asks; without
+    one, what it seals is not signed (`ledger.settings.open_ledger` brings the user's).
+    """
+
+    def __init__(self, root: str | Path, *, clock: Clock = system_clock, notary: Notary | None = None) -> None:
         self.layout = Layout(Path(root).absolute())
         self.clock = clock
+        self.notary = notary
 
     @property
     def root(self) -> Path:
@@ -111,10 +117,11 @@ class Ledger:
             what, next_step="name it with --ledger PATH or LEDGER_URL; the first append makes one: ledger sync"
         )
 
-    def create(self) -> str:
+    def create(self, origin: str | None = None) -> str:
         """Make the ledger if it is not there and return its origin. Rivals end up with the same one.
 
-        Raises `NotALedgerError` when the folder holds something else.
+        `origin` names a new ledger's log; else it gets a name of its own. Raises `NotALedgerError` when the
+        folder holds something else.
         """
         try:
             if self.exists() and all(folder.is_dir() for folder in self.layout.folders):
@@ -125,7 +132,7 @@ class Ledger:
                 make_folder(folder)
             settings: dict[str, Json] = {
                 "format": FORMAT_VERSION,
-                "origin": f"run-evidence-ledger/{uuid.uuid4()}",
+                "origin": origin or f"run-evidence-ledger/{uuid.uuid4()}",
             }
             create_exclusive(self.layout.marker, canonical(settings) + b"\n")
         except FileExistsError:
@@ -158,12 +165,20 @@ class Ledger:
         return len(encoded)
 
     def seal(self) -> Sealed:
-        """Give everything in the inbox its index, extend the tree, commit and write the checkpoint."""
+        """Give everything in the inbox its index, extend the tree, commit and write the checkpoint.
+
+        The checkpoint is signed, and witnesses asked to cosign it, as far as the `notary` has the means.
+        """
         from ledger.seal import seal
 
         origin = self.require()
         try:
-            return seal(self.layout, origin, self.clock)
+            done = seal(self.layout, origin, self.clock, self.notary.signer(self.layout) if self.notary else None)
+            if self.notary is None or not self.notary.witnesses:
+                return done
+            from ledger.cosign import cosign_head
+
+            return replace(done, unwitnessed=tuple(cosign_head(self.layout, done.size, self.notary)))
         except OSError as error:
             raise readable_fault(error, f"The ledger at {self.root} cannot be sealed; the inbox is kept") from None
 

@@ -44,6 +44,16 @@ class Layout:
         """Payloads too large for an entry, each under its SHA-256."""
         return self.root / "blobs"
 
+    @property
+    def keys(self) -> Path:
+        """The public halves of the ledger's own keys, one file for each; made by the first of them."""
+        return self.root / "keys"
+
+    @property
+    def tiles(self) -> Path:
+        """The tree's hashes as C2SP tiles: a cache, made again from the log when it is gone."""
+        return self.root / "tile"
+
     def checkpoint(self, size: int) -> Path:
         """Return the path of the tree head of the first `size` entries."""
         return self.checkpoints / f"{size:016d}"

@@ -93,12 +93,14 @@ class Notary:
     """Where a process looks for the ledger's private key, and which witnesses it asks.
 
     `key_file` is one the user named and must be there; `folder` is where `ledger key new` puts keys, and holds
-    the ledger's or not. `witnesses` are submission prefixes (http://host:port).
+    the ledger's or not. `witnesses` are submission prefixes (http://host:port); with `witness_keys`, only
+    cosignatures by these are kept.
     """
 
     key_file: Path | None = None
     folder: Path | None = None
     witnesses: tuple[str, ...] = ()
+    witness_keys: tuple[Verifier, ...] = ()
 
     def signer(self, layout: Layout) -> Signer | None:
         """Return the ledger's private key, `None` when this process has none.

@@ -11,22 +11,27 @@ log), 3. drop what the log has, 4. write and flush a segment, 5. commit, 6. writ
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from ledger import inbox
 from ledger.alarm import conflict_event
-from ledger.checkpoint import Checkpoint, format_checkpoint, parse_checkpoint
+from ledger.checkpoint import Checkpoint
 from ledger.commit import CommitLostError, commit_append
 from ledger.errors import EnvironmentFault, IntegrityError
 from ledger.event import Key, Row, columns, encode
+from ledger.heads import read_head
+from ledger.keys import Signer, format_vkey
 from ledger.layout import Layout
 from ledger.log import Log, open_log
 from ledger.lookup import sealed_digests
 from ledger.merkle import Frontier, leaf_hash
 from ledger.segment import new_path, read_frontier, rows_tables, write
-from ledger.store import create_exclusive, remove
+from ledger.signing import require_agreement, write_head
+from ledger.store import remove
+from ledger.tile_cache import TileCache
 
 MAX_SEGMENT_ENTRIES: Final = 100_000
 _MAX_LOST_RACES: Final = 1_000
@@ -34,13 +39,18 @@ _MAX_LOST_RACES: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """What a seal did: `sealed` new entries, `duplicates` dropped, `alarms` raised, objects it refused."""
+    """What a seal did: `sealed` new entries, `duplicates` dropped, `alarms` raised, objects it refused.
+
+    `signed_by` is the verifier key it signed with, `unwitnessed` names the witnesses that did not cosign.
+    """
 
     size: int
     sealed: int
     duplicates: int
     alarms: int
     refused: tuple[str, ...]
+    signed_by: str | None = None
+    unwitnessed: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -61,20 +71,22 @@ class _New:
     conflicts: int
 
 
-def seal(layout: Layout, origin: str, clock: Callable[[], int]) -> Sealed:
+def seal(layout: Layout, origin: str, clock: Callable[[], int], signer: Signer | None = None) -> Sealed:
     """Seal everything that is in the inbox now, but what is refused; what is appended meanwhile may wait.
 
-    `clock` gives microseconds (for the alarms a seal may raise). Safe to run from many processes at once.
+    `clock` gives microseconds (for the alarms a seal may raise). `signer` signs the newest head, also when
+    nothing new has come. Safe to run from many processes at once.
     Raises `IntegrityError` when the log's own state contradicts itself; the inbox is then left as it is.
     """
     size = sealed = duplicates = alarms = 0
     refused: list[str] = []
     for batch in _batches(layout, refused):
-        size, new = _seal_batch(layout, origin, batch, clock())
+        size, new = _seal_batch(layout, origin, batch, clock(), signer)
         sealed += len(new.entries) + len(new.alarms)
         alarms += len(new.alarms)
         duplicates += batch.read - len(new.entries) - new.conflicts
-    return Sealed(size, sealed, duplicates, alarms, tuple(refused))
+    signed_by = format_vkey(signer.verifier()) if signer and size else None
+    return Sealed(size, sealed, duplicates, alarms, tuple(refused), signed_by)
 
 
 def _batches(layout: Layout, refused: list[str]) -> Iterator[_Batch]:
@@ -102,7 +114,7 @@ def _take(batch: _Batch, name: str, rows: list[Row]) -> None:
     batch.read += len(rows)
 
 
-def _seal_batch(layout: Layout, origin: str, batch: _Batch, now: int) -> tuple[int, _New]:
+def _seal_batch(layout: Layout, origin: str, batch: _Batch, now: int, signer: Signer | None) -> tuple[int, _New]:
     """Seal one batch; return the size of the log and what was new."""
     for _ in range(_MAX_LOST_RACES):
         log = open_log(layout)
@@ -110,10 +122,11 @@ def _seal_batch(layout: Layout, origin: str, batch: _Batch, now: int) -> tuple[i
         rows = [*new.entries, *new.alarms]
         before = _frontier(layout, origin, log)
         try:
-            frontier = _commit(log, before, rows) if rows else before
+            frontier = _commit(layout, log, before, rows) if rows else before
         except CommitLostError:
             continue
-        _write_checkpoint(layout, origin, frontier)
+        if frontier.size:
+            write_head(layout, Checkpoint(origin, frontier.size, frontier.root()), signer)
         inbox.discard(layout, batch.objects)
         return frontier.size, new
     raise EnvironmentFault(
@@ -142,8 +155,9 @@ def _alarm(layout: Layout, recorded_digest: str, rejected: bytes, now: int) -> R
     return columns(encoded.entry)
 
 
-def _commit(log: Log, before: Frontier, rows: list[Row]) -> Frontier:
-    frontier = before.extend([leaf_hash(row.entry) for row in rows])
+def _commit(layout: Layout, log: Log, before: Frontier, rows: list[Row]) -> Frontier:
+    leaves = [leaf_hash(row.entry) for row in rows]
+    frontier = before.extend(leaves)
     path = new_path(log.folder, log.size, len(rows))
     segment = write(path, rows_tables(rows, log.size), frontier)
     try:
@@ -151,6 +165,8 @@ def _commit(log: Log, before: Frontier, rows: list[Row]) -> Frontier:
     except CommitLostError:
         remove(path)
         raise
+    with contextlib.suppress(OSError):  # the tiles are a cache: whoever needs them makes them again
+        TileCache(layout).extend(before, leaves)
     return frontier
 
 
@@ -160,30 +176,5 @@ def _frontier(layout: Layout, origin: str, log: Log) -> Frontier:
     This is where a seal notices that the newest segment was exchanged, and does not build on it.
     """
     frontier = read_frontier(log.segments[-1]) if log.segments else Frontier.empty()
-    _require_agreement(layout, Checkpoint(origin, frontier.size, frontier.root()))
+    require_agreement(read_head(layout, frontier.size), Checkpoint(origin, frontier.size, frontier.root()))
     return frontier
-
-
-def _write_checkpoint(layout: Layout, origin: str, frontier: Frontier) -> None:
-    """Write the tree head of this size, unless it is there; then it must say the same."""
-    if frontier.size == 0:
-        return
-    head = Checkpoint(origin, frontier.size, frontier.root())
-    try:
-        create_exclusive(layout.checkpoint(frontier.size), format_checkpoint(head).encode())
-    except FileExistsError:
-        _require_agreement(layout, head)
-
-
-def _require_agreement(layout: Layout, head: Checkpoint) -> None:
-    path = layout.checkpoint(head.size)
-    try:
-        stated = parse_checkpoint(path.read_text(encoding="utf-8", errors="replace"))
-    except FileNotFoundError:
-        return
-    if stated != head:
-        raise IntegrityError(
-            f"checkpoints/{path.name} states {stated.origin}, {stated.size} entries, root {stated.root.hex()}; "
-            f"calculated {head.origin}, {head.size} entries, root {head.root.hex()}.",
-            next_step="ledger verify",
-        )

@@ -7,10 +7,15 @@ is queried.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ledger.errors import UsageError
+
+if TYPE_CHECKING:
+    from ledger.handle import Ledger
+    from ledger.notary import Notary
 
 CAPTURE_LOG = "ledger-capture.log"
 """Under $DAGSTER_HOME: what went wrong in capture. Empty or absent when nothing did."""
@@ -40,3 +45,33 @@ def resolve_ledger(path: str | Path | None, environment: Mapping[str, str] | Non
             )
         address = rest
     return Path(address).expanduser().absolute()
+
+
+def open_ledger(path: str | Path | None = None, environment: Mapping[str, str] | None = None) -> Ledger:
+    """Return the ledger at `resolve_ledger(path)`, sealed with the key and the witnesses the user has set."""
+    from ledger.handle import Ledger
+
+    return Ledger(resolve_ledger(path, environment), notary=notary(None, (), environment))
+
+
+def notary(key_file: Path | None, witnesses: Sequence[str], environment: Mapping[str, str] | None = None) -> Notary:
+    """Return who signs: `key_file`, else LEDGER_KEY, else what is in `key_folder`; and who is asked to cosign.
+
+    `witnesses` are addresses, else those in LEDGER_WITNESSES, separated by spaces.
+    """
+    from ledger.notary import Notary
+
+    values = os.environ if environment is None else environment
+    named = str(key_file) if key_file else values.get("LEDGER_KEY")
+    return Notary(
+        Path(named).expanduser() if named else None,
+        key_folder(environment),
+        tuple(witnesses) or tuple(values.get("LEDGER_WITNESSES", "").split()),
+    )
+
+
+def key_folder(environment: Mapping[str, str] | None = None) -> Path:
+    """Return where `ledger key new` keeps private keys: XDG_CONFIG_HOME, else ~/.config, below our own name."""
+    values = os.environ if environment is None else environment
+    home = values.get("XDG_CONFIG_HOME")
+    return (Path(home) if home else Path("~/.config").expanduser()) / "run-evidence-ledger"

@@ -35,8 +35,7 @@ def write_head(layout: Layout, checkpoint: Checkpoint, signer: Signer | None) ->
     key = signer.verifier()
     records = read_records(layout)
     stored = read_head(layout, checkpoint.size)
-    if stored is not None:
-        _require_same(stored, checkpoint)
+    require_agreement(stored, checkpoint)
     signed, unsigned = _behind(layout, checkpoint.size, records)
     if stored is None or unsigned or not _signed_by(stored, [key]):
         for old in (*unsigned, *signed[:1]):
@@ -70,19 +69,21 @@ def _stored(layout: Layout, checkpoint: Checkpoint) -> Head:
     if head is None:
         name = f"checkpoints/{checkpoint.size:016d}"
         raise IntegrityError(f"{name} was removed while it was written.", next_step="ledger seal")
-    _require_same(head, checkpoint)
+    require_agreement(head, checkpoint)
     return head
 
 
-def _require_same(stored: Head, calculated: Checkpoint) -> None:
+def require_agreement(stored: Head | None, calculated: Checkpoint) -> None:
+    """Pass if the stored head, where there is one, says what was calculated. Raises: IntegrityError."""
+    if stored is None or stored.checkpoint == calculated:
+        return
     stated = stored.checkpoint
-    if stated != calculated:
-        raise IntegrityError(
-            f"checkpoints/{stated.size:016d} states {stated.origin}, {stated.size} entries, "
-            f"root {stated.root.hex()}; calculated {calculated.origin}, {calculated.size} entries, "
-            f"root {calculated.root.hex()}.",
-            next_step="ledger verify",
-        )
+    raise IntegrityError(
+        f"checkpoints/{stated.size:016d} states {stated.origin}, {stated.size} entries, "
+        f"root {stated.root.hex()}; calculated {calculated.origin}, {calculated.size} entries, "
+        f"root {calculated.root.hex()}.",
+        next_step="ledger verify",
+    )
 
 
 def _signed_by(head: Head, keys: Sequence[Verifier]) -> bool:
