@@ -18,11 +18,11 @@ import dagster as dg
 from ledger import Ledger, UsageError
 from ledger.settings import resolve_ledger
 from sensors.attached import Attachment
+from sensors.capturing import DEFAULT_GRACE_SECONDS
 from sensors.completer import SENSOR_NAME, completing_sensor
 from sensors.hook import HOOK_NAME, ledger_hook
 from sensors.nudges import nudge_sensors
 from sensors.policy import OptionalDependency, Policy
-from sensors.run_capture import DEFAULT_GRACE_SECONDS
 
 _Defs = TypeVar("_Defs", bound=dg.Definitions | Callable[..., dg.Definitions])
 

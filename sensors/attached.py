@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from ledger import Ledger
-from ledger.handle import RunKnown
+from ledger.handle import OwnEvent
+from sensors.capturing import DEFAULT_GRACE_SECONDS, Capturing
 from sensors.policy import Policy, latest_policy, policy_event
 from sensors.release import process_correlation
-from sensors.run_capture import DEFAULT_GRACE_SECONDS, Capturing
 from sensors.trouble import report_trouble
 
 if TYPE_CHECKING:
@@ -33,26 +33,37 @@ class Attachment:
     tick_seconds: int = 30
     release_id: str | None = None
     _quiet_until: float = field(default=0.0, init=False)
+    _at_work: dict[str, threading.Thread] = field(default_factory=dict, init=False)
 
     def capturing(self) -> Capturing:
         """Return how this process captures: in the release it runs."""
-        defaults = process_correlation({"RELEASE_ID": self.release_id} if self.release_id else None)
-        return Capturing(self.ledger, self.policy, defaults, self.grace_seconds)
+        return Capturing(self.ledger, self.policy, process_correlation(self.release_id), self.grace_seconds)
 
-    def declare_policy(self, known: Mapping[str, RunKnown]) -> None:
+    def declare_policy(self, runless: Iterable[OwnEvent], declared_at: int) -> None:
         """Record the policy when it is not the one declared last, so that `ledger sync` applies it too."""
-        if latest_policy(known[""].own) != self.policy and (self.policy.optional or known[""].own):
-            self.ledger.append([policy_event(self.policy, self.ledger.clock())])
+        declared = latest_policy(runless)
+        if declared != self.policy and (declared or self.policy.optional):
+            self.ledger.append([policy_event(self.policy, declared_at)])
 
-    def bounded(self, instance: DagsterInstance, where: str, run_id: str, work: Callable[[], object]) -> None:
-        """Do the work within `hook_timeout_seconds`, or leave it to the sensors; never raises, never hangs.
+    def hooked(self, instance: DagsterInstance, run_id: str, work: Callable[[], object]) -> None:
+        """Do a hook's work within `hook_timeout_seconds`, or leave it to the sensors.
+
+        After trouble the process stays away from the ledger for `BACK_OFF_SECONDS`.
+        """
+        if time.monotonic() >= self._quiet_until and not self.bounded(
+            instance, "hook", run_id, work, self.hook_timeout_seconds
+        ):
+            self._quiet_until = time.monotonic() + BACK_OFF_SECONDS
+
+    def bounded(
+        self, instance: DagsterInstance, where: str, run_id: str, work: Callable[[], object], seconds: float
+    ) -> bool:
+        """Do the work within `seconds` and tell whether it was done; never raises, never hangs.
 
         The work runs in a thread that nobody waits for longer than that: a store that hangs holds up this
-        thread alone. After trouble the process stays away from the ledger for `BACK_OFF_SECONDS`.
+        thread alone, and as long as it does, no second one is started in this place.
         """
-        if time.monotonic() < self._quiet_until:
-            return
-        failure: list[BaseException] = []
+        failure: list[Exception] = []
 
         def guarded() -> None:
             try:
@@ -60,11 +71,16 @@ class Attachment:
             except Exception as error:  # noqa: BLE001 - capture must not fail the user's run
                 failure.append(error)
 
-        thread = threading.Thread(target=guarded, name="ledger-capture", daemon=True)
-        thread.start()
-        thread.join(self.hook_timeout_seconds)
-        if thread.is_alive():
-            failure.append(TimeoutError(f"the ledger did not answer within {self.hook_timeout_seconds} s"))
+        before = self._at_work.get(where)
+        if before is not None and before.is_alive():
+            failure.append(TimeoutError("the ledger still does not answer the call before"))
+        else:
+            thread = threading.Thread(target=guarded, name=f"ledger-{where}", daemon=True)
+            self._at_work[where] = thread
+            thread.start()
+            thread.join(seconds)
+            if thread.is_alive():
+                failure.append(TimeoutError(f"the ledger did not answer within {seconds:g} s"))
         if failure:
-            self._quiet_until = time.monotonic() + BACK_OFF_SECONDS
             report_trouble(instance, where, run_id, f"{type(failure[0]).__name__}: {failure[0]}")
+        return not failure

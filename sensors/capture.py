@@ -6,22 +6,49 @@ deterministic, so captures that overlap, repeat or die half way end in the same 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from ledger import Event
+from ledger import Event, Ledger
 from ledger.handle import RunKnown
 from sensors import source
+from sensors.capturing import DEFAULT_GRACE_SECONDS, Captured, Capturing
 from sensors.policy import Policy, latest_policy
-from sensors.run_capture import DEFAULT_GRACE_SECONDS, Captured, Capturing, RunCapture
-from sensors.source import RunFacts
+from sensors.run_capture import RunCapture
+from sensors.source import RUNLESS, RunFacts
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-__all__ = ["DEFAULT_GRACE_SECONDS", "Captured", "Capturing", "capture_known", "capture_run", "start_capture"]
+__all__ = ["DEFAULT_GRACE_SECONDS", "Captured", "Capturing", "Outbox", "capture_known", "capture_run"]
 
 FLUSH_EVENTS: Final = 5_000
+
+
+class Outbox:
+    """Events on their way into the ledger, so that many small runs share one append.
+
+    Appended when there are `FLUSH_EVENTS` of them, and when `flush` is called. `appended` counts them all;
+    `broken` says that an append failed.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._waiting: list[Event] = []
+        self.appended = 0
+        self.broken = False
+
+    def put(self, events: list[Event]) -> None:
+        """Take events; append when enough wait."""
+        self._waiting.extend(events)
+        if len(self._waiting) >= FLUSH_EVENTS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Append what waits. Raises `LedgerError`; what waits then is dropped: whoever captures next finds it."""
+        waiting, self._waiting = self._waiting, []
+        self.broken = True
+        self.appended += self._ledger.append(waiting)
+        self.broken = False
 
 
 def capture_run(instance: DagsterInstance, run_id: str, how: Capturing) -> Captured | None:
@@ -33,40 +60,49 @@ def capture_run(instance: DagsterInstance, run_id: str, how: Capturing) -> Captu
     facts = source.run_facts(instance, run_id)
     if facts is None:
         return None
-    known = how.ledger.known([run_id, ""])
-    pending: list[Event] = []
-    captured = capture_known(instance, facts, how, known, pending)
-    how.ledger.append(pending)
+    known = how.ledger.known([run_id, RUNLESS] if how.policy is None else [run_id])
+    policy = policy_of(how, known.get(RUNLESS))
+    outbox = Outbox(how.ledger)
+    captured = capture_known(instance, facts, how, policy, known[run_id], outbox)
+    outbox.flush()
     return captured
 
 
+def policy_of(how: Capturing, runless: RunKnown | None) -> Policy:
+    """Return the policy that holds: the one given, else the one declared last in the ledger."""
+    return how.policy or (latest_policy(runless.own) if runless else None) or Policy()
+
+
 def capture_known(
-    instance: DagsterInstance,
-    facts: RunFacts,
-    how: Capturing,
-    known: Mapping[str, RunKnown],
-    pending: list[Event],
+    instance: DagsterInstance, facts: RunFacts, how: Capturing, policy: Policy, known: RunKnown, outbox: Outbox
 ) -> Captured:
-    """Capture one run into `pending`, which is appended whenever it reaches `FLUSH_EVENTS`.
-
-    `known` is what the ledger holds about this run and about none (`""`: the declared policy).
-    """
-    work, policy = start_capture(instance, facts, how, known)
-    before = len(pending)
-    flushed = 0
+    """Capture one run into `outbox`; `known` is what the ledger holds about it."""
+    work = RunCapture(source.store_id(instance), facts, how, known)
+    count = 0
+    batch: list[Event] = []
     for event in work.new_records(instance):
-        pending.append(event)
-        if len(pending) >= FLUSH_EVENTS:
-            flushed += how.ledger.append(pending) - before
-            before = 0
-            pending.clear()
-    pending.extend(work.own_events(instance, policy))
-    return work.result(flushed + len(pending) - before)
+        batch.append(event)
+        if len(batch) >= FLUSH_EVENTS:
+            outbox.put(batch)
+            count += len(batch)
+            batch = []
+    batch.extend(work.own_events(instance, policy))
+    outbox.put(batch)
+    return work.result(count + len(batch))
 
 
-def start_capture(
-    instance: DagsterInstance, facts: RunFacts, how: Capturing, known: Mapping[str, RunKnown]
-) -> tuple[RunCapture, Policy]:
-    """Prepare the capture of one run, and say which policy holds: the one given, else the last declared."""
-    policy = how.policy or latest_policy(known[""].own) or Policy()
-    return RunCapture(source.store_id(instance), facts, how, known[facts.run_id]), policy
+def capture_runless(instance: DagsterInstance, how: Capturing, known: RunKnown, outbox: Outbox) -> Captured:
+    """Capture the records that belong to no run: wipes, and materializations reported from outside.
+
+    Reads nothing when the log has not grown since all of it was captured.
+    """
+    store = source.store_id(instance)
+    size = source.log_sizes(instance, [RUNLESS])[RUNLESS]
+    held = sum(1 for captured_in, _ in known.records if captured_in == store)
+    if size.records == held:
+        return Captured(RUNLESS, held, 0, 0, 0, ended=False, closed=False)
+    facts = RunFacts(RUNLESS, "", "", {}, 0, 0, None)
+    work = RunCapture(store, facts, how, known)
+    events = list(work.new_records(instance))
+    outbox.put(events)
+    return work.result(len(events))

@@ -15,7 +15,7 @@ from ledger.cli.session import Session, out, out_json, say, styled
 from ledger.errors import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
-    from sensors.run_capture import Capturing
+    from sensors.capturing import Capturing
     from sensors.sync import Synced
 
 HomeOption = Annotated[
@@ -44,7 +44,7 @@ def sync(
 
     Needs nothing attached to the project, and works for runs that ended before the ledger was installed.
     """
-    from sensors.run_capture import Capturing
+    from sensors.capturing import Capturing
     from sensors.translate import Correlation
 
     session: Session = ctx.obj
@@ -103,8 +103,10 @@ def _since(text: str | None) -> int:
 
 def _runs(instance: Any, how: Capturing, run_ids: list[str]) -> Synced:
     from sensors.capture import capture_run
-    from sensors.sync import Synced
+    from sensors.source import log_sizes
+    from sensors.sync import OpenRun, Synced
 
+    sizes = log_sizes(instance, run_ids)
     captured = []
     for run_id in run_ids:
         one = capture_run(instance, run_id, how)
@@ -113,13 +115,15 @@ def _runs(instance: Any, how: Capturing, run_ids: list[str]) -> Synced:
                 f"Dagster has no run {run_id}.", next_step="ledger sync without --run takes all there are"
             )
         captured.append(one)
-    how.ledger.seal()
+    if how.ledger.exists():
+        how.ledger.seal()
     return Synced(
         runs=len(captured),
         records=sum(c.records for c in captured),
+        log_lines=sum(c.log_lines for c in captured),
         appended=sum(c.appended for c in captured),
         unreadable=sum(c.unreadable for c in captured),
-        open_runs=tuple(c.run_id for c in captured if not c.closed),
+        open_runs=tuple(OpenRun(c.run_id, c.ended, sizes[c.run_id]) for c in captured if not c.closed),
     )
 
 

@@ -1,28 +1,67 @@
 """The cursor sensor: it makes the ledger complete, whatever the hook and the status sensors missed.
 
 It walks Dagster's runs by the time they changed, from the beginning of history, with its own cursor and an
-overlap, and looks again at every run it has not closed. It adds nothing to the runs it reads. Deployed twice
-it does the same work twice and leaves the same ledger.
+overlap, and looks again at every run it has not closed. With the time that is left it walks all of history
+over and over, a page a tick: a log can grow without its run's row changing, and clocks can go back. It adds
+nothing to the runs it reads. Deployed twice it does the same work twice and leaves the same ledger.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 import orjson
 
-from ledger import LedgerError
 from sensors.attached import Attachment
-from sensors.sync import Synced, sync_runs
+from sensors.source import RUNLESS, LogSize
+from sensors.sync import PAGE_RUNS, OpenRun, Synced, sync_runs
 from sensors.trouble import report_trouble
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
 
 SENSOR_NAME: Final = "ledger_complete"
 OVERLAP_US: Final = 120_000_000
 """Two minutes: clocks of several hosts write the times this cursor is made of, and commits come late."""
 
 TICK_BUDGET_SECONDS: Final = 20.0
-"""A tick stops between pages after this and goes on in the next; Dagster's own limit is 60 s."""
+"""A tick stops between runs after this and goes on in the next; Dagster's own limit is 60 s."""
+
+TICK_LIMIT_SECONDS: Final = 40.0
+"""A tick is left alone after this: the store hangs, and the user's own sensors wait for the same daemon."""
+
+OPEN_REMEMBERED: Final = 500
+"""How many open runs a cursor keeps; those that ended first. The rest is found again by its next change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where the sensor goes on: the newest change seen, the place in history, the runs it has not closed."""
+
+    updated_at: int = 0
+    looked_at: int = 0
+    open_runs: tuple[OpenRun, ...] = ()
+
+
+def read_cursor(text: str | None) -> Cursor:
+    """Read a cursor; one that cannot be read is the beginning, which costs time and loses nothing."""
+    try:
+        body = orjson.loads(text or "{}")
+        runs = tuple(
+            OpenRun(each["run_id"], each["ended"], LogSize(**each["size"])) for each in body.get("open_runs", ())
+        )
+        return Cursor(int(body.get("updated_at", 0)), int(body.get("looked_at", 0)), runs)
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
+        return Cursor()
+
+
+def format_cursor(cursor: Cursor) -> str:
+    """Write a cursor as JSON, with at most `OPEN_REMEMBERED` runs."""
+    runs = sorted(cursor.open_runs, key=lambda run: not run.ended)[:OPEN_REMEMBERED]
+    return orjson.dumps({**asdict(cursor), "open_runs": [asdict(run) for run in runs]}).decode()
 
 
 def completing_sensor(attachment: Attachment) -> dg.SensorDefinition:
@@ -35,27 +74,66 @@ def completing_sensor(attachment: Attachment) -> dg.SensorDefinition:
         description="Completes the run-evidence ledger and seals it.",
     )
     def complete(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        try:
-            done = _tick(context, attachment)
-        except LedgerError as error:  # the cursor stays: the next tick does the same work again
-            report_trouble(context.instance, SENSOR_NAME, "", str(error))
-            return dg.SkipReason(f"The ledger is not reachable: {error}")
-        left = "" if done.complete else "; more in the next tick"
-        changed = done.runs - done.unchanged
-        return dg.SkipReason(f"{done.appended} events of {changed} runs captured, {len(done.open_runs)} open{left}")
+        instance, cursor = context.instance, read_cursor(context.cursor)
+        done: list[tuple[Synced, Cursor]] = []
+        if not attachment.bounded(
+            instance, SENSOR_NAME, "", lambda: done.append(tick(instance, attachment, cursor)), TICK_LIMIT_SECONDS
+        ):  # the cursor stays: the next tick does the same work again
+            return dg.SkipReason("The ledger could not be completed; see ledger-capture.log")
+        synced, moved = done[0]
+        context.update_cursor(format_cursor(moved))
+        _tell(instance, synced.troubled)
+        left = "" if synced.complete else "; more in the next tick"
+        changed = synced.runs - synced.unchanged
+        return dg.SkipReason(
+            f"{synced.appended} events of {changed} runs captured, {len(synced.open_runs)} open{left}"
+        )
 
     return complete
 
 
-def _tick(context: dg.SensorEvaluationContext, attachment: Attachment) -> Synced:
-    cursor: dict[str, Any] = orjson.loads(context.cursor) if context.cursor else {"updated_at": 0, "open": []}
-    attachment.declare_policy(attachment.ledger.known([""]))
+def _tell(instance: DagsterInstance, troubled: Sequence[str]) -> None:
+    for each in troubled:
+        run_id, _, problem = each.partition(": ")
+        report_trouble(instance, SENSOR_NAME, run_id, problem)
+
+
+def tick(
+    instance: DagsterInstance, attachment: Attachment, cursor: Cursor, seconds: float = TICK_BUDGET_SECONDS
+) -> tuple[Synced, Cursor]:
+    """Do one tick's work within about `seconds`; return what it did and where to go on."""
+    ledger = attachment.ledger
+    attachment.declare_policy(ledger.known([RUNLESS])[RUNLESS].own, ledger.clock())
+    # A clock that went back, or a row from a host ahead of us, must not hide what changes from now on.
+    newest = min(cursor.updated_at, ledger.clock())
     done = sync_runs(
-        context.instance,
+        instance,
         attachment.capturing(),
-        updated_after=max(cursor["updated_at"] - OVERLAP_US, 0),
-        also=cursor["open"],
-        seconds=TICK_BUDGET_SECONDS,
+        updated_after=max(newest - OVERLAP_US, 0),
+        also=cursor.open_runs,
+        seconds=seconds,
     )
-    context.update_cursor(orjson.dumps({"updated_at": done.updated_at, "open": done.open_runs}).decode())
-    return done
+    looked_at = cursor.looked_at
+    if done.complete:
+        again: dict[str, Any] = {"updated_after": looked_at, "max_runs": PAGE_RUNS, "seconds": seconds / 4}
+        looked = sync_runs(instance, attachment.capturing(), **again)
+        looked_at = 0 if looked.complete else looked.updated_at
+        done = _both(done, looked)
+    return done, Cursor(max(done.updated_at, newest), looked_at, done.open_runs)
+
+
+def _both(done: Synced, looked: Synced) -> Synced:
+    """Add what a second look at history found; it does not move the place in the changes."""
+    open_runs = {run.run_id: run for run in (*done.open_runs, *looked.open_runs)}
+    return Synced(
+        runs=done.runs + looked.runs,
+        unchanged=done.unchanged + looked.unchanged,
+        records=done.records + looked.records,
+        log_lines=done.log_lines + looked.log_lines,
+        appended=done.appended + looked.appended,
+        unreadable=done.unreadable + looked.unreadable,
+        open_runs=tuple(open_runs.values()),
+        troubled=tuple(dict.fromkeys((*done.troubled, *looked.troubled))),
+        updated_at=done.updated_at,
+        complete=done.complete,
+    )

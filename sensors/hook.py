@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, Final
 from ledger import Event
 from sensors import source
 from sensors.attached import Attachment
-from sensors.capture import start_capture
 from sensors.run_capture import RunCapture
+from sensors.source import RUNLESS
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, HookDefinition
 
 HOOK_NAME: Final = "ledger_capture"
 _RUNS_REMEMBERED: Final = 8
+_DAY_US: Final = 86_400_000_000
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ def ledger_hook(attachment: Attachment) -> HookDefinition:
         # The events handed over have neither ids nor times: what counts is what the instance has stored.
         instance, run_id = context.instance, context.run_id
         if not instance.is_ephemeral:
-            attachment.bounded(instance, "hook", run_id, lambda: _capture_tail(tail, attachment, instance, run_id))
+            attachment.hooked(instance, run_id, lambda: _capture_tail(tail, attachment, instance, run_id))
         return dg.HookExecutionResult(hook_name=HOOK_NAME)
 
     return dg.HookDefinition(name=HOOK_NAME, hook_fn=capture_step)
@@ -74,6 +75,9 @@ def _begin(attachment: Attachment, instance: DagsterInstance, run_id: str) -> Ru
         return None
     ledger = attachment.ledger
     # Opening segments costs a database; it is only needed when something was sealed since the run began.
-    known = ledger.known([run_id, ""], sealed=ledger.sealed_since(facts.created_at))
-    attachment.declare_policy(known)
-    return start_capture(instance, facts, attachment.capturing(), known)[0]
+    sealed = ledger.sealed_since(facts.created_at)
+    known = ledger.known([run_id, RUNLESS], sealed=sealed)
+    # Without the sealed part this process cannot tell what was declared before: then it says so once a day.
+    now = ledger.clock()
+    attachment.declare_policy(known[RUNLESS].own, now if sealed else now - now % _DAY_US)
+    return RunCapture(source.store_id(instance), facts, attachment.capturing(), known[run_id])

@@ -8,12 +8,15 @@ sensor is what completes the ledger.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import dagster as dg
 
 from sensors.attached import Attachment
 from sensors.capture import capture_run
+
+NUDGE_SECONDS: Final = 15.0
+"""The daemon waits for a sensor's body, and with it the user's own sensors."""
 
 STATUSES: Final = {
     "ledger_on_success": dg.DagsterRunStatus.SUCCESS,
@@ -40,10 +43,8 @@ def nudge_sensors(attachment: Attachment) -> list[dg.SensorDefinition]:
 def _body(attachment: Attachment, name: str) -> Callable[[dg.RunStatusSensorContext], None]:
     def capture(context: dg.RunStatusSensorContext) -> None:
         instance, run_id = context.instance, context.dagster_run.run_id
-        attachment.bounded(instance, name, run_id, lambda: _capture(attachment, instance, run_id))
+        attachment.bounded(
+            instance, name, run_id, lambda: capture_run(instance, run_id, attachment.capturing()), NUDGE_SECONDS
+        )
 
     return capture
-
-
-def _capture(attachment: Attachment, instance: Any, run_id: str) -> None:
-    capture_run(instance, run_id, attachment.capturing())

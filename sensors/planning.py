@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from ledger import Event
 from ledger.plan import Kind, Plan, PlanItem
 from sensors.policy import OptionalDependency, Policy
-from sensors.translate import asset_key_text
-
-if TYPE_CHECKING:
-    from dagster._core.snap import ExecutionPlanSnapshot
+from sensors.source import Steps
+from sensors.translate import short_name
 
 PLANNED_TYPES = frozenset({"asset.materialization_planned.v1", "check.evaluation_planned.v1"})
 
+ItemKey = tuple[str, str | None, str | None]
+"""What is planned: asset, partition, check."""
 
-def build_plan(planned: Iterable[Event], steps: ExecutionPlanSnapshot | None, policy: Policy) -> Plan:
+
+def build_plan(planned: Iterable[Event], steps: Steps | None, policy: Policy) -> Plan:
     """Put together what a run set out to do.
 
     `planned` are the run's events of `PLANNED_TYPES`, in order. An optional dependency that the run does not
@@ -24,8 +25,8 @@ def build_plan(planned: Iterable[Event], steps: ExecutionPlanSnapshot | None, po
     often Dagster says so.
     """
     optional = {o.asset_key: o for o in policy.optional}
-    observed = frozenset(_observable_keys(steps)) if steps else frozenset()
-    items: dict[tuple[str, str | None, str | None], PlanItem] = {}
+    observed = steps.observable if steps else frozenset()
+    items: dict[ItemKey, PlanItem] = {}
     for event in planned:
         for partition in _partitions(event):
             item = _item(event, partition, optional.get(event.asset_key or ""), observed)
@@ -40,7 +41,16 @@ def build_plan(planned: Iterable[Event], steps: ExecutionPlanSnapshot | None, po
                 reason_code=missing.reason_code,
                 reason=missing.reason,
             )
-    return Plan(tuple(items.values()), dict(_after(steps)) if steps else {})
+    return Plan(tuple(items.values()), steps.after if steps else {})
+
+
+def planned_keys(planned: Iterable[Event]) -> set[ItemKey]:
+    """Return what these planned events stand for."""
+    return {
+        (event.asset_key or "", partition, event.check_name)
+        for event in planned
+        for partition in _partitions(event)
+    }
 
 
 def _item(
@@ -62,24 +72,10 @@ def _item(
 def _partitions(event: Event) -> list[str | None]:
     """Return the partitions one planned event stands for; `[None]` where there are none."""
     subset = event.data.get("partitions_subset")
-    if event.check_name or not subset:
+    if not subset:
         return [event.partition]
     from dagster._serdes import deserialize_value
 
     keys: Any = deserialize_value(str(subset))
-    return sorted(keys.get_partition_keys()) or [event.partition]
-
-
-def _observable_keys(steps: ExecutionPlanSnapshot) -> Iterator[str]:
-    for step in steps.steps:
-        for output in step.outputs:
-            properties = output.properties
-            kind = getattr(properties, "asset_execution_type", None)
-            if properties and properties.asset_key and kind is not None and kind.value == "OBSERVATION":
-                yield asset_key_text(properties.asset_key.path)
-
-
-def _after(steps: ExecutionPlanSnapshot) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for step in steps.steps:
-        upstream = {handle.step_key for each in step.inputs for handle in each.upstream_output_handles}
-        yield step.key, tuple(sorted(upstream))
+    names: list[str | None] = [short_name(key) for key in sorted(keys.get_partition_keys())]
+    return names or [event.partition]

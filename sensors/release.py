@@ -10,15 +10,16 @@ from functools import lru_cache
 from sensors.translate import Correlation
 
 
-def process_correlation(environment: Mapping[str, str] | None = None) -> Correlation:
+def process_correlation(release_id: str | None = None, environment: Mapping[str, str] | None = None) -> Correlation:
     """Return the ids that hold for every run of this process that carries no tags of its own.
 
-    `TRACE_ID`; `RELEASE_ID`, else `GIT_SHA`, else the commit of the working directory; `BATCH_ID`.
+    `TRACE_ID`; the release given, else `RELEASE_ID`, else `GIT_SHA`, else the commit of the working
+    directory; `BATCH_ID`.
     """
     values = os.environ if environment is None else environment
     return Correlation(
         trace_id=values.get("TRACE_ID") or None,
-        release_id=values.get("RELEASE_ID") or values.get("GIT_SHA") or _git_commit(),
+        release_id=release_id or values.get("RELEASE_ID") or values.get("GIT_SHA") or _git_commit(),
         batch_id=values.get("BATCH_ID") or None,
     )
 

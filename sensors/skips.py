@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
-from ledger import UsageError
+from ledger import Event, UsageError
 from sensors.policy import require_reason_code
 from sensors.vocabulary import SKIP_LABEL
+
+_OUTCOMES = frozenset({"skipped", "not_available"})
 
 if TYPE_CHECKING:
     from dagster import AssetExecutionContext as AssetContext
     from dagster import AssetKey, OpExecutionContext
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredSkip:
+    """What an asset said about leaving itself out."""
+
+    asset_key: str
+    partition: str | None
+    outcome: str
+    reason_code: str
+    text: str
 
 
 def skip(
@@ -31,7 +45,7 @@ def skip(
     Raises `UsageError` without a proper reason code, or when the step has several assets and none is named.
     """
     require_reason_code(reason_code)
-    if outcome not in {"skipped", "not_available"}:
+    if outcome not in _OUTCOMES:
         raise UsageError(f"{outcome!r} is no way to skip; say 'skipped' or 'not_available'.")
     key = asset_key or _own_key(context)
     declared = {
@@ -67,3 +81,19 @@ def _report(context: AssetContext | OpExecutionContext, message: str, declared: 
         engine_event_data=EngineEventData(metadata={SKIP_LABEL: MetadataValue.text(declared)}),
         step_key=context.get_step_execution_context().step.key,
     )
+
+
+def declared_skip(event: Event) -> DeclaredSkip | None:
+    """Return what `skip` declared in this record, `None` for any other, and for one that only looks like it."""
+    if event.event_type != "engine.reported.v1":
+        return None
+    metadata: Any = event.data.get("metadata") or ()
+    for entry in metadata:
+        if entry["label"] == SKIP_LABEL:
+            try:
+                declared = DeclaredSkip(**json.loads(entry["value"]))
+                require_reason_code(declared.reason_code)
+            except (TypeError, ValueError, UsageError):
+                return None
+            return declared if declared.outcome in _OUTCOMES and declared.asset_key else None
+    return None

@@ -6,19 +6,26 @@ ids of its records. They stay behind these functions, with a contract test that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 from ledger import EnvironmentFault
-from sensors.translate import SourceRecord
+from sensors.metadata import asset_key_text
+from sensors.translate import SourceRecord, short_name
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, RunRecord
-    from dagster._core.snap import ExecutionPlanSnapshot
 
 PAGE_RECORDS: Final = 5_000
-TERMINAL_STATUSES: Final = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
+RUNLESS: Final = ""
+"""The run id of records that belong to no run: wipes, materializations reported from outside."""
+
+_SQLITE_BUSY_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,27 @@ def facts_of(record: RunRecord) -> RunFacts:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class LogSize:
+    """How many records a run's log holds, log lines included, and the largest id; 0 and 0 when it is empty."""
+
+    records: int
+    last_id: int
+
+
+def log_sizes(instance: DagsterInstance, run_ids: Sequence[str]) -> dict[str, LogSize]:
+    """Look how far the log of each run has come; every run asked for has a value.
+
+    Cost: one query for all on a storage with one database; about 0.2 ms a run where each run has a file.
+    """
+    storage = _sql_storage(instance)
+    if storage is None:
+        return {run_id: _counted(instance, run_id) for run_id in run_ids}
+    if _is_sharded(storage):
+        return {run_id: _shard_size(storage, run_id) for run_id in run_ids}
+    return _sizes_by_query(storage, run_ids)
+
+
 def read_records(instance: DagsterInstance, run_id: str, after: int = 0) -> Iterator[SourceRecord]:
     """Yield every record of a run's log with an id above `after`, in id order, log lines included.
 
@@ -81,7 +109,12 @@ def read_records(instance: DagsterInstance, run_id: str, after: int = 0) -> Iter
     """
     storage = _sql_storage(instance)
     while True:
-        page = _sql_page(storage, run_id, after) if storage else _object_page(instance, run_id, after)
+        if storage is None:
+            page = _object_page(instance, run_id, after)
+        elif _is_sharded(storage):
+            page = _shard_page(storage, run_id, after)
+        else:
+            page = _sql_page(storage, run_id, after)
         yield from page
         if len(page) < PAGE_RECORDS:
             return
@@ -96,6 +129,58 @@ def _sql_storage(instance: DagsterInstance) -> Any:
     if isinstance(storage, LegacyEventLogStorage):  # how a `storage:` section in dagster.yaml arrives
         storage = storage._storage.event_log_storage
     return storage if isinstance(storage, SqlEventLogStorage) else None
+
+
+def _is_sharded(storage: Any) -> bool:
+    """Tell whether each run has a SQLite file of its own, Dagster's default."""
+    from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
+
+    return isinstance(storage, SqliteEventLogStorage)
+
+
+@contextlib.contextmanager
+def _shard(storage: Any, run_id: str) -> Iterator[sqlite3.Connection | None]:
+    """Open a run's file for reading, `None` when there is none.
+
+    Dagster's own connection would create the file, check its migrations (about 19 ms for each file) and hold
+    a lock of the process that the user's run needs for its next event. Reading needs none of that.
+    """
+    path = Path(storage.path_for_shard(run_id))
+    if not path.exists():
+        yield None
+        return
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_SQLITE_BUSY_SECONDS)
+        ) as connection:
+            known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'event_logs'").fetchone()
+            yield connection if known else None  # a file that Dagster is only just making has no table yet
+    except sqlite3.Error as error:
+        raise EnvironmentFault(
+            f"The log of run {run_id or '(none)'} in {path} cannot be read: {error}.",
+            next_step="check the file and its folder's permissions; Dagster reads it too",
+        ) from None
+
+
+def _shard_page(storage: Any, run_id: str, after: int) -> list[SourceRecord]:
+    with _shard(storage, run_id) as connection:
+        if connection is None:
+            return []
+        rows = connection.execute(
+            "SELECT id, event FROM event_logs WHERE run_id = ? AND id > ? ORDER BY id LIMIT ?",
+            (run_id, after, PAGE_RECORDS),
+        )
+        return [SourceRecord(*row) for row in rows]
+
+
+def _shard_size(storage: Any, run_id: str) -> LogSize:
+    with _shard(storage, run_id) as connection:
+        if connection is None:
+            return LogSize(0, 0)
+        row = connection.execute(
+            "SELECT count(*), coalesce(max(id), 0) FROM event_logs WHERE run_id = ?", (run_id,)
+        ).fetchone()
+        return LogSize(*row)
 
 
 def _sql_page(storage: Any, run_id: str, after: int) -> list[SourceRecord]:
@@ -113,6 +198,21 @@ def _sql_page(storage: Any, run_id: str, after: int) -> list[SourceRecord]:
         return [SourceRecord(row[0], row[1]) for row in connection.execute(query)]
 
 
+def _sizes_by_query(storage: Any, run_ids: Sequence[str]) -> dict[str, LogSize]:
+    import sqlalchemy
+    from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+
+    table = SqlEventLogStorageTable.c
+    query = (
+        sqlalchemy.select(table.run_id, sqlalchemy.func.count(), sqlalchemy.func.max(table.id))
+        .where(table.run_id.in_(run_ids))
+        .group_by(table.run_id)
+    )
+    with storage.index_connection() as connection:
+        found = {row[0]: LogSize(row[1], row[2]) for row in connection.execute(query)}
+    return {run_id: found.get(run_id, LogSize(0, 0)) for run_id in run_ids}
+
+
 def _object_page(instance: DagsterInstance, run_id: str, after: int) -> list[SourceRecord]:
     from dagster._core.event_api import EventLogCursor
     from dagster._serdes import serialize_value
@@ -123,8 +223,60 @@ def _object_page(instance: DagsterInstance, run_id: str, after: int) -> list[Sou
     return [SourceRecord(r.storage_id, serialize_value(r.event_log_entry)) for r in found.records]
 
 
-def execution_plan(instance: DagsterInstance, facts: RunFacts) -> ExecutionPlanSnapshot | None:
-    """Return the run's execution plan as it was snapshot at launch, `None` when there is none."""
-    if facts.execution_plan_snapshot_id is None:
+def _counted(instance: DagsterInstance, run_id: str) -> LogSize:
+    ids = [record.storage_id for record in read_records(instance, run_id)]
+    return LogSize(len(ids), max(ids, default=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """A run's execution plan, as far as it matters here.
+
+    `after`: for each step the steps it directly waits for. `observable`: keys of assets it observes.
+    """
+
+    after: Mapping[str, tuple[str, ...]]
+    observable: frozenset[str]
+
+
+_PLANS: WeakKeyDictionary[DagsterInstance, dict[str, Steps]] = WeakKeyDictionary()
+_PLANS_REMEMBERED: Final = 64
+
+
+def execution_plan(instance: DagsterInstance, facts: RunFacts) -> Steps | None:
+    """Return the run's execution plan as it was snapshot at launch, `None` when there is none to be read.
+
+    Runs of one job share their snapshots, so the last ones are remembered for each instance.
+    """
+    snapshot_id = facts.execution_plan_snapshot_id
+    if snapshot_id is None:
         return None
-    return instance.get_execution_plan_snapshot(facts.execution_plan_snapshot_id)
+    remembered = _PLANS.setdefault(instance, {})
+    if snapshot_id not in remembered:
+        found = _read_plan(instance, snapshot_id)
+        if found is None:
+            return None
+        while len(remembered) >= _PLANS_REMEMBERED:
+            del remembered[next(iter(remembered))]
+        remembered[snapshot_id] = found
+    return remembered[snapshot_id]
+
+
+def _read_plan(instance: DagsterInstance, snapshot_id: str) -> Steps | None:
+    from dagster_shared.serdes.errors import DeserializationError
+
+    try:
+        plan = instance.get_execution_plan_snapshot(snapshot_id)
+    except DeserializationError:  # written by a version of Dagster that this one cannot read
+        return None
+    after = {}
+    observable = set()
+    for step in plan.steps:
+        upstream = {short_name(handle.step_key) for each in step.inputs for handle in each.upstream_output_handles}
+        after[short_name(step.key)] = tuple(sorted(upstream))
+        for output in step.outputs:
+            about = output.properties
+            kind = about.asset_execution_type if about else None
+            if about and about.asset_key and kind is not None and kind.value == "OBSERVATION":
+                observable.add(short_name(asset_key_text(about.asset_key.path)))
+    return Steps(after, frozenset(observable))

@@ -1,23 +1,24 @@
 """Completeness: walk Dagster's runs in the order they changed, capture each, and know where to go on.
 
-`ledger sync` walks from the beginning; the cursor sensor from where it was. Runs that the ledger has closed
-and that have not changed since cost one look at their row and nothing else. Memory is that of one page of
-runs, however many there are.
+`ledger sync` walks from the beginning; the cursor sensor from where it was. A run that the ledger has closed
+and that has not changed since, neither its row nor its log, costs one look and nothing else. Memory is that
+of one page of runs, however many there are.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from ledger import Event
 from ledger.handle import RunKnown
-from sensors.capture import FLUSH_EVENTS, capture_known
-from sensors.run_capture import Captured, Capturing
-from sensors.source import RunFacts, facts_of, run_facts
+from sensors import source
+from sensors.capture import Outbox, capture_known, capture_runless, policy_of
+from sensors.capturing import Captured, Capturing
+from sensors.policy import Policy
+from sensors.source import RUNLESS, LogSize, RunFacts, facts_of, run_facts
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -26,20 +27,36 @@ PAGE_RUNS: Final = 100
 SEAL_EVENTS: Final = 20_000
 """How much may wait in the inbox during a long sync before it is sealed."""
 
+_WALK_SHARE: Final = 0.7
+"""The part of a limited time that goes to changed runs before open ones are looked at again."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run that is not closed: still going on, or `ended` less than the grace ago; and how long its log was."""
+
+    run_id: str
+    ended: bool
+    size: LogSize
+
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """What a sync did. `open_runs` are not closed yet: still going on, or ended less than the grace ago.
+    """What a sync did.
 
-    `updated_at` is the newest change it has seen, in microseconds; `complete` whether it came to the end.
+    `unchanged` runs were closed before and are as they were. `troubled` names runs that could not be read or
+    translated, with the reason; they stay open. `updated_at` is the newest change it has seen, in
+    microseconds; `complete` whether it came to the end.
     """
 
     runs: int = 0
     unchanged: int = 0
     records: int = 0
+    log_lines: int = 0
     appended: int = 0
     unreadable: int = 0
-    open_runs: tuple[str, ...] = ()
+    open_runs: tuple[OpenRun, ...] = ()
+    troubled: tuple[str, ...] = ()
     updated_at: int = 0
     complete: bool = True
 
@@ -52,87 +69,157 @@ def sync_runs(
     how: Capturing,
     *,
     updated_after: int = 0,
-    also: Collection[str] = (),
+    also: Sequence[OpenRun] = (),
     seconds: float | None = None,
+    max_runs: int | None = None,
     progress: Progress = lambda _: None,
 ) -> Synced:
-    """Capture every run that changed at or after `updated_after` (microseconds), and the runs in `also`.
+    """Capture every run that changed at or after `updated_after` (microseconds), and seal.
 
-    Stops early, between pages, after `seconds`; then `complete` is false and `updated_at` says where to go
-    on. Raises `LedgerError` when the ledger cannot be written.
+    Also the runs in `also`, and the records that belong to no run. Stops early after about `seconds`, or once
+    it has walked `max_runs`; then `complete` is false, `updated_at` says where to go on, and what was not come
+    to stays among `open_runs`. Raises `LedgerError` when the ledger cannot be read or written; one run that
+    cannot be read is `troubled` and holds up no other.
     """
-    done = Synced(updated_at=updated_after)
-    deadline = None if seconds is None else time.monotonic() + seconds
-    walker = _Walker(instance, how)
-    revisited = [facts for facts in (run_facts(instance, run_id) for run_id in also) if facts]
-    visited = {facts.run_id for facts in revisited}
-    done = walker.capture_page(done, revisited)
-    progress(done)
+    walker = _Walker(instance, how, updated_after, seconds)
+    walker.begin()
+    progress(walker.synced())
     for page in _pages(instance, updated_after):
-        if deadline is not None and time.monotonic() > deadline:
-            return replace(walker.finish(done), complete=False)
-        done = walker.capture_page(done, [facts for facts in page if facts.run_id not in visited])
-        done = replace(done, updated_at=max(done.updated_at, page[-1].updated_at))
-        progress(done)
-    return walker.finish(done)
+        walker.walk(page)
+        progress(walker.synced())
+        enough = max_runs is not None and walker.runs >= max_runs and walker.updated_at > updated_after
+        if enough and len(page) >= PAGE_RUNS:
+            walker.complete = False
+        if not walker.complete:
+            break
+    walker.revisit(also)
+    progress(walker.synced())
+    return walker.finish()
 
 
 class _Walker:
-    """Captures page after page; seals when much waits."""
+    """Captures page after page within a limited time; seals when much waits."""
 
-    def __init__(self, instance: DagsterInstance, how: Capturing) -> None:
+    def __init__(self, instance: DagsterInstance, how: Capturing, start: int, seconds: float | None) -> None:
         self._instance = instance
         self._how = how
-        self._unsealed = 0
+        self._policy = Policy()
+        self._started = time.monotonic()
+        self._seconds = seconds
+        self._outbox = Outbox(how.ledger)
+        self._sealed_at = 0
+        self._open: dict[str, OpenRun] = {}
+        self._troubled: list[str] = []
+        self._unchanged = self._records = self._log_lines = self._unreadable = 0
+        self.runs = 0
+        self.updated_at = start
+        self.complete = True
 
-    def capture_page(self, done: Synced, page: Sequence[RunFacts]) -> Synced:
-        """Capture the runs of a page that are not closed and unchanged; one append for several small runs."""
-        if not page:
-            return done
-        known = self._how.ledger.known([facts.run_id for facts in page] + [""])
-        pending: list[Event] = []
-        still_open = list(done.open_runs)
+    def synced(self) -> Synced:
+        """Sum up what was done so far."""
+        return Synced(
+            runs=self.runs,
+            unchanged=self._unchanged,
+            records=self._records,
+            log_lines=self._log_lines,
+            appended=self._outbox.appended,
+            unreadable=self._unreadable,
+            open_runs=tuple(self._open.values()),
+            troubled=tuple(self._troubled),
+            updated_at=self.updated_at,
+            complete=self.complete,
+        )
+
+    def begin(self) -> None:
+        """Capture what belongs to no run, and learn the policy that holds."""
+        runless = self._how.ledger.known([RUNLESS])[RUNLESS]
+        self._policy = policy_of(self._how, runless)
+        self._add(capture_runless(self._instance, self._how, runless, self._outbox))
+        self._outbox.flush()
+
+    def walk(self, page: Sequence[RunFacts]) -> None:
+        """Capture the runs of a page; when the time is over, `complete` is false and the rest is left."""
+        done = self._capture(page, _WALK_SHARE)
+        if done:
+            self.updated_at = max(self.updated_at, page[done - 1].updated_at)
+        self.complete = done == len(page)
+
+    def revisit(self, also: Sequence[OpenRun]) -> None:
+        """Look again at runs that were open; those the time does not reach stay open, to be first next time."""
+        waiting = [run for run in also if run.run_id not in self._open]
+        reopened: dict[str, OpenRun] = {}
+        while waiting and not self._is_late(1.0):
+            page, waiting = waiting[:PAGE_RUNS], waiting[PAGE_RUNS:]
+            sizes = source.log_sizes(self._instance, [run.run_id for run in page])
+            # A run that ended waits for the grace to pass, one that goes on for its log to grow.
+            reopened.update({r.run_id: r for r in page if not r.ended and sizes[r.run_id] == r.size})
+            due = [r for r in page if r.run_id not in reopened]
+            found = [facts for facts in (run_facts(self._instance, r.run_id) for r in due) if facts]
+            missed = {facts.run_id for facts in found[self._capture(found, 1.0) :]}
+            waiting = [*(r for r in due if r.run_id in missed), *waiting]
+        self._open = {**{r.run_id: r for r in waiting}, **reopened, **self._open}
+
+    def _capture(self, page: Sequence[RunFacts], share: float) -> int:
+        """Capture the runs of a page that are not closed and unchanged; return how many the time allowed."""
+        ids = [facts.run_id for facts in page]
+        sizes = source.log_sizes(self._instance, ids)
+        known = self._how.ledger.known(ids)
+        done = 0
         for facts in page:
-            if is_settled(facts, known[facts.run_id]):
-                done = replace(done, runs=done.runs + 1, unchanged=done.unchanged + 1)
-                continue
-            captured = capture_known(self._instance, facts, self._how, known, pending)
-            done = _plus(done, captured)
-            if not captured.closed:
-                still_open.append(facts.run_id)
-            if len(pending) >= FLUSH_EVENTS:
-                self._flush(pending)
-        self._flush(pending)
-        return replace(done, open_runs=tuple(still_open))
+            if self._is_late(share):
+                break
+            self.runs += 1
+            done += 1
+            if is_settled(facts, sizes[facts.run_id], known[facts.run_id]):
+                self._unchanged += 1
+            else:
+                self._one(facts, sizes[facts.run_id], known[facts.run_id])
+        self._outbox.flush()
+        return done
 
-    def _flush(self, pending: list[Event]) -> None:
-        self._unsealed += self._how.ledger.append(pending)
-        pending.clear()
-        if self._unsealed >= SEAL_EVENTS:
+    def _one(self, facts: RunFacts, size: LogSize, known: RunKnown) -> None:
+        ended = closed = False
+        try:
+            captured = capture_known(self._instance, facts, self._how, self._policy, known, self._outbox)
+            ended, closed = captured.ended, captured.closed
+            self._add(captured)
+        except Exception as error:
+            if self._outbox.broken:
+                raise
+            # One run that cannot be read or translated must not hold up all others.
+            self._troubled.append(f"{facts.run_id}: {type(error).__name__}: {error}")
+        self._open.pop(facts.run_id, None)
+        if not closed:
+            self._open[facts.run_id] = OpenRun(facts.run_id, ended, size)
+        if self._outbox.appended - self._sealed_at >= SEAL_EVENTS:
             self._how.ledger.seal()
-            self._unsealed = 0
+            self._sealed_at = self._outbox.appended
 
-    def finish(self, done: Synced) -> Synced:
+    def _add(self, captured: Captured) -> None:
+        self._records += captured.records
+        self._log_lines += captured.log_lines
+        self._unreadable += captured.unreadable
+
+    def _is_late(self, share: float) -> bool:
+        return self._seconds is not None and time.monotonic() - self._started > self._seconds * share
+
+    def finish(self) -> Synced:
         """Seal what was appended."""
         if self._how.ledger.exists():
             self._how.ledger.seal()
-        return done
+        return self.synced()
 
 
-def _plus(done: Synced, captured: Captured) -> Synced:
-    return replace(
-        done,
-        runs=done.runs + 1,
-        records=done.records + captured.records,
-        appended=done.appended + captured.appended,
-        unreadable=done.unreadable + captured.unreadable,
+def is_settled(facts: RunFacts, size: LogSize, known: RunKnown) -> bool:
+    """Tell whether the ledger closed this run, and neither its row nor its log has changed since."""
+    closed: Mapping[str, Any] | None = next(
+        (event.data for event in reversed(known.own) if event.event_type == "run.closed.v1"), None
     )
-
-
-def is_settled(facts: RunFacts, known: RunKnown) -> bool:
-    """Tell whether the ledger closed this run and its row has not changed since."""
-    closed = [event.data for event in known.own if event.event_type == "run.closed.v1"]
-    return bool(closed) and closed[-1]["run_updated_at"] == facts.updated_at
+    if closed is None or closed["run_updated_at"] != facts.updated_at:
+        return False
+    counted = closed["dagster_records"] + closed["log_lines"] + closed["unreadable_records"]
+    held = len(known.records) == closed["ledger_records"]
+    return held and size == LogSize(counted, closed["last_storage_id"])
 
 
 def _pages(instance: DagsterInstance, updated_after: int) -> Iterator[list[RunFacts]]:
@@ -151,15 +238,15 @@ def _pages(instance: DagsterInstance, updated_after: int) -> Iterator[list[RunFa
         records = instance.get_run_records(
             dg.RunsFilter(updated_after=moment), limit=limit, order_by="update_timestamp", ascending=True
         )
-        page = [facts for facts in map(facts_of, records) if facts.run_id not in seen_at_edge]
-        if not page and len(records) < limit:
+        found = [facts_of(record) for record in records]
+        page = [facts for facts in found if facts.run_id not in seen_at_edge]
+        if page:
+            yield page
+        if len(found) < limit:
             return
         if not page:
             limit *= 2
             continue
-        yield page
-        if len(records) < limit:
-            return
         after = page[-1].updated_at
-        seen_at_edge = {facts.run_id for facts in map(facts_of, records) if facts.updated_at == after}
+        seen_at_edge = {facts.run_id for facts in found if facts.updated_at == after}
         limit = PAGE_RUNS

@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-
-import orjson
+from typing import Any, Final, overload
 
 from ledger import Event, InputError
-from sensors.vocabulary import EVENT_TYPES, SKIP_LABEL, UNLISTED
+from ledger.event import MAX_TIME
+from sensors.metadata import asset_key_text, metadata_list
+from sensors.vocabulary import EVENT_TYPES, UNLISTED
 
 _MAX_TEXT: Final = 2_000  # characters kept of a message; the digest covers the whole record
+_MAX_NAME: Final = 1_000  # characters kept of a key or name, so that an entry always has room for all of them
 _OUTCOMES: Final[Mapping[str, tuple[str, str | None]]] = {
     "asset.materialized.v1": ("passed", None),
     "asset.observed.v1": ("passed", None),
@@ -67,41 +68,54 @@ class Translator:
     def translate(self, record: SourceRecord) -> Event | None:
         """Return the record's event; `None` for a plain log line, which carries no Dagster event.
 
-        Raises `InputError` naming run and id when the text is not a record of Dagster's.
+        A record that carries an event is never refused because its details are of a shape this version does
+        not know: it becomes `dagster.recorded.v1` and says so in `data.unread`. Raises `InputError` naming
+        run and id when the text is not a record of Dagster's at all.
         """
         try:
-            entry = orjson.loads(record.text.encode("utf-8", "replace"))
+            # The standard library's parser: Dagster writes NaN, lone surrogates and integers of any length.
+            entry = json.loads(record.text)
             happened = entry["dagster_event"]
-            return self._event(record, entry, happened) if happened else None
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            if not happened:
+                return None
+            name = str(happened["event_type_value"])
+            occurred_at = _microseconds(entry["timestamp"])
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise InputError(
                 f"Record {record.storage_id} of run {self._run_id} is not a Dagster event log entry: {error!r}.",
                 next_step="ledger reconcile; if Dagster shows this run, report the record as a bug",
             ) from None
+        return self._event(record, entry, happened, name, occurred_at)
 
-    def _event(self, record: SourceRecord, entry: dict[str, Any], happened: dict[str, Any]) -> Event:
-        name = happened["event_type_value"]
+    def _event(
+        self, record: SourceRecord, entry: dict[str, Any], happened: dict[str, Any], name: str, occurred_at: int
+    ) -> Event:
         event_type = EVENT_TYPES.get(name, UNLISTED)
-        step_key = happened.get("step_key") or entry.get("step_key")
-        specific = happened.get("event_specific_data") or {}
         data: dict[str, Any] = {
             "dagster_event_type": name,
-            "message": (happened.get("message") or entry.get("user_message") or "")[:_MAX_TEXT],
+            "message": _cut(happened.get("message") or entry.get("user_message")),
         }
-        about = _about(event_type, specific, data)
+        details: dict[str, Any] = {}
+        try:
+            about = _about(event_type, happened.get("event_specific_data") or {}, details)
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            event_type, about = UNLISTED, _About()
+            details = {"unread": repr(error)}
+        data |= details
+        step_key = short_name(happened.get("step_key") or entry.get("step_key"))
         outcome, reason_code = about.verdict or _OUTCOMES.get(event_type) or (None, None)
         return Event(
             event_type=event_type,
-            occurred_at=round(entry["timestamp"] * 1_000_000),
+            occurred_at=occurred_at,
             store_id=self._store_id,
             run_id=self._run_id,
             storage_id=record.storage_id,
-            job_name=happened.get("pipeline_name") or entry.get("pipeline_name") or self._job_name,
+            job_name=short_name(happened.get("pipeline_name") or entry.get("pipeline_name") or self._job_name),
             step_key=step_key,
             attempt=self._attempt(event_type, step_key),
-            asset_key=about.asset_key,
-            partition=about.partition,
-            check_name=about.check_name,
+            asset_key=short_name(about.asset_key),
+            partition=short_name(about.partition),
+            check_name=short_name(about.check_name),
             trace_id=self._correlation.trace_id,
             release_id=self._correlation.release_id,
             batch_id=self._correlation.batch_id,
@@ -118,6 +132,30 @@ class Translator:
         if event_type == "step.restarted.v1":
             self._attempts[step_key] = self._attempts.get(step_key, 1) + 1
         return self._attempts.setdefault(step_key, 1)
+
+
+def _microseconds(timestamp: Any) -> int:
+    """Return a record's time in integer microseconds. Raises `ValueError` when it is no time since 1970."""
+    moment = round(float(timestamp) * 1_000_000)
+    if not 0 <= moment <= MAX_TIME:
+        raise ValueError(f"timestamp {timestamp!r}")
+    return moment
+
+
+def _cut(text: Any) -> str:
+    return str(text or "")[:_MAX_TEXT]
+
+
+@overload
+def short_name(name: str) -> str: ...
+@overload
+def short_name(name: str | None) -> str | None: ...
+def short_name(name: str | None) -> str | None:
+    """Return a key or name; of one too long for an entry its beginning and its digest."""
+    if name is None or len(name) <= _MAX_NAME:
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{name[: _MAX_NAME - 80]}…sha256:{digest}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +194,17 @@ def _generic(specific: dict[str, Any], data: dict[str, Any]) -> None:
             data["metadata"] = metadata_list(specific[name])
     if failure := specific.get("user_failure_data"):
         data["metadata"] = metadata_list(failure.get("metadata_entries") or ())
-        data["description"] = (failure.get("description") or "")[:_MAX_TEXT]
+        data["description"] = _cut(failure.get("description"))
     if reason := specific.get("failure_reason"):
-        data["failure_reason"] = str(reason.get("__enum__", reason) if isinstance(reason, dict) else reason)
+        data["failure_reason"] = _enum(reason)
     if subset := specific.get("partitions_subset"):
         data["partitions_subset"] = json.dumps(subset, sort_keys=True)
     if keys := specific.get("partition_keys"):
         data["partition_keys"] = list(keys)
+
+
+def _enum(value: Any) -> str:
+    return str(value["__enum__"] if isinstance(value, dict) else value)
 
 
 def _asset_event(event: dict[str, Any], data: dict[str, Any]) -> _About:
@@ -172,19 +214,19 @@ def _asset_event(event: dict[str, Any], data: dict[str, Any]) -> _About:
     data["data_version"] = tags.get("dagster/data_version")
     data["code_version"] = tags.get("dagster/code_version")
     if event.get("description"):
-        data["description"] = event["description"][:_MAX_TEXT]
+        data["description"] = _cut(event["description"])
     return _About(asset_key=asset_key_text(event["asset_key"]["path"]), partition=event.get("partition"))
 
 
 def _check(specific: dict[str, Any], data: dict[str, Any]) -> _About:
-    severity = specific["severity"]["__enum__"].rpartition(".")[2]
+    severity = _enum(specific["severity"]).rpartition(".")[2]
     metadata = specific.get("metadata") or specific.get("metadata_entries") or ()
     data["metadata"] = metadata_list(metadata)
     data["severity"] = severity
     data["blocking"] = bool(specific.get("blocking"))
     data["passed"] = bool(specific["success"])
     if specific.get("description"):
-        data["description"] = specific["description"][:_MAX_TEXT]
+        data["description"] = _cut(specific["description"])
     if target := specific.get("target_materialization_data"):
         data["target_run_id"] = target["run_id"]
     verdict: tuple[str, str | None] = ("passed", None)
@@ -198,58 +240,13 @@ def _check(specific: dict[str, Any], data: dict[str, Any]) -> _About:
     )
 
 
-def asset_key_text(path: Sequence[str]) -> str:
-    """Write an asset key as Dagster shows it: its parts joined by slashes."""
-    return "/".join(path)
-
-
 def _error(error: dict[str, Any]) -> dict[str, Any]:
     """Keep an error's class and words, and those of what caused it; a stack may hold values, so it stays out."""
     name = error.get("cls_name")
     message = (error.get("message") or "").strip()
     if name:  # Dagster writes "package.module.Class: words"; the class has its own place
         message = re.sub(rf"^(?:\w+\.)*{re.escape(name)}: ", "", message)
-    kept: dict[str, Any] = {"class": name, "message": message[:_MAX_TEXT]}
+    kept: dict[str, Any] = {"class": name, "message": _cut(message)}
     if error.get("cause"):
         kept["cause"] = _error(error["cause"])
     return kept
-
-
-def metadata_list(entries: Sequence[dict[str, Any]] | Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Turn metadata into [{label, type, value}], each label once, in the order recorded.
-
-    A value is a boolean, an integer or text; a float is its shortest decimal text, a structure its JSON text.
-    """
-    if isinstance(entries, Mapping):
-        pairs = list(entries.items())
-    else:
-        pairs = [(entry["label"], entry["entry_data"]) for entry in entries]
-    named = {label: _value(value) for label, value in pairs}
-    return [{"label": label, "type": kind, "value": value} for label, (kind, value) in named.items()]
-
-
-def _value(entry: Any) -> tuple[str, bool | int | str | None]:
-    if not isinstance(entry, dict) or "__class__" not in entry:
-        return "json", json.dumps(entry, sort_keys=True, ensure_ascii=False)
-    kind = str(entry["__class__"]).removesuffix("MetadataEntryData").removesuffix("MetadataValue").lower()
-    rest = {key: value for key, value in entry.items() if key != "__class__"}
-    value = next(iter(rest.values())) if len(rest) == 1 else rest
-    if kind == "asset" and isinstance(value, dict):
-        return kind, asset_key_text(value["path"])
-    if value is None or isinstance(value, bool | int | str):
-        return kind, value
-    if isinstance(value, float):
-        return kind, repr(value)
-    return kind, json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
-def declared_skip(event: Event) -> dict[str, Any] | None:
-    """Return what `sensors.skip` declared in this record, if it did."""
-    if event.event_type != "engine.reported.v1":
-        return None
-    metadata = event.data.get("metadata")
-    for entry in metadata if isinstance(metadata, list) else ():
-        if isinstance(entry, dict) and entry["label"] == SKIP_LABEL:
-            declared: dict[str, Any] = json.loads(str(entry["value"]))
-            return declared
-    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from datetime import UTC, datetime
@@ -25,12 +26,11 @@ def report_trouble(instance: DagsterInstance | None, where: str, run_id: str, pr
     path = _log_path(instance)
     stamp = datetime.now(tz=UTC).isoformat(timespec="seconds")
     line = f"{stamp} {where} run={run_id or '-'} {' '.join(problem.split())}\n"
-    try:
+    with contextlib.suppress(Exception):  # a full disk must not turn a warning into a failed run
         if path is not None:
             _append(path, line)
+    with contextlib.suppress(Exception):  # neither must a handler of the user's
         _logger.warning("run evidence not captured yet (%s): %s; see %s", where, problem, path or "ledger sync")
-    except Exception:  # noqa: BLE001 - a full disk must not turn a warning into a failed run
-        return
 
 
 def _append(path: Path, line: str) -> None:

@@ -1,0 +1,83 @@
+"""How to capture, and what came of it: the small types that every path shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ledger import Ledger
+from ledger.canonical import Json, bounded, canonical
+from sensors.policy import Policy
+from sensors.source import RunFacts
+from sensors.translate import Correlation, short_name
+
+DEFAULT_GRACE_SECONDS: Final = 60.0
+"""How long after its end a run is read once more before it is closed: late records are normal in Dagster."""
+
+_MAX_TAG_BYTES: Final = 24_000
+_MAX_TAG_TEXT: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What one capture of a run did: the records Dagster has, the events appended, and how far the run is.
+
+    `ended`: its log has a terminal record. `closed`: it was read whole after the grace period.
+    """
+
+    run_id: str
+    records: int
+    log_lines: int
+    appended: int
+    unreadable: int
+    ended: bool
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Capturing:
+    """How to capture: where to, what may be missing, and what to say where a run carries no tags.
+
+    `defaults` is for processes that run in the release they name (a step, a code location); a historical
+    `sync` has none. `grace_seconds` is counted from the run's terminal record, by the ledger's clock.
+    """
+
+    ledger: Ledger
+    policy: Policy | None = None
+    defaults: Correlation = field(default_factory=Correlation)
+    grace_seconds: float = DEFAULT_GRACE_SECONDS
+
+
+def correlation_of(facts: RunFacts, defaults: Correlation, seen: Mapping[str, Any] | None = None) -> Correlation:
+    """Take the ids from the run's tags, else from what was said when the run was first seen, else the defaults.
+
+    A `traceparent` tag (W3C) gives its trace id when there is no `trace_id` tag; the run id itself is the last
+    resort. What was said first stays, so that a later capture from elsewhere says the same.
+    """
+    tags, said = facts.tags, seen or {}
+    parent = tags.get("traceparent", "").split("-")
+    from_parent = parent[1] if len(parent) == 4 and len(parent[1]) == 32 else None
+    trace_id = tags.get("trace_id") or from_parent or said.get("trace_id") or defaults.trace_id
+    return Correlation(
+        trace_id=short_name(trace_id or facts.run_id.replace("-", "") or None),
+        release_id=short_name(tags.get("release_id") or said.get("release_id") or defaults.release_id),
+        batch_id=short_name(tags.get("batch_id") or said.get("batch_id") or defaults.batch_id),
+    )
+
+
+def tag_snapshot(tags: Mapping[str, str]) -> dict[str, Json]:
+    """Return a run's tags as they go into an event: the same tags always give the same value.
+
+    A value longer than 1,000 characters is cut and gets its digest; tags beyond 24,000 bytes are counted.
+    """
+    kept: dict[str, Json] = {}
+    left_out = size = 0
+    for key, value in sorted(tags.items()):
+        pair = bounded({key: value if len(value) <= _MAX_TAG_TEXT else short_name(value)})
+        size += len(canonical(pair))
+        if size <= _MAX_TAG_BYTES and isinstance(pair, dict):
+            kept |= pair
+        else:
+            left_out += 1
+    return {"tags": kept, "tags_left_out": left_out} if left_out else {"tags": kept}

@@ -1,0 +1,204 @@
+"""What the ledger itself says about a run: seen, its tags, its plan, its outcomes, closed, reopened.
+
+Each is an event of its own, beside the records and never in them. Said once: what the ledger holds already is
+not said again, whoever captures and however often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ledger import Event
+from ledger.event import encode
+from ledger.handle import OwnEvent
+from ledger.outcomes import RunEvent, derive_outcomes, outcome_parts
+from ledger.plan import Plan, PlanItem, plan_parts, read_plan
+from sensors.capturing import Capturing, correlation_of, tag_snapshot
+from sensors.planning import ItemKey
+from sensors.skips import DeclaredSkip
+from sensors.source import RunFacts
+
+_MAX_LATE_IDS: Final = 1_000
+
+
+@dataclass(slots=True)
+class Reading:
+    """What has been read of a run's log so far, in the order of its ids."""
+
+    events: list[RunEvent] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    planned: list[Event] = field(default_factory=list)
+    skips: list[tuple[Event, DeclaredSkip]] = field(default_factory=list)
+    terminal: Event | None = None
+    log_lines: int = 0
+    unreadable: int = 0
+    last_id: int = 0
+
+    @property
+    def records(self) -> int:
+        """The number of records that carry an event."""
+        return len(self.ids)
+
+    @property
+    def plan_is_whole(self) -> bool:
+        """Tell whether Dagster is done with planning: it writes the plan first, then anything else."""
+        return self.records > len(self.planned)
+
+
+class Life:
+    """The ledger's own events of one run."""
+
+    def __init__(self, store: str, facts: RunFacts, how: Capturing, own: list[OwnEvent]) -> None:
+        self._store = store
+        self._facts = facts
+        self._how = how
+        self._own = own
+        seen = self._all("run.seen.v1")
+        self.correlation = correlation_of(facts, how.defaults, seen[0].get("correlation") if seen else None)
+
+    def absorb(self, event: Event) -> None:
+        """Take note of an own event that is in the ledger now."""
+        self._own.append(OwnEvent(encode(event, 0).event_id, event.event_type, event.occurred_at, event.data))
+
+    def seen(self) -> Iterator[Event]:
+        """Yield that the run was seen, with its tags; later, tags that changed."""
+        now = tag_snapshot(self._facts.tags)
+        before = self._last("run.tags_changed.v1") or self._last("run.seen.v1")
+        if before is None:
+            ids = self.correlation
+            said = {"trace_id": ids.trace_id, "release_id": ids.release_id, "batch_id": ids.batch_id}
+            yield self._event("run.seen.v1", self._facts.created_at, {**now, "correlation": said})
+        elif {name: before.get(name) for name in now} != now:
+            yield self._event("run.tags_changed.v1", self._facts.updated_at, now)
+
+    def has_committed(self, keys: Set[ItemKey]) -> bool:
+        """Tell whether a plan was committed that has all these items."""
+        payloads = self._all("plan.committed.v1")
+        return bool(payloads) and keys <= {_key(i) for i in read_plan(payloads).items if i.kind != "dependency"}
+
+    def planned(self, plan: Plan) -> Iterator[Event]:
+        """Yield the plan; when one was committed before, what has come to it since: the first policy holds."""
+        payloads = self._all("plan.committed.v1")
+        if payloads:
+            known = {_key(item) for item in read_plan(payloads).items if item.kind != "dependency"}
+            added = tuple(i for i in plan.items if i.kind != "dependency" and _key(i) not in known)
+            plan = Plan(added, plan.after)
+        for payload in plan_parts(plan):
+            yield self._event("plan.committed.v1", self._facts.created_at, payload)
+
+    def skipped(self, reading: Reading) -> Iterator[Event]:
+        """Yield the skips that assets declared for themselves in these records."""
+        said = {event.event_id for event in self._own if event.event_type == "asset.skipped.v1"}
+        for record, declared in reading.skips:
+            event = self._skip(record, declared)
+            if encode(event, event.occurred_at).event_id not in said:
+                yield event
+
+    def alarm(self, event: Event) -> Iterator[Event]:
+        """Yield the alarm, unless it was raised before."""
+        event_id = encode(event, event.occurred_at).event_id
+        if all(own.event_id != event_id for own in self._own):
+            yield event
+
+    def closing(
+        self, reading: Reading, new: Sequence[int], held: int, new_plan: Sequence[Event]
+    ) -> tuple[bool, list[Event]]:
+        """Return whether the run is closed now, and the events that say so.
+
+        `new` are the ids of records the ledger did not have, `held` how many it has with them, `new_plan` the
+        plan events of this capture. A closed run that gained records is reopened, and closed again with its
+        outcomes derived anew; one that only gained log lines or tags is counted anew.
+        """
+        last = self._last("run.closed.v1")
+        terminal = reading.terminal
+        if terminal is None or held > reading.records:
+            # The run has not ended; or Dagster no longer has all that was captured, and less proves nothing.
+            return last is not None, []
+        gained = last is not None and last["ledger_records"] < held
+        events = [self._reopened(last, new, reading)] if last and gained else []
+        over = self._how.ledger.clock() >= terminal.occurred_at + self._how.grace_seconds * 1_000_000
+        if last and not gained:
+            again = self._closed(reading, held, last["revision"])
+            same = all(last.get(name) == value for name, value in again.data.items() if name != "grace_seconds")
+            return True, [] if same else [again]
+        if not over:
+            return False, events
+        revision = last["revision"] + 1 if last else 1
+        plan = [*self._all("plan.committed.v1"), *(event.data for event in new_plan)]
+        events.extend(self._outcomes(reading, plan, revision))
+        return True, [*events, self._closed(reading, held, revision)]
+
+    def _reopened(self, last: Mapping[str, Any], new: Sequence[int], reading: Reading) -> Event:
+        """Say which records came after the run was closed; they stay what they are, and are named here."""
+        # A capture that died after appending them leaves none that are new: then their ids tell.
+        late = sorted({*new, *(storage_id for storage_id in reading.ids if storage_id > last["last_storage_id"])})
+        data: dict[str, Any] = {"revision": last["revision"], "late_storage_ids": late[:_MAX_LATE_IDS]}
+        return self._event("run.reopened.v1", self._facts.updated_at, data)
+
+    def _closed(self, reading: Reading, held: int, revision: int) -> Event:
+        occurred_at = reading.terminal.occurred_at if reading.terminal else self._facts.updated_at
+        data: dict[str, Any] = {
+            "revision": revision,
+            "dagster_status": self._facts.status,
+            "dagster_records": reading.records,
+            "ledger_records": held,
+            "log_lines": reading.log_lines,
+            "unreadable_records": reading.unreadable,
+            "last_storage_id": reading.last_id,
+            "run_updated_at": self._facts.updated_at,
+            "grace_seconds": str(self._how.grace_seconds),
+        }
+        return self._event("run.closed.v1", occurred_at, data)
+
+    def _outcomes(
+        self, reading: Reading, plan_payloads: Sequence[Mapping[str, Any]], revision: int
+    ) -> Iterator[Event]:
+        created_at = self._facts.created_at
+        plan = [
+            RunEvent(event_id="", event_type="plan.committed.v1", occurred_at=created_at, data=payload)
+            for payload in plan_payloads
+        ]
+        skips = [RunEvent.of_own(self._skip(record, declared)) for record, declared in reading.skips]
+        outcomes = derive_outcomes([*plan, *reading.events, *skips])
+        ended_at = reading.terminal.occurred_at if reading.terminal else self._facts.updated_at
+        for payload in outcome_parts(outcomes, revision):
+            yield self._event("outcomes.derived.v1", ended_at, payload)
+
+    def _skip(self, record: Event, declared: DeclaredSkip) -> Event:
+        return self._event(
+            "asset.skipped.v1",
+            record.occurred_at,
+            {"text": declared.text, "declared_in_storage_id": record.storage_id},
+            step_key=record.step_key,
+            attempt=record.attempt,
+            asset_key=declared.asset_key,
+            partition=declared.partition,
+            outcome=declared.outcome,
+            reason_code=declared.reason_code,
+        )
+
+    def _event(self, event_type: str, occurred_at: int, data: dict[str, Any], **about: Any) -> Event:
+        return Event(
+            event_type=event_type,
+            occurred_at=occurred_at,
+            store_id=self._store,
+            run_id=self._facts.run_id,
+            job_name=self._facts.job_name,
+            trace_id=self.correlation.trace_id,
+            release_id=self.correlation.release_id,
+            batch_id=self.correlation.batch_id,
+            data=data,
+            **about,
+        )
+
+    def _all(self, event_type: str) -> list[Any]:
+        return [event.data for event in self._own if event.event_type == event_type]
+
+    def _last(self, event_type: str) -> Any:
+        return next((event.data for event in reversed(self._own) if event.event_type == event_type), None)
+
+
+def _key(item: PlanItem) -> ItemKey:
+    return (item.asset_key, item.partition, item.check_name)

@@ -1,0 +1,51 @@
+"""Real, persistent Dagster instances, each in a folder of its own, and a ledger beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from stores import QUIET, StorageConfig, storage_yaml
+
+from ledger import Ledger
+from tests.postgres import new_database, postgres_server
+
+
+@pytest.fixture(scope="session")
+def postgres_address() -> Iterator[str]:
+    yield from postgres_server()
+
+
+@pytest.fixture(scope="session")
+def storage_config(request: pytest.FixtureRequest) -> StorageConfig:
+    """Give the `dagster.yaml` of a kind of storage; a PostgreSQL server is started when one is asked for."""
+
+    def config(kind: str, folder: Path) -> str:
+        return storage_yaml(kind, folder, lambda: new_database(request.getfixturevalue("postgres_address")))
+
+    return config
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give DAGSTER_HOME, empty but for a `dagster.yaml`."""
+    folder = tmp_path / "dagster"
+    folder.mkdir()
+    (folder / "dagster.yaml").write_text(QUIET)
+    monkeypatch.setenv("DAGSTER_HOME", str(folder))
+    for name in ("LEDGER_URL", "TRACE_ID", "RELEASE_ID", "GIT_SHA", "BATCH_ID"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+@pytest.fixture
+def instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.from_config(str(home)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "ledger")

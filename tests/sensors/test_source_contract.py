@@ -1,0 +1,160 @@
+"""What capture asks of a Dagster storage, on every kind of storage it supports."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._serdes import serialize_value
+from stores import StorageConfig
+
+from ledger import EnvironmentFault
+from sensors import source
+from sensors.source import LogSize
+
+POSTGRES = pytest.mark.postgres
+KINDS = (
+    *("sqlite", "sqlite-unified", "sqlite-sections", "sqlite-consolidated"),
+    pytest.param("postgres", marks=POSTGRES),
+    pytest.param("postgres-sections", marks=POSTGRES),
+)
+
+
+@dg.asset
+def upstream(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    context.log.info("a line, not an event")
+    return dg.MaterializeResult(metadata={"数": 1, "nan": float("nan")})
+
+
+@dg.asset(deps=[upstream])
+def downstream() -> None: ...
+
+
+@pytest.fixture(params=KINDS, scope="module")
+def stored(
+    request: pytest.FixtureRequest, storage_config: StorageConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dg.DagsterInstance]:
+    """Open an instance on each kind of storage, with two runs in it."""
+    folder = tmp_path_factory.mktemp("store")
+    (folder / "dagster.yaml").write_text(storage_config(request.param, folder))
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
+        for _ in range(2):
+            assert dg.materialize([upstream, downstream], instance=instance).success
+        yield instance
+
+
+def _run_ids(instance: dg.DagsterInstance) -> list[str]:
+    return [run.run_id for run in instance.get_runs()]
+
+
+def test_a_record_is_the_text_that_dagster_stored(stored: dg.DagsterInstance) -> None:
+    """Ids and texts are those of Dagster's own reading, record for record, log lines included."""
+    for run_id in _run_ids(stored):
+        expected = stored.get_records_for_run(run_id).records
+        read = list(source.read_records(stored, run_id))
+        assert [r.storage_id for r in read] == [r.storage_id for r in expected]
+        assert [r.text for r in read] == [serialize_value(r.event_log_entry) for r in expected]
+        assert any(r.event_log_entry.dagster_event is None for r in expected)
+
+
+@pytest.mark.parametrize("page", [1, 7, 1_000])
+def test_pages_do_not_show(stored: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
+    """A log read in pages of any size is the same log, also from the middle on."""
+    run_id = _run_ids(stored)[0]
+    whole = list(source.read_records(stored, run_id))
+    monkeypatch.setattr(source, "PAGE_RECORDS", page)
+    assert list(source.read_records(stored, run_id)) == whole
+    middle = whole[len(whole) // 2].storage_id
+    assert list(source.read_records(stored, run_id, middle)) == whole[len(whole) // 2 + 1 :]
+
+
+def test_a_log_size_counts_what_reading_yields(stored: dg.DagsterInstance) -> None:
+    """The cheap look at a log says how many records a reading would give, and the last id."""
+    run_ids = [*_run_ids(stored), "00000000-0000-0000-0000-000000000000"]
+    sizes = source.log_sizes(stored, run_ids)
+    assert list(sizes) == run_ids
+    for run_id in run_ids:
+        ids = [r.storage_id for r in source.read_records(stored, run_id)]
+        assert sizes[run_id] == LogSize(len(ids), max(ids, default=0))
+    assert all(sizes[run_id].records > 10 for run_id in _run_ids(stored))
+
+
+def test_a_run_without_records_reads_as_nothing_and_leaves_no_trace(stored: dg.DagsterInstance) -> None:
+    """Looking at a run that is not there yields nothing and creates nothing in Dagster's folders."""
+    folder = Path(stored.root_directory)
+    before = sorted(folder.rglob("*.db"))
+    for _ in range(2):
+        assert list(source.read_records(stored, "11111111-1111-1111-1111-111111111111")) == []
+        assert source.run_facts(stored, "11111111-1111-1111-1111-111111111111") is None
+    assert sorted(folder.rglob("*.db")) == before
+
+
+def test_runless_records_are_read_under_the_empty_run_id(stored: dg.DagsterInstance) -> None:
+    """A materialization reported from outside and a wipe have run id "" and ids of their own."""
+    assert list(source.read_records(stored, source.RUNLESS)) == []
+    assert source.log_sizes(stored, [source.RUNLESS])[source.RUNLESS] == LogSize(0, 0)
+    stored.report_runless_asset_event(dg.AssetMaterialization("reported"))
+    stored.wipe_assets([dg.AssetKey("upstream")])
+    expected = [r.storage_id for r in stored.get_records_for_run("").records]
+    assert [r.storage_id for r in source.read_records(stored, source.RUNLESS)] == expected
+    assert source.log_sizes(stored, [source.RUNLESS])[source.RUNLESS] == LogSize(2, expected[-1])
+
+
+def test_the_store_id_outlives_the_process(stored: dg.DagsterInstance) -> None:
+    """Another handle on the same storage has the same id."""
+    with dg.DagsterInstance.from_config(stored.root_directory) as again:
+        assert source.store_id(again) == source.store_id(stored)
+
+
+def test_a_run_row_has_times_in_utc(
+    stored: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """The times of a run's row are those of its events, whatever the time zone of the process."""
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    request.addfinalizer(time.tzset)
+    facts = source.run_facts(stored, _run_ids(stored)[0])
+    assert facts is not None
+    last = stored.get_records_for_run(facts.run_id).records[-1].event_log_entry.timestamp
+    assert abs(facts.updated_at / 1e6 - last) < 5
+    assert facts.status == "SUCCESS"
+    assert facts.created_at <= facts.updated_at + 1_000_000
+    monkeypatch.undo()
+
+
+def test_the_execution_plan_says_who_waits_for_whom(stored: dg.DagsterInstance) -> None:
+    """The plan names every step and the steps it waits for, also the second time (remembered)."""
+    facts = source.run_facts(stored, _run_ids(stored)[0])
+    assert facts is not None
+    for _ in range(2):
+        steps = source.execution_plan(stored, facts)
+        assert steps is not None
+        assert dict(steps.after) == {"upstream": (), "downstream": ("upstream",)}
+        assert steps.observable == frozenset()
+
+
+def test_two_stores_have_two_ids(home: Path, tmp_path: Path) -> None:
+    """Records of two stores can be told apart although their runs and ids may be the same."""
+    other = tmp_path / "other"
+    other.mkdir()
+    with dg.DagsterInstance.from_config(str(home)) as one, dg.DagsterInstance.from_config(str(other)) as two:
+        assert source.store_id(one) != source.store_id(two)
+
+
+def test_an_ephemeral_instance_is_read_like_any_other() -> None:
+    """`materialize()` without an instance has a store too, as long as it lives."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_id = dg.materialize([upstream], instance=instance).run_id
+        expected = [r.storage_id for r in instance.get_records_for_run(run_id).records]
+        assert [r.storage_id for r in source.read_records(instance, run_id)] == expected
+        assert source.store_id(instance)
+
+
+def test_a_log_that_cannot_be_read_is_named(instance: dg.DagsterInstance, home: Path) -> None:
+    """A damaged file of a run gives an error that names the run and the file, not a bare database error."""
+    run_id = dg.materialize([upstream], instance=instance).run_id
+    path = home / "history" / "runs" / f"{run_id}.db"
+    path.write_bytes(b"not a database, " * 100)
+    with pytest.raises(EnvironmentFault, match=f"run {run_id} in .*{run_id}.db cannot be read"):
+        list(source.read_records(instance, run_id))
