@@ -79,7 +79,7 @@ _INTEGERS: Final = frozenset({"occurred_at", "recorded_at", "storage_id", "attem
 _TYPES: Final[dict[str, type]] = {
     name: int if name in _INTEGERS else dict if name == "data" else str for name in COLUMNS
 }
-_REQUIRED: Final = frozenset({"event_id", "event_type", "occurred_at", "recorded_at", "source_digest", "data"})
+_REQUIRED: Final = frozenset({"event_type", "occurred_at", "recorded_at", "data"})
 _DERIVED: Final = frozenset({"event_id", "recorded_at", "source_digest"})
 # A batch id that becomes known during a run must not make a skip, which one path saw before and another
 # after, into two skips: what an event is correlated with is no part of its identity.
@@ -179,6 +179,8 @@ def _problem(body: Mapping[str, Any]) -> str | None:
         wanted = _TYPES.get(name)
         if type(value) is not wanted:  # by exact type: a bool is an int, and would be written as `true`
             return f"{name} is not {wanted.__name__}: {value!r:.200}" if wanted else f"unknown member {name!r:.200}"
+    if missing := _REQUIRED - body.keys():
+        return f"{', '.join(sorted(missing))} is missing"
     problem = None
     if not _TYPE.fullmatch(body["event_type"]):
         problem = f"event_type {body['event_type']!r:.200} is not a dotted past-tense name with a version"
@@ -239,15 +241,15 @@ def columns(entry: bytes) -> Row:
         body: dict[str, Any] = parse_canonical(entry)
     except ValueError as error:
         raise IntegrityError(f"The entry is {error}.") from None
-    if missing := _REQUIRED - body.keys():
-        raise IntegrityError(f"The entry's members are wrong: missing {sorted(missing)}.")
     if problem := _problem(body):
         raise IntegrityError(f"The entry breaks the model: {problem}.")
     event_id, digest = _identity(body)
-    if body["event_id"] != event_id:
-        raise IntegrityError(f"The entry says event_id {body['event_id']}; its content gives {event_id}.")
-    if body["source_digest"] != digest:
-        raise IntegrityError(f"The entry says source_digest {body['source_digest']}; its content gives {digest}.")
+    if body.get("event_id") != event_id:
+        raise IntegrityError(f"The entry says event_id {body.get('event_id')}; its content gives {event_id}.")
+    if body.get("source_digest") != digest:
+        raise IntegrityError(
+            f"The entry says source_digest {body.get('source_digest')}; its content gives {digest}."
+        )
     body["data"] = _data_text(entry)
     values = tuple(map(body.get, COLUMNS))  # `_problem` has seen that each is a string or an integer
     key = (body["store_id"], body["run_id"], body["storage_id"]) if "storage_id" in body else event_id
