@@ -15,6 +15,7 @@ from ledger.errors import UsageError
 
 if TYPE_CHECKING:
     from ledger.handle import Ledger
+    from ledger.keys import Verifier
     from ledger.notary import Notary
 
 CAPTURE_LOG = "ledger-capture.log"
@@ -51,10 +52,15 @@ def open_ledger(path: str | Path | None = None, environment: Mapping[str, str] |
     """Return the ledger at `resolve_ledger(path)`, sealed with the key and the witnesses the user has set."""
     from ledger.handle import Ledger
 
-    return Ledger(resolve_ledger(path, environment), notary=notary(None, (), environment))
+    return Ledger(resolve_ledger(path, environment), notary=notary(environment=environment))
 
 
-def notary(key_file: Path | None, witnesses: Sequence[str], environment: Mapping[str, str] | None = None) -> Notary:
+def notary(
+    key_file: Path | None = None,
+    witnesses: Sequence[str] = (),
+    witness_keys: Sequence[Verifier] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Notary:
     """Return who signs: `key_file`, else LEDGER_KEY, else what is in `key_folder`; and who is asked to cosign.
 
     `witnesses` are addresses, else those in LEDGER_WITNESSES, separated by spaces.
@@ -67,6 +73,7 @@ def notary(key_file: Path | None, witnesses: Sequence[str], environment: Mapping
         Path(named).expanduser() if named else None,
         key_folder(environment),
         tuple(witnesses) or tuple(values.get("LEDGER_WITNESSES", "").split()),
+        tuple(witness_keys),
     )
 
 

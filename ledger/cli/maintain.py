@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,20 +16,48 @@ from ledger.cli.session import Session, out, out_json, say, styled
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
-def seal(ctx: typer.Context, as_json: JsonOption = False) -> None:
-    """Give everything in the inbox its index, extend the tree and write the checkpoint."""
+def seal(
+    ctx: typer.Context,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            "--key", metavar="FILE", help="The private key to sign with. Else LEDGER_KEY, or the ledger's own."
+        ),
+    ] = None,
+    witnesses: Annotated[
+        list[str] | None,
+        typer.Option("--witness", metavar="URL", help="A witness to ask. Else LEDGER_WITNESSES."),
+    ] = None,
+    witness_keys: Annotated[
+        list[str] | None,
+        typer.Option("--witness-key", metavar="VKEY", help="Keep cosignatures by this key only."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give everything in the inbox its index, extend the tree, write and sign the checkpoint."""
+    from ledger.settings import notary
+    from ledger.trust import read_trust
+
     session: Session = ctx.obj
-    done = session.ledger().seal()
+    ledger = session.ledger()
+    ledger.notary = notary(key, witnesses or [], read_trust([], witness_keys or []).witnesses)
+    done = ledger.seal()
     if as_json:
         out_json(asdict(done))
     else:
-        out(f"sealed {done.sealed} events ({done.duplicates} duplicates dropped); the log has {done.size}")
+        signed = f"signed by {done.signed_by}" if done.signed_by else "not signed"
+        new = f"sealed {done.sealed} events ({done.duplicates} duplicates dropped)"
+        out(f"{new}; the log has {done.size}, {signed}")
         if done.alarms:
             out(styled(f"{done.alarms} records read differently at their source now", "red"))
     for problem in done.refused:
         say(f"{styled('refused', 'red', sys.stderr)}: {problem}")
+    for problem in done.unwitnessed:
+        say(f"{styled('not cosigned', 'yellow', sys.stderr)}: {problem}")
     if done.refused or done.alarms:
         raise typer.Exit(3)
+    if done.unwitnessed:
+        raise typer.Exit(4)
 
 
 def compact(ctx: typer.Context, as_json: JsonOption = False) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ledger.handle import Ledger
-from ledger.settings import resolve_ledger
+from ledger.settings import open_ledger
 
 if TYPE_CHECKING:
     from ledger.errors import LedgerError
+    from ledger.handle import Ledger
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 VERDICT_STYLES = {
@@ -34,7 +34,7 @@ class Session:
 
     def ledger(self) -> Ledger:
         """Return the ledger that --ledger or the environment names; whether it exists is not looked at."""
-        return Ledger(resolve_ledger(self.address))
+        return open_ledger(self.address)
 
 
 def colours(stream: TextIO) -> bool:

@@ -1,0 +1,169 @@
+"""`ledger prove`, `ledger check`, `ledger export`: what leaves a ledger so that others need not trust it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ledger.cli.session import Session, out, out_json, say, styled
+from ledger.errors import EnvironmentFault, UsageError
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+_KeyOption = Annotated[
+    list[str] | None, typer.Option("--key", metavar="VKEY", help="The log's verifier key, or a file that has it.")
+]
+_WitnessOption = Annotated[
+    list[str] | None, typer.Option("--witness-key", metavar="VKEY", help="A witness that must have cosigned.")
+]
+
+
+def prove(
+    ctx: typer.Context,
+    event_id: Annotated[str | None, typer.Argument(help="The event to prove.")] = None,
+    run_id: Annotated[str | None, typer.Option("--run", metavar="RUN_ID", help="Prove all of a run.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="REPORT", help="Prove what a JSON document rests on.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option("--size", help="Under the checkpoint of this size; else the newest.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to write the proof.")] = None,
+) -> None:
+    """Prove that an event, a run, or what a document rests on, is in the log, for `ledger check` anywhere."""
+    from ledger.proof_file import format_proof
+    from ledger.prove import open_prover
+
+    if sum(value is not None for value in (event_id, run_id, file)) != 1:
+        raise UsageError("Name one thing to prove.", next_step="EVENT_ID, or --run RUN_ID, or --file REPORT")
+    session: Session = ctx.obj
+    with open_prover(session.ledger(), size) as prover:
+        if event_id is not None:
+            proof, name = prover.prove_event(event_id), f"{event_id}.tlog-proof"
+        elif run_id is not None:
+            proof, name = prover.prove_run(run_id), f"{_file_name(run_id)}.proof"
+        else:
+            document = _read(file or Path())
+            proof, name = prover.prove_document(document), f"{(file or Path()).name}.proof"
+    target = output or Path(name)
+    try:
+        target.write_bytes(format_proof(proof))
+    except OSError as error:
+        raise EnvironmentFault(f"{target} cannot be written: {error.strerror}.") from None
+    signed = "signed" if proof.head.signatures else "not signed: whoever checks it needs a copy of this checkpoint"
+    say(f"{len(proof.inclusions)} entries proved under checkpoint {proof.checkpoint.size} ({signed})")
+    out(str(target))
+
+
+def _file_name(run_id: str) -> str:
+    from urllib.parse import quote
+
+    return quote(run_id, safe="")[:120]
+
+
+def check(
+    proof: Annotated[Path, typer.Argument(help="The proof file.")],
+    document: Annotated[Path | None, typer.Argument(help="The document, or the entry, it is about.")] = None,
+    keys: _KeyOption = None,
+    witness_keys: _WitnessOption = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", metavar="FILE", help="A copy of the checkpoint that you kept.")
+    ] = None,
+    origin: Annotated[str | None, typer.Option("--origin", help="The log it must come from.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a proof with nothing but a key you trust: no ledger, no network. Exit code 3 when it does not hold."""
+    from ledger.check import check_proof
+    from ledger.heads import read_head_file
+    from ledger.proof_file import parse_proof
+    from ledger.trust import read_trust
+
+    if not keys and not checkpoint:
+        raise UsageError(
+            "A proof is worth what its checkpoint is worth, so something trusted is needed.",
+            next_step="--key VKEY of the log, or --checkpoint with a copy you kept",
+        )
+    trust = read_trust(
+        [_key_text(key) for key in keys or []],
+        [_key_text(key) for key in witness_keys or []],
+        read_head_file(_existing(checkpoint)).checkpoint if checkpoint else None,
+        origin,
+    )
+    proven = check_proof(parse_proof(_read(proof)), trust, _read(document) if document else None)
+    if as_json:
+        entries = [{"index": index, "entry": entry.decode()} for index, entry in proven.entries]
+        out_json({"ok": True, **asdict(proven), "entries": entries})
+        return
+    _print_proven(proven)
+
+
+def _print_proven(proven: Any) -> None:
+    where = f"{proven.origin}, {proven.size} entries, root {proven.root}"
+    out(f"{styled('ok', 'green')}: {len(proven.entries)} entries are in {where}")
+    if proven.subject:
+        kind, name = proven.subject
+        out(
+            f"about {kind} {name}"
+            + (f"; {proven.compared} statements agree with entries" if proven.compared else "")
+        )
+    else:
+        ((index, entry),) = proven.entries
+        out(f"entry {index}: {entry.decode('utf-8', 'backslashreplace')}")
+    for key in proven.vouched.signed_by:
+        out(f"signed by {key}")
+    for key, seconds in proven.vouched.cosigned_by:
+        out(f"cosigned by {key} at {datetime.fromtimestamp(seconds, tz=UTC).isoformat().replace('+00:00', 'Z')}")
+    for note in proven.notes:
+        say(f"{styled('note', 'yellow')}: {note}")
+
+
+def _key_text(key: str) -> str:
+    """Return a verifier key given as itself, or as a file that holds nothing else."""
+    if "+" in key:
+        return key
+    return _read(Path(key)).decode("utf-8", "replace").strip()
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise EnvironmentFault(f"{path} cannot be read: there is no such file.")
+    return path
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise EnvironmentFault(f"{path} cannot be read: {error.strerror}.") from None
+
+
+export = typer.Typer(
+    help="Write the log for other tools.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
+
+
+@export.callback()
+def _exports() -> None:
+    """Write the log for other tools."""
+
+
+@export.command()
+def tlog(
+    ctx: typer.Context,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder; only what is new is written.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write the log as C2SP tlog-tiles (checkpoint, tiles, entry bundles), incrementally."""
+    from ledger.export import export_tlog
+
+    session: Session = ctx.obj
+    done = export_tlog(session.ledger(), directory)
+    if as_json:
+        out_json(asdict(done))
+        return
+    out(f"{directory}: {done.size} entries ({done.size - done.before} new), {done.files} files written")
+    if not done.signed:
+        say(f"{styled('note', 'yellow')}: the checkpoint is not signed; next: ledger key new, ledger seal")

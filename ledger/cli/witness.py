@@ -1,0 +1,79 @@
+"""`ledger witness serve`: a witness for other ledgers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ledger.cli.session import out, say
+from ledger.errors import UsageError
+
+if TYPE_CHECKING:
+    from ledger.keys import Verifier
+
+app = typer.Typer(
+    help="Watch other ledgers: cosign their checkpoints, and only what extends the last one.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def _witness() -> None:
+    """Watch other ledgers: cosign their checkpoints, and only what extends the last one."""
+
+
+@app.command()
+def serve(
+    key: Annotated[Path, typer.Option("--key", metavar="FILE", help="The witness's own private key.")],
+    logs: Annotated[
+        list[str],
+        typer.Option(
+            "--log", metavar="[ORIGIN=]VKEY", help="A log to watch; ORIGIN where the key has another name."
+        ),
+    ],
+    state: Annotated[
+        Path, typer.Option("--state", metavar="DIR", help="Its memory: the last checkpoint of each log.")
+    ],
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8464,
+) -> None:
+    """Serve C2SP tlog-witness over HTTP until stopped. The address goes to stdout when it is ready.
+
+    Run it where the ledger's administrator has no say: its own machine, user and disk.
+    """
+    from ledger.key_file import read_key_file
+    from ledger.keys import format_vkey
+    from ledger.witness import open_witness
+    from ledger.witness_server import WitnessServer
+
+    signer = read_key_file(key)
+    witness = open_witness(signer, _known_logs(logs), state)
+    with WitnessServer(witness, host, port) as server:
+        say(f"witness {format_vkey(signer.verifier())}")
+        for origin in witness.logs:
+            say(f"watches {origin}: {witness.last(origin).size} entries cosigned so far")
+        out(server.url)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            say("stopped")
+
+
+def _known_logs(logs: list[str]) -> dict[str, tuple[Verifier, ...]]:
+    from ledger.keys import ED25519, parse_vkey
+
+    known: dict[str, tuple[Verifier, ...]] = {}
+    for log in logs:
+        origin, _, vkey = log.rpartition("=")
+        verifier = parse_vkey(vkey)
+        if verifier.algorithm != ED25519:
+            raise UsageError(
+                f"{vkey} is a witness's key, not a log's.", next_step="give the log's: ledger key show"
+            )
+        name = origin or verifier.name
+        known[name] = (*known.get(name, ()), verifier)
+    return known
