@@ -1,0 +1,212 @@
+"""The main job from end to end: what `make demo` promises, on the ledger and the documents it leaves behind."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import jsonschema
+import pytest
+from dagster import DagsterInstance
+
+from ledger import Ledger
+from ledger.snapshot import open_snapshot
+from ledger.verify import verify
+from sensors.capture import Capturing, capture_run
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A demo that was run twice in one folder: what it printed, and where its things are."""
+
+    folder: Path
+    first: subprocess.CompletedProcess[str]
+    second: subprocess.CompletedProcess[str]
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.folder / ".demo" / "ledger")
+
+    @property
+    def reports(self) -> Path:
+        return self.folder / ".demo" / "reports" / "week06"
+
+
+def _run(folder: Path) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("WEEK06_", "DAGSTER"))}
+    environment = {**inherited, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "pipelines.demo"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
+    )
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    folder = tmp_path_factory.mktemp("demo")
+    return Demo(folder, _run(folder), _run(folder))
+
+
+@pytest.fixture
+def instance(demo: Demo) -> Iterator[DagsterInstance]:
+    with DagsterInstance.from_config(str(demo.folder / ".demo" / "dagster")) as opened:
+        yield opened
+
+
+@pytest.mark.timeout(320)
+def test_it_works_twice_in_a_row(demo: Demo) -> None:
+    assert demo.first.returncode == 0, demo.first.stderr
+    assert demo.second.returncode == 0, demo.second.stderr
+
+
+def test_its_table_tells_the_five_stories_apart(demo: Demo) -> None:
+    """One succeeds, one is a dry run, one fails on bad input, one has no rows, one is run twice."""
+    told = {}
+    for line in demo.first.stdout.splitlines():
+        words = line.split()
+        if len(words) > 4 and words[1].startswith("2026-04-"):
+            told.setdefault(words[1], []).append((words[2], words[3], words[4], " ".join(words[5:])))
+    assert told["2026-04-15"] == [
+        (
+            "failed",
+            "failed",
+            "hold_downstream",
+            "0 of 13 planned passed, 1 failed, 2 not available, 5 never ran, 5 not evaluated",
+        )
+    ]
+    assert told["2026-04-17"] == [
+        ("succeeded", "passed", "proceed_to_week07", "11 of 13 planned passed, 2 not available")
+    ]
+    assert told["2026-04-18"] == [
+        (
+            "succeeded",
+            "skipped",
+            "dry_run_only",
+            "3 of 13 planned passed, 4 skipped, 2 not available, 4 not evaluated",
+        )
+    ]
+    assert [row[:3] for row in told["2026-04-19"]] == [("succeeded", "warned", "manual_review_required")]
+    assert [row[:3] for row in told["2026-04-16"]] == [("succeeded", "warned", "manual_review_required")] * 2
+
+
+def test_what_was_left_out_is_named_with_its_reason(demo: Demo) -> None:
+    assert "week06/external/lakehouse_state: not_available in 6 of 6 runs" in demo.first.stdout
+    assert "week04_lakehouse_not_available" in demo.first.stdout
+    assert "dry_run_no_db_write" in demo.first.stdout
+
+
+def test_the_commands_it_suggests_work(demo: Demo) -> None:
+    suggested = demo.first.stdout.split("try next:\n")[1].splitlines()
+    assert len(suggested) == 3
+    for command in suggested:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=demo.folder,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (command, done.stderr)
+        assert done.stdout
+
+
+def test_the_ledger_holds_exactly_the_event_records_of_dagsters_own_log(
+    demo: Demo, instance: DagsterInstance
+) -> None:
+    """Every record that carries an event is one event with its storage_id; log lines are counted."""
+    runs = instance.get_run_records()
+    assert len(runs) == 12
+    with open_snapshot(demo.ledger) as snapshot:
+        for record in runs:
+            run_id = record.dagster_run.run_id
+            entries = instance.event_log_storage.get_records_for_run(run_id).records
+            events = {e.storage_id for e in entries if e.event_log_entry.dagster_event}
+            held = snapshot.rows(
+                "SELECT storage_id FROM events WHERE run_id = $run AND storage_id IS NOT NULL", {"run": run_id}
+            )
+            assert sorted(row[0] for row in held) == sorted(events)
+            closed = snapshot.rows(
+                "SELECT (data->>'$.log_lines')::INT, (data->>'$.dagster_records')::INT FROM events "
+                "WHERE run_id = $run AND event_type = 'run.closed.v1'",
+                {"run": run_id},
+            )
+            assert closed == [(len(entries) - len(events), len(events))]
+
+
+def test_capturing_again_changes_nothing(demo: Demo, instance: DagsterInstance) -> None:
+    before = demo.ledger.log().size
+    for record in instance.get_run_records():
+        captured = capture_run(instance, record.dagster_run.run_id, Capturing(demo.ledger, grace_seconds=0))
+        assert captured is not None
+        assert captured.appended == 0
+    demo.ledger.seal()
+    assert demo.ledger.log().size == before
+
+
+def test_every_planned_item_has_exactly_one_outcome(demo: Demo) -> None:
+    with open_snapshot(demo.ledger) as snapshot:
+        per_run = snapshot.rows(
+            "SELECT run_id, count(*), count(DISTINCT (asset_key, partition, check_name)) FROM outcomes GROUP BY 1"
+        )
+    assert len(per_run) == 12
+    assert {tuple(row[1:]) for row in per_run} == {(13, 13)}
+
+
+def test_absent_is_never_passed(demo: Demo) -> None:
+    with open_snapshot(demo.ledger) as snapshot:
+        optional = snapshot.rows("SELECT DISTINCT verdict FROM outcomes WHERE NOT required")
+        made = snapshot.rows("SELECT count(*) FROM materializations WHERE asset_key LIKE 'week06/external/%'")
+    assert optional == [("not_available",)]
+    assert made == [(0,)]
+
+
+def test_every_event_of_a_run_carries_its_ids(demo: Demo) -> None:
+    with open_snapshot(demo.ledger) as snapshot:
+        rows = snapshot.rows(
+            "SELECT count(*) FILTER (trace_id IS DISTINCT FROM replace(run_id, '-', '')), "
+            "count(*) FILTER (release_id IS DISTINCT FROM 'demo-release') FROM events WHERE run_id <> ''"
+        )
+        batches = snapshot.rows("SELECT partition, min(batch_id), max(batch_id) FROM runs GROUP BY 1")
+    assert rows == [(0, 0)]
+    assert all(low == high == f"batch-{partition.replace('-', '')}-001" for partition, low, high in batches)
+
+
+def test_every_hand_over_document_is_valid_and_has_a_final_version(demo: Demo) -> None:
+    schema = json.loads(files("evidence").joinpath("week06_run_evidence_v1.schema.json").read_text())
+    documents = [json.loads(path.read_text()) for path in sorted(demo.reports.glob("run_evidence/*.json"))]
+    for document in documents:
+        jsonschema.validate(document, schema)
+        assert (demo.reports / document["report_path"]).is_file()
+    final = {json.loads(path.read_text())["run_id"] for path in demo.reports.glob("run_evidence/*_final_*.json")}
+    assert len(final) == 12
+    decisions = {document["downstream_decision"] for document in documents}
+    assert decisions == {"proceed_to_week07", "manual_review_required", "hold_downstream", "dry_run_only"}
+
+
+def test_the_report_made_inside_a_run_says_that_it_is_interim(demo: Demo) -> None:
+    """Its own step is still running, so it cannot claim to be the last word."""
+    interim = sorted(demo.reports.glob("run_evidence/2026-04-17_*_interim_*.json"))
+    assert interim
+    for path in interim:
+        document = json.loads(path.read_text())
+        assert "run_not_closed" in document["reason_codes"]
+        assert document["downstream_decision"] == "hold_downstream"
+
+
+def test_the_ledger_verifies(demo: Demo) -> None:
+    result = verify(demo.ledger)
+    assert result.findings == []
+    assert result.entries == demo.ledger.log().size > 800
