@@ -41,6 +41,7 @@ _STEP_ENDED: Final = {
     "step.failed.v1": "failed",
     "step.skipped.v1": "skipped",
 }
+_SPEAKS_FOR_ALL: Final = frozenset({"asset.skipped.v1", "check.evaluated.v1"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +104,9 @@ class _Step:
     event: RunEvent
 
 
+_GRAVITY: Final = {"passed": 0, "warned": 1}  # anything else is a failure
+
+
 class _Seen:
     """A run's events, by what outcomes ask of them."""
 
@@ -136,13 +140,23 @@ class _Seen:
         """One of running, succeeded, failed, canceled."""
         return RUN_ENDED[self.ended.event_type] if self.ended else "running"
 
+    def evaluation(self, item: PlanItem) -> RunEvent | None:
+        """Return the evaluation that decides about a check: the gravest of the last one for each partition."""
+        last = {
+            event.partition: event
+            for event in self.by_asset.get((item.asset_key, item.check_name), ())
+            if item.partition is None or event.partition in {None, item.partition}
+        }
+        return max(last.values(), key=lambda event: _GRAVITY.get(event.outcome or "", 2), default=None)
+
     def last(self, item: PlanItem, event_type: str) -> RunEvent | None:
-        """Return the last event of this type about the item; one without a partition speaks for all."""
-        found = self.by_asset.get((item.asset_key, item.check_name), ())
-        for event in reversed(found):
-            if event.event_type == event_type and (
-                item.partition is None or event.partition in {None, item.partition}
-            ):
+        """Return the last event of this type about the item.
+
+        A skip or a check without a partition speaks for all of them; what was produced is produced in one.
+        """
+        speaks = {item.partition, None} if event_type in _SPEAKS_FOR_ALL else {item.partition}
+        for event in reversed(self.by_asset.get((item.asset_key, item.check_name), ())):
+            if event.event_type == event_type and (item.partition is None or event.partition in speaks):
                 return event
         return None
 
@@ -185,7 +199,7 @@ def _asset(seen: _Seen, plan: Plan, item: PlanItem) -> Outcome:
 
 
 def _check(seen: _Seen, plan: Plan, item: PlanItem) -> Outcome:
-    if done := seen.last(item, "check.evaluated.v1"):
+    if done := seen.evaluation(item):
         word = {"passed": "check_passed", "warned": "check_warned"}.get(done.outcome or "", "check_failed")
         reason = None if word == "check_passed" else (done.reason_code or word, _told(done))
         return _make(item, seen, word, reason, done)
