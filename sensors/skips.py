@@ -77,7 +77,7 @@ def _report(context: AssetContext | OpExecutionContext, message: str, declared: 
 
     context.instance.report_engine_event(
         message,
-        dagster_run=context.instance.get_run_by_id(context.run_id),
+        dagster_run=context.run,
         engine_event_data=EngineEventData(metadata={SKIP_LABEL: MetadataValue.text(declared)}),
         step_key=context.get_step_execution_context().step.key,
     )

