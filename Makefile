@@ -31,10 +31,11 @@ docs: .venv/.installed
 picture: .venv/.installed
 	$(BIN)/python -m docs.picture
 
-# The example project in Dagster's own UI, with the daemon, on http://127.0.0.1:3000
+# The example project in Dagster's own UI, with the daemon, on http://127.0.0.1:3000, over what the demo made
 dev: .venv/.installed
-	mkdir -p .demo/dagster
-	DAGSTER_HOME=$(CURDIR)/.demo/dagster $(BIN)/dagster dev -m pipelines.definitions
+	@test -d .demo/deliveries || $(BIN)/python -m pipelines.demo
+	DAGSTER_HOME=$(CURDIR)/.demo/dagster LEDGER_URL=.demo/ledger WEEK06_REPORT_DIR=.demo/reports/week06 \
+	  $(BIN)/dagster dev -m pipelines.definitions
 
 clean:
 	rm -rf .venv .demo build *.egg-info
