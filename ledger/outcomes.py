@@ -140,6 +140,12 @@ class _Seen:
         """One of running, succeeded, failed, canceled."""
         return RUN_ENDED[self.ended.event_type] if self.ended else "running"
 
+    def states(self, step_key: str) -> list[_Step]:
+        """Return the states of a planned step: none, one, or those of the steps a dynamic one became."""
+        if not step_key.endswith("[?]"):
+            return [self.steps[step_key]] if step_key in self.steps else []
+        return [step for key, step in self.steps.items() if key.startswith(step_key[:-2])]
+
     def evaluation(self, item: PlanItem) -> RunEvent | None:
         """Return the evaluation that decides about a check: the gravest of the last one for each partition."""
         last = {
@@ -216,6 +222,9 @@ def _told(evaluation: RunEvent) -> str:
     return str(evaluation.data.get("description") or evaluation.data.get("message") or "")
 
 
+_INTERRUPTED: Final = "DagsterExecutionInterruptedError"
+_CRASHED: Final = "ChildProcessCrashException"
+
 _Why = tuple[str, tuple[str, str], tuple[RunEvent, ...]]
 
 
@@ -226,7 +235,7 @@ def _why_not(seen: _Seen, plan: Plan, item: PlanItem) -> _Why:
         return _never_started(seen, plan, item)
     end = (seen.ended,) if seen.ended else ()
     if step.state == "failed":
-        return "failed", ("step_failed", _message(step.event)), (step.event,)
+        return _failed(seen, step.event)
     if step.state == "skipped":
         reason = ("upstream_skipped", "an input it needs was skipped, so the step was skipped")
         return "upstream_skipped", reason, (step.event,)
@@ -239,15 +248,35 @@ def _why_not(seen: _Seen, plan: Plan, item: PlanItem) -> _Why:
     return "lost", ("process_lost", "the step started and never ended; its process died"), (step.event, *end)
 
 
+def _failed(seen: _Seen, failure: RunEvent) -> _Why:
+    """Tell a step that failed from one whose process died or was stopped; the orchestrator says failed of all."""
+    if _died_of(failure, _INTERRUPTED):
+        if seen.run_state == "canceled":
+            return "canceled", ("run_canceled", "the run was canceled while the step ran"), (failure,)
+        return "lost", ("process_interrupted", "its process was stopped from outside"), (failure,)
+    if _died_of(failure, _CRASHED):
+        return "lost", ("process_lost", "its process died without a word"), (failure,)
+    return "failed", ("step_failed", _message(failure)), (failure,)
+
+
+def _died_of(failure: RunEvent, class_name: str) -> bool:
+    error = failure.data.get("error")
+    while isinstance(error, Mapping):
+        if error.get("class") == class_name:
+            return True
+        error = error.get("cause")
+    return False
+
+
 def _never_started(seen: _Seen, plan: Plan, item: PlanItem) -> _Why:
     end = (seen.ended,) if seen.ended else ()
     if item.kind == "dependency":
         reason = (item.reason_code or "not_in_run", item.reason or "this run does not produce it")
         return "not_started", reason, ()
     for upstream in ancestors(plan.after, item.step_key or ""):
-        step = seen.steps.get(upstream)
-        if step and step.state == "failed":
-            return "upstream_failed", ("upstream_failed", f"step {upstream} failed"), (step.event,)
+        for step in seen.states(upstream):
+            if step.state == "failed" and _failed(seen, step.event)[0] != "canceled":
+                return "upstream_failed", ("upstream_failed", f"step {upstream} failed"), (step.event,)
     if seen.run_state == "running":
         return "pending", ("not_started_yet", "the run has not come to it"), ()
     if seen.run_state == "canceled":

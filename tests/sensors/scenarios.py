@@ -431,6 +431,30 @@ def op_job(stage: Stage) -> Expected:
 
 
 @scenario()
+def asset_behind_dynamic_steps(stage: Stage) -> Expected:
+    """Play an asset that collects what dynamic steps give, one of which fails."""
+
+    @dg.op(out=dg.DynamicOut())
+    def spread():  # type: ignore[no-untyped-def]
+        for number in range(3):
+            yield dg.DynamicOutput(number, mapping_key=str(number))
+
+    @dg.op
+    def halve(number: int) -> float:
+        return 1 / (number - 1)
+
+    @dg.op
+    def gather(numbers: list[float]) -> float:
+        return sum(numbers)
+
+    @dg.graph_asset
+    def gathered():  # type: ignore[no-untyped-def]
+        return gather(spread().map(halve).collect())
+
+    return {stage.materialize([gathered]): {"gathered": "upstream_failed:upstream_failed"}}
+
+
+@scenario()
 def graph_asset(stage: Stage) -> Expected:
     """Play an asset made by several ops: it fails with the op that fails."""
 
