@@ -21,7 +21,7 @@ from ledger.growth import prove_growth
 from ledger.heads import Head, newest_head, read_head
 from ledger.lookup import memory_database, sql_text
 from ledger.merkle import leaf_hash
-from ledger.proof import check_inclusion, prove_inclusion
+from ledger.paths import AuditPaths
 from ledger.proof_file import Growth, Inclusion, ProofFile
 from ledger.tile_cache import TileCache
 
@@ -114,28 +114,12 @@ class Prover:
             ) from None
 
     def _included(self, entries: Sequence[tuple[int, bytes]]) -> Iterator[Inclusion]:
-        """Prove each entry; a cache that leads elsewhere is made again once before the log is blamed."""
-        cache = TileCache(self.layout)
-        reader = cache.reader(self.size)
-        rebuilt = False
+        paths = AuditPaths(self.layout, self.log, self.head.checkpoint)
         for index, entry in entries:
-            while True:
-                try:
-                    path = prove_inclusion(index, self.size, reader)
-                    check_inclusion(
-                        path,
-                        leaf=leaf_hash(entry),
-                        index=index,
-                        size=self.size,
-                        root=self.head.checkpoint.root,
-                    )
-                    break
-                except IntegrityError as error:
-                    if rebuilt:
-                        raise IntegrityError(f"{error}; nothing was proved", next_step="ledger verify") from None
-                    cache.rebuild(self.log)
-                    rebuilt = True
-            yield Inclusion(index, entry, path)
+            try:
+                yield Inclusion(index, entry, paths.path(index, leaf_hash(entry)))
+            except IntegrityError as error:
+                raise IntegrityError(f"{error}; nothing was proved", next_step="ledger verify") from None
 
     def _reach(self, named: tuple[str, int, bytes] | None) -> Growth | None:
         """Lead from the tree head a document names to the one of the proof; `None` if it is that one."""

@@ -131,8 +131,19 @@ def read_frontier(segment: Segment) -> Frontier:
     return frontier
 
 
-def read_batches(segment: Segment, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Read a segment, or some of its columns, in batches of a row group: memory does not grow with the log.
+def row_groups(segment: Segment) -> list[int]:
+    """Return the number of rows in each row group, as the footer states it.
+
+    Raises `IntegrityError` when the segment cannot be opened.
+    """
+    with open_segment(segment) as file:
+        return [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+
+
+def read_batches(
+    segment: Segment, columns: Sequence[str] | None = None, groups: Sequence[int] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Read a segment, some of its columns or row groups, in batches: memory does not grow with the log.
 
     Raises `IntegrityError` when it cannot be read or does not have the columns of a segment.
     """
@@ -144,7 +155,7 @@ def read_batches(segment: Segment, columns: Sequence[str] | None = None) -> Iter
                     f"log/{segment.path.name} has columns {_spell(stored)}, expected {_spell(SCHEMA)}.",
                     next_step="restore this file from a copy of the ledger, then: ledger verify",
                 )
-            yield from file.iter_batches(batch_size=ROW_GROUP_ROWS, columns=columns)
+            yield from file.iter_batches(batch_size=ROW_GROUP_ROWS, columns=columns, row_groups=groups)
         except (OSError, pa.ArrowException) as error:
             raise _unreadable(segment, error) from None
 

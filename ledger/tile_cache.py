@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ledger.log import Log
 
-_FRONTIER = "frontier"
+FRONTIER = "frontier"
 _LEAVES_AT_ONCE = 1 << 16
 
 
@@ -38,7 +38,7 @@ class TileCache:
     def frontier(self) -> Frontier:
         """Return how far the tiles reach; the empty tree where there are none or the note of it is damaged."""
         try:
-            return parse_frontier((self.layout.tiles / _FRONTIER).read_text(encoding="ascii").removesuffix("\n"))
+            return parse_frontier((self.layout.tiles / FRONTIER).read_text(encoding="ascii").removesuffix("\n"))
         except (OSError, UnicodeDecodeError, IntegrityError):
             return Frontier.empty()
 
@@ -93,7 +93,7 @@ class TileCache:
 
     def rebuild(self, log: Log) -> Frontier:
         """Make all tiles again, whatever is there."""
-        remove(self.layout.tiles / _FRONTIER)
+        remove(self.layout.tiles / FRONTIER)
         # What is left of a longer tree would otherwise be cut to size and served.
         shutil.rmtree(self.layout.tiles, ignore_errors=True)
         make_folder(self.layout.tiles)
@@ -120,7 +120,7 @@ class TileCache:
         for tile, data in partial:
             self._write(tile, data)
         frontier = edge.frontier()
-        replace_cached(self.layout.tiles / _FRONTIER, f"{format_frontier(frontier)}\n".encode())
+        replace_cached(self.layout.tiles / FRONTIER, f"{format_frontier(frontier)}\n".encode())
         self._drop_narrower(old, {tile for tile, _ in partial})
         return frontier
 

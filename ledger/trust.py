@@ -25,6 +25,9 @@ class Trust:
     origin: str | None = None
 
 
+NOTHING_BROUGHT = Trust()
+
+
 @dataclass(frozen=True, slots=True)
 class Vouched:
     """Who vouches for a head: verifier keys of the log, and (witness key, time of cosigning in seconds)."""

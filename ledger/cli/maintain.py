@@ -1,17 +1,16 @@
-"""`ledger seal`, `verify`, `status`, `compact`, `doctor`: keeping a ledger, and proving that it was kept."""
+"""`ledger seal`, `status`, `compact`, `doctor`: keeping a ledger."""
 
 from __future__ import annotations
 
 import sys
-import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from ledger.cli.session import Session, out, out_json, say, styled
+from ledger.cli.session import Session, out, out_json, say, spell_bytes, styled
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -93,7 +92,7 @@ def status(ctx: typer.Context, as_json: JsonOption = False) -> None:
         ("unsealed", waiting),
         ("checkpoint", f"{now.checkpoint_size} entries, {'signed' if now.signed else 'not signed'}"),
         ("last record", _ago(now.last_recorded_at) if now.last_recorded_at else "never"),
-        ("size", _bytes(now.size_bytes)),
+        ("size", spell_bytes(now.size_bytes)),
     ]
     for name, value in rows:
         out(f"{styled(f'{name:<12}', 'bold')}{value}")
@@ -117,67 +116,6 @@ def doctor(ctx: typer.Context, as_json: JsonOption = False) -> None:
         raise typer.Exit(4)
 
 
-def verify(ctx: typer.Context, as_json: JsonOption = False) -> None:
-    """Check that nothing was altered: re-hash every entry, re-derive every column, rebuild the tree."""
-    from ledger.verify import verify as run
-
-    session: Session = ctx.obj
-    started = time.monotonic()
-    with _Bar() as bar:
-        result = run(session.ledger(), bar.show)
-    seconds = max(time.monotonic() - started, 1e-6)
-    if as_json:
-        out_json({"ok": result.ok, **asdict(result)})
-    else:
-        _print_verification(result, seconds)
-    if not result.ok:
-        raise typer.Exit(3)
-
-
-def _print_verification(result: Any, seconds: float) -> None:
-    out(
-        f"checked {result.entries} entries ({_bytes(result.entry_bytes)}) in {result.segments} segments, "
-        f"{result.checkpoints} checkpoints, {result.unsealed} unsealed events "
-        f"in {seconds:.1f} s ({result.entries / seconds:,.0f} entries/s)"
-    )
-    if result.beyond_checkpoint:
-        out(f"{result.beyond_checkpoint} entries have no checkpoint yet; next: ledger seal")
-    for finding in result.findings:
-        at = f" entry {finding.index}" if finding.index is not None else ""
-        out(f"{styled('altered', 'red')} {finding.where}{at}: {finding.problem}")
-        if finding.expected is not None or finding.got is not None:
-            out(f"        expected {finding.expected}")
-            out(f"        got      {finding.got}")
-    if result.more_findings:
-        out(f"        and {result.more_findings} more")
-    if result.ok:
-        out(f"{styled('ok', 'green')}: nothing was altered; root {result.root} over {result.size} entries")
-    else:
-        say(f"{styled('error', 'red', sys.stderr)}: {len(result.findings)} findings; the ledger was altered")
-        say("next:  compare with a copy, and keep this state: it is evidence too")
-
-
-class _Bar:
-    """A progress line on stderr, on a terminal only, gone when it is done."""
-
-    def __enter__(self) -> _Bar:
-        self._live = sys.stderr.isatty()
-        self._shown = 0.0
-        return self
-
-    def show(self, done: int, total: int) -> None:
-        if self._live and time.monotonic() - self._shown > 0.1:
-            self._shown = time.monotonic()
-            filled = 30 * done // max(total, 1)
-            sys.stderr.write(f"\r[{'#' * filled}{'.' * (30 - filled)}] {done:,} of {total:,} entries")
-            sys.stderr.flush()
-
-    def __exit__(self, *_: object) -> None:
-        if self._live and self._shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-
-
 def _ago(microseconds: int) -> str:
     moment = datetime.fromtimestamp(microseconds / 1e6, tz=UTC)
     seconds = max((datetime.now(tz=UTC) - moment).total_seconds(), 0)
@@ -186,12 +124,3 @@ def _ago(microseconds: int) -> str:
             count = int(seconds // length)
             return f"{count} {unit}{'s' if count > 1 else ''} ago"
     return f"{int(seconds)} s ago"
-
-
-def _bytes(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    raise AssertionError("unreachable")

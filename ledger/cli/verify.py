@@ -1,0 +1,128 @@
+"""`ledger verify`: proving that a ledger was kept."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ledger.cli.session import Session, out, out_json, say, spell_bytes, styled
+from ledger.errors import EnvironmentFault
+
+
+def verify(
+    ctx: typer.Context,
+    keys: Annotated[
+        list[str] | None,
+        typer.Option("--key", metavar="VKEY", help="The log's verifier key; else the one the ledger names."),
+    ] = None,
+    witness_keys: Annotated[
+        list[str] | None, typer.Option("--witness-key", metavar="VKEY", help="A witness that must have cosigned.")
+    ] = None,
+    since: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--since", metavar="CHECKPOINT", help="A copy of an older checkpoint: the log only grew since."
+        ),
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option("--sample", metavar="N", help="A quick look at N random entries instead of all.")
+    ] = None,
+    parallel: Annotated[bool, typer.Option("--parallel", help="Use every processor.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Check that nothing was altered: re-hash every entry, re-derive every column, rebuild the tree.
+
+    A signature is worth what the key is worth: bring the verifier key you were given, not the ledger's own word.
+    """
+    from ledger.trust import read_trust
+    from ledger.verify import verify as run
+    from ledger.verify_sample import verify_sample
+
+    session: Session = ctx.obj
+    ledger = session.ledger()
+    trust = read_trust(keys or [], witness_keys or [])
+    for path in since or ():
+        if not path.is_file():
+            raise EnvironmentFault(f"--since {path}: there is no such file.", next_step="cp checkpoints/<size> …")
+    started = time.monotonic()
+    with _Bar() as bar:
+        if sample is not None:
+            result = verify_sample(ledger, sample, bar.show, trust=trust, since=since or ())
+        else:
+            workers = (os.cpu_count() or 1) if parallel else 1
+            result = run(ledger, bar.show, trust=trust, since=since or (), workers=workers)
+    seconds = max(time.monotonic() - started, 1e-6)
+    if as_json:
+        out_json({"ok": result.ok, **asdict(result)})
+    else:
+        _print_verification(result, seconds)
+    if not result.ok:
+        raise typer.Exit(3)
+
+
+def _print_verification(result: Any, seconds: float) -> None:
+    out(
+        f"checked {result.entries} entries ({spell_bytes(result.entry_bytes)}) in {result.segments} segments, "
+        f"{result.checkpoints} checkpoints, {result.tiles} tiles, {result.blobs} payloads, {result.unsealed} "
+        f"unsealed events in {seconds:.1f} s ({result.entries / seconds:,.0f} entries/s)"
+    )
+    if result.sampled is not None:
+        out(f"a sample: {result.sampled} random entries of {result.size} were proved; the rest is not known")
+    if result.beyond_checkpoint:
+        out(f"{result.beyond_checkpoint} entries have no checkpoint yet; next: ledger seal")
+    if result.erased:
+        out(f"{result.erased} payloads erased, each on record (payload.erased.v1); their entries verify")
+    for size in result.since:
+        out(f"the log only grew since the copy of {size} entries")
+    _print_signatures(result)
+    for finding in result.findings:
+        at = f" entry {finding.index}" if finding.index is not None else ""
+        out(f"{styled('altered', 'red')} {finding.where}{at}: {finding.problem}")
+        if finding.expected is not None or finding.got is not None:
+            out(f"        expected {finding.expected}")
+            out(f"        got      {finding.got}")
+    if result.more_findings:
+        out(f"        and {result.more_findings} more")
+    if result.ok:
+        out(f"{styled('ok', 'green')}: nothing was altered; root {result.root} over {result.size} entries")
+    else:
+        say(f"{styled('error', 'red', sys.stderr)}: {len(result.findings)} findings; the ledger was altered")
+        say("next:  compare with a copy, and keep this state: it is evidence too")
+
+
+def _print_signatures(result: Any) -> None:
+    for key in result.signed_by:
+        whose = "the key you gave" if result.key_given else "the ledger's own word for it; bring --key to be sure"
+        out(f"signed by {key} ({whose})")
+    for key, seconds in result.cosigned_by:
+        out(f"cosigned by {key} at {datetime.fromtimestamp(seconds, tz=UTC).isoformat().replace('+00:00', 'Z')}")
+    if not result.signed_by:
+        out(f"{styled('not signed', 'yellow')}: whoever can write here can rewrite all of it; next: ledger key new")
+
+
+class _Bar:
+    """A progress line on stderr, on a terminal only, gone when it is done."""
+
+    def __enter__(self) -> _Bar:
+        self._live = sys.stderr.isatty()
+        self._shown = 0.0
+        return self
+
+    def show(self, done: int, total: int) -> None:
+        if self._live and time.monotonic() - self._shown > 0.1:
+            self._shown = time.monotonic()
+            filled = 30 * done // max(total, 1)
+            sys.stderr.write(f"\r[{'#' * filled}{'.' * (30 - filled)}] {done:,} of {total:,} entries")
+            sys.stderr.flush()
+
+    def __exit__(self, *_: object) -> None:
+        if self._live and self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

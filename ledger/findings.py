@@ -1,0 +1,68 @@
+"""What a verification checked and what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+MAX_FINDINGS: Final = 100
+"""Findings kept; a ledger that is wrong in more places is wrong enough."""
+
+Progress = Callable[[int, int], None]
+"""Called with (entries done, entries in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it was recorded. `index` is the entry's, where it is about one."""
+
+    where: str
+    problem: str
+    index: int | None = None
+    expected: str | None = None
+    got: str | None = None
+
+
+@dataclass(slots=True)
+class Verification:
+    """What was checked and what was found. `root` is the one calculated from the entries, hex.
+
+    `beyond_checkpoint` entries are sealed and in no checkpoint yet: a seal died between its commit and its
+    checkpoint, and the next one writes it. `signed_by` are the keys that signed the newest head, `cosigned_by`
+    (witness key, seconds since 1970); `key_given` says whether the verifier brought the key or took the one the
+    ledger names itself. `since` are sizes of older heads the log was proved to extend. `erased` payloads are gone
+    on record. `sampled` entries of all were looked at, `None` where all were.
+    """
+
+    origin: str
+    size: int = 0
+    root: str = ""
+    segments: int = 0
+    entries: int = 0
+    entry_bytes: int = 0
+    checkpoints: int = 0
+    unsealed: int = 0
+    beyond_checkpoint: int = 0
+    blobs: int = 0
+    erased: int = 0
+    tiles: int = 0
+    signed_by: tuple[str, ...] = ()
+    cosigned_by: tuple[tuple[str, int], ...] = ()
+    key_given: bool = False
+    since: list[int] = field(default_factory=list)
+    sampled: int | None = None
+    findings: list[Finding] = field(default_factory=list)
+    more_findings: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    def add(self, finding: Finding) -> None:
+        """Note a finding; past `MAX_FINDINGS` they are only counted."""
+        if len(self.findings) < MAX_FINDINGS:
+            self.findings.append(finding)
+        else:
+            self.more_findings += 1

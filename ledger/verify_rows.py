@@ -1,0 +1,185 @@
+"""Verifying the rows of segments: every entry hashed, every column derived again from its bytes.
+
+The work on one row group knows nothing of the others, so it can be done in any process; the tree is built by
+whoever puts the results in order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pyarrow as pa
+
+from ledger.errors import IntegrityError
+from ledger.event import COLUMNS, Row, blob_name, columns
+from ledger.findings import Finding
+from ledger.log import Log, Segment
+from ledger.merkle import HASH_BYTES, leaf_hash
+from ledger.segment import SCHEMA, read_batches, row_groups, rows_table
+
+_DATA: Final = COLUMNS.index("data")
+_EVENT_TYPE: Final = COLUMNS.index("event_type")
+_ERASURE: Final = "payload.erased.v1"
+_AHEAD: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A row group of a segment: its number in the file, and the index of its first entry."""
+
+    segment: Segment
+    number: int
+    first: int
+    last_of_segment: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a row group came to. `leaves` are its leaf hashes, joined; `payloads` the blobs its entries name.
+
+    `erased` are the blobs it records as erased, `low` and `high` the smallest and largest event id.
+    `unreadable` says that entries after these cannot be had from this segment.
+    """
+
+    group: Group
+    count: int
+    entry_bytes: int
+    leaves: bytes
+    payloads: tuple[str, ...]
+    erased: tuple[str, ...]
+    low: str
+    high: str
+    findings: tuple[Finding, ...]
+    unreadable: bool = False
+
+    def leaf_hashes(self) -> list[bytes]:
+        """Return the leaf hashes, one for each entry."""
+        return [self.leaves[i : i + HASH_BYTES] for i in range(0, len(self.leaves), HASH_BYTES)]
+
+
+def groups(log: Log) -> Iterator[Group | Finding]:
+    """Yield the row groups of the log in index order; a segment that cannot be opened is a finding."""
+    for segment in log.segments:
+        try:
+            counts = row_groups(segment)
+        except IntegrityError as error:
+            yield Finding(f"log/{segment.path.name}", str(error))
+            return
+        first = segment.first_index
+        for number, count in enumerate(counts):
+            yield Group(segment, number, first, number == len(counts) - 1)
+            first += count
+
+
+def check_all(log: Log, workers: int) -> Iterator[Checked | Finding]:
+    """Check every row group, in index order, on this process or on `workers` others; constant memory."""
+    if workers <= 1:
+        for group in groups(log):
+            yield check_group(group) if isinstance(group, Group) else group
+        return
+    import multiprocessing
+    from concurrent.futures import Future, ProcessPoolExecutor
+
+    # Not forked: Arrow's threads would not be in the copy, and it would wait for them for ever.
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        under_way: deque[Future[Checked] | Finding] = deque()
+        for group in groups(log):
+            under_way.append(pool.submit(check_group, group) if isinstance(group, Group) else group)
+            if len(under_way) > workers * _AHEAD:
+                yield _result(under_way.popleft())
+        while under_way:
+            yield _result(under_way.popleft())
+
+
+def _result(item: Any) -> Checked | Finding:
+    return item if isinstance(item, Finding) else item.result()
+
+
+def check_group(group: Group) -> Checked:
+    """Hash and derive again every entry of a row group, and compare."""
+    where = f"log/{group.segment.path.name}"
+    findings: list[Finding] = []
+    rows: list[Row] = []
+    leaves: list[bytes] = []
+    size = count = 0
+    unreadable = False
+    try:
+        for batch in read_batches(group.segment, groups=[group.number]):
+            entries = [entry or b"" for entry in batch.column("entry").to_pylist()]
+            first = group.first + count
+            derived = _derived(entries, where, first, findings)
+            if len(derived) == len(entries):
+                _compare_columns(pa.Table.from_batches([batch]), rows_table(derived, first), where, first, findings)
+            rows += derived
+            leaves += map(leaf_hash, entries)
+            size += sum(map(len, entries))
+            count += len(entries)
+    except IntegrityError as error:
+        findings.append(Finding(where, str(error)))
+        unreadable = True
+    ids = [row.event_id for row in rows] if len(rows) == count else []
+    return Checked(
+        group,
+        count,
+        size,
+        b"".join(leaves),
+        tuple(payloads(rows)),
+        tuple(erasures(rows)),
+        min(ids, default=""),
+        max(ids, default=""),
+        tuple(findings),
+        unreadable,
+    )
+
+
+def payloads(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the blobs that entries name."""
+    return filter(None, (blob_name(str(row.values[_DATA])) for row in rows))
+
+
+def erasures(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the blobs that entries record as erased."""
+    import orjson
+
+    for row in rows:
+        if row.values[_EVENT_TYPE] == _ERASURE:
+            name = orjson.loads(str(row.values[_DATA])).get("erased_sha256")
+            if isinstance(name, str):
+                yield name
+
+
+def _derived(entries: Sequence[bytes], where: str, first: int, findings: list[Finding]) -> list[Row]:
+    rows = []
+    for index, entry in enumerate(entries, start=first):
+        try:
+            rows.append(columns(entry))
+        except IntegrityError as error:
+            findings.append(Finding(where, str(error), index))
+    return rows
+
+
+def _compare_columns(stored: pa.Table, derived: pa.Table, where: str, first: int, findings: list[Finding]) -> None:
+    for name in SCHEMA.names:
+        ours, theirs = derived.column(name), stored.column(name)
+        if theirs.equals(ours):
+            continue
+        pairs = enumerate(zip(_plain(ours), _plain(theirs), strict=True), start=first)
+        index, want, have = next((index, want, have) for index, (want, have) in pairs if want != have)
+        problem = f"column {name} is not what the entry says"
+        findings.append(Finding(where, problem, index, _told(want), _told(have)))
+
+
+def _plain(column: pa.ChunkedArray) -> list[Any]:
+    """Return values that compare, whatever was put into the column: a year 300000 or text that is not UTF-8."""
+    kinds = pa.types
+    if kinds.is_timestamp(column.type):
+        return list(column.cast(pa.int64()).to_pylist())
+    return list((column.cast(pa.binary()) if kinds.is_string(column.type) else column).to_pylist())
+
+
+def _told(value: Any) -> str:
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    return text[:500]

@@ -1,0 +1,121 @@
+"""A quick look: some entries, chosen at random, hashed again and proved to be under the newest head."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ledger.errors import IntegrityError, LedgerError, UsageError
+from ledger.findings import Finding, Progress, Verification
+from ledger.growth import prove_growth
+from ledger.heads import Head
+from ledger.log import Log, load
+from ledger.paths import AuditPaths
+from ledger.tile_cache import TileCache
+from ledger.trust import NOTHING_BROUGHT, Trust
+from ledger.verify_heads import read_copies, read_heads, verify_signatures
+from ledger.verify_rows import Group, check_group, groups
+
+if TYPE_CHECKING:
+    from ledger.handle import Ledger
+
+
+def verify_sample(
+    ledger: Ledger,
+    count: int,
+    progress: Progress = lambda _done, _all: None,
+    *,
+    trust: Trust = NOTHING_BROUGHT,
+    since: Sequence[Path] = (),
+) -> Verification:
+    """Check the row groups that hold `count` random entries, every signature, and the copies in `since`.
+
+    What was altered elsewhere is not seen: the result says how much was looked at. Paths come from the tile
+    cache, which is made (once, from all entries) where it is missing.
+
+    Raises: NotALedgerError; UsageError when `count` is below 1; everything else that is wrong is a finding.
+    """
+    if count < 1:
+        raise UsageError(f"--sample {count}: a look at no entry shows nothing.", next_step="--sample 1000")
+    result = Verification(ledger.require(), sampled=0)
+    heads = read_heads(ledger.layout, result)
+    verify_signatures(ledger.layout, heads, trust, result)
+    copies = read_copies(since, trust, result)
+    newest = heads.get(max(heads, default=0))
+    if newest is None:
+        result.add(Finding("checkpoints", "there is no sound head to prove entries under (ledger seal writes one)"))
+        return result
+    try:
+        log = load(ledger.layout.log)
+        result.size, result.root = log.size, newest.checkpoint.root.hex()
+        if log.size < newest.checkpoint.size:
+            problem = "the log is shorter than this checkpoint: entries were removed"
+            where = f"checkpoints/{newest.checkpoint.size:016d}"
+            result.add(Finding(where, problem, None, str(newest.checkpoint.size), str(log.size)))
+            return result
+        _look(ledger, log, newest, count, progress, result)
+        _compare_copies(ledger, log, newest, copies, result)
+    except LedgerError as error:
+        result.add(Finding("log", str(error)))
+    return result
+
+
+def _look(ledger: Ledger, log: Log, head: Head, count: int, progress: Progress, result: Verification) -> None:
+    size = head.checkpoint.size
+    chosen = sorted(random.SystemRandom().sample(range(size), min(count, size)))
+    TileCache(ledger.layout).catch_up(log)
+    paths = AuditPaths(ledger.layout, log, head.checkpoint)
+    for group, indexes in _by_group(log, chosen, result):
+        checked = check_group(group)
+        leaves = checked.leaf_hashes()
+        for finding in checked.findings:
+            result.add(finding)
+        for index in indexes:
+            if index - group.first < len(leaves):
+                _prove(paths, index, leaves[index - group.first], result)
+        result.entries += checked.count
+        result.entry_bytes += checked.entry_bytes
+        result.sampled = (result.sampled or 0) + len(indexes)
+        progress(result.sampled, len(chosen))
+
+
+def _prove(paths: AuditPaths, index: int, leaf: bytes, result: Verification) -> None:
+    try:
+        paths.path(index, leaf)
+    except IntegrityError as error:
+        result.add(Finding("log", f"the entry is not under the newest head: {error}", index, None, leaf.hex()))
+
+
+def _by_group(log: Log, chosen: Sequence[int], result: Verification) -> list[tuple[Group, list[int]]]:
+    wanted: dict[Group, list[int]] = defaultdict(list)
+    position = 0
+    found = groups(log)
+    before: Group | None = None
+    for item in found:
+        if isinstance(item, Finding):
+            result.add(item)
+            break
+        while before is not None and position < len(chosen) and chosen[position] < item.first:
+            wanted[before].append(chosen[position])
+            position += 1
+        before = item
+    if before is not None:
+        wanted[before].extend(chosen[position:])
+    return [(group, indexes) for group, indexes in wanted.items() if indexes]
+
+
+def _compare_copies(ledger: Ledger, log: Log, newest: Head, copies: dict[str, Head], result: Verification) -> None:
+    for where, copy in copies.items():
+        if copy.checkpoint.size > newest.checkpoint.size:
+            problem = "the log has fewer entries than this copy of its checkpoint: entries were cut off"
+            sizes = str(copy.checkpoint.size), str(newest.checkpoint.size)
+            result.add(Finding(where, problem, None, *sizes))
+            continue
+        try:
+            prove_growth(ledger.layout, lambda: log, copy.checkpoint, newest.checkpoint)
+            result.since.append(copy.checkpoint.size)
+        except IntegrityError as error:
+            result.add(Finding(where, f"history was rewritten: {error}"))
