@@ -1,0 +1,134 @@
+"""Child processes of the tests: they append, seal, compact and read, and report in a file what they were told.
+
+They are forked from a server that has everything imported, so that dozens can be started and killed in a
+second. A report is written before the child goes on, so that a `kill -9` loses no word of it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ledger.commit
+import ledger.seal
+from ledger import Ledger
+from ledger.compact import compact
+from ledger.snapshot import open_snapshot
+from tests.ledger.samples import record, records
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["tests.ledger.processes"])
+
+
+class Child:
+    """A child process that runs `role(tell, *arguments)`; `tell` adds a line to its report."""
+
+    def __init__(self, report: Path, role: Callable[..., None], *arguments: object) -> None:
+        report.parent.mkdir(exist_ok=True)
+        self._report = report
+        self._process = _CONTEXT.Process(target=_run, args=(report, role, *arguments))
+        self._process.start()
+
+    def kill(self) -> list[str]:
+        """Kill it as nothing can prevent, and return what it had reported."""
+        self._process.kill()
+        return self.finish()
+
+    def finish(self) -> list[str]:
+        """Wait for it and return what it reported; a line that was cut off is none."""
+        self._process.join(timeout=120)
+        return self._report.read_text().split("\n")[:-1] if self._report.exists() else []
+
+    @property
+    def exit_code(self) -> int | None:
+        """Its exit code; negative when a signal ended it."""
+        return self._process.exitcode
+
+
+def _run(report: Path, role: Callable[..., None], *arguments: object) -> None:
+    descriptor = os.open(report, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def tell(*words: object) -> None:
+        os.write(descriptor, (" ".join(map(str, words)) + "\n").encode())
+
+    role(tell, *arguments)
+
+
+Tell = Callable[..., None]
+
+
+def create(tell: Tell, root: Path, number: int, barrier: Any) -> None:
+    """Wait for all rivals, append one record to a ledger that is not there, and tell its origin."""
+    made = Ledger(root)
+    barrier.wait()
+    made.append([record(number)])
+    tell(made.require())
+
+
+def write(tell: Tell, root: Path, run_id: str, first: int, appends: int) -> None:
+    """Append two records at a time, one of them again with the next, and tell each that was acknowledged."""
+    for number in range(first, first + appends):
+        Ledger(root).append(records([number, number + 1], run_id))
+        tell(run_id, number + 1)
+
+
+def seal(tell: Tell, root: Path, stop: Path) -> None:
+    """Seal until the file `stop` is there, then once more; tell how many events were sealed each time."""
+    last = False
+    while not last:
+        last = stop.exists()
+        tell(Ledger(root).seal().sealed)
+
+
+def merge(tell: Tell, root: Path, stop: Path) -> None:
+    """Compact until the file `stop` is there; tell how many segments there are each time."""
+    while not stop.exists():
+        tell(compact(Ledger(root).layout).after)
+
+
+COUNTS = """
+    SELECT count(*), count(DISTINCT event_id), count(DISTINCT (run_id, storage_id)),
+        count(index), count(DISTINCT index), coalesce(max(index) + 1, 0)
+    FROM events
+"""
+
+
+def read(tell: Tell, root: Path, stop: Path) -> None:
+    """Open snapshots until the file `stop` is there, then once more; tell what is counted in each."""
+    last = False
+    while not last:
+        last = stop.exists()
+        with open_snapshot(Ledger(root)) as snapshot:
+            tell(*snapshot.rows(COUNTS)[0], len(snapshot.damaged))
+
+
+def seal_and_die(_tell: Tell, root: Path, point: str) -> None:
+    """Seal once, and end the process without any clean-up at a point between two of its steps."""
+    module, name, call = POINTS[point]
+    step = getattr(module, name)
+    calls = 0
+
+    def die_at_call(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            os._exit(137)
+        return step(*arguments, **options)
+
+    setattr(module, name, die_at_call)
+    Ledger(root).seal()
+
+
+POINTS: dict[str, tuple[Any, str, int]] = {
+    "segment written": (ledger.seal, "commit_append", 1),
+    "table made, not flushed": (ledger.commit, "_flush", 1),
+    "table made": (ledger.commit.DeltaTable, "create_write_transaction", 1),
+    "committed, not flushed": (ledger.commit, "_flush", 2),
+    "committed": (ledger.seal, "write_head", 1),
+    "checkpoint written": (ledger.seal.inbox, "discard", 1),
+    "inbox half emptied": (ledger.seal.inbox, "remove", 3),
+}
+"""The function before whose so manieth call a first seal dies."""
