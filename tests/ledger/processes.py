@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,11 +69,12 @@ def create(tell: Tell, root: Path, number: int, barrier: Any) -> None:
     tell(made.require())
 
 
-def write(tell: Tell, root: Path, run_id: str, first: int, appends: int) -> None:
+def write(tell: Tell, root: Path, run_id: str, first: int, appends: int, pause_seconds: float = 0) -> None:
     """Append two records at a time, one of them again with the next, and tell each that was acknowledged."""
     for number in range(first, first + appends):
         Ledger(root).append(records([number, number + 1], run_id))
         tell(run_id, number + 1)
+        time.sleep(pause_seconds)
 
 
 def seal(tell: Tell, root: Path, stop: Path) -> None:
