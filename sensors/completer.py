@@ -39,9 +39,13 @@ OPEN_REMEMBERED: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where the sensor goes on: the newest change seen, the place in history, the runs it has not closed."""
+    """Where the sensor goes on: the newest change seen, the place in history, the runs it has not closed.
+
+    `behind`: the last tick did not come to the end, so the next goes on where it stopped, without overlap.
+    """
 
     updated_at: int = 0
+    behind: bool = False
     looked_at: int = 0
     open_runs: tuple[OpenRun, ...] = ()
 
@@ -53,7 +57,8 @@ def read_cursor(text: str | None) -> Cursor:
         runs = tuple(
             OpenRun(each["run_id"], each["ended"], LogSize(**each["size"])) for each in body.get("open_runs", ())
         )
-        return Cursor(int(body.get("updated_at", 0)), int(body.get("looked_at", 0)), runs)
+        updated_at, looked_at = int(body.get("updated_at", 0)), int(body.get("looked_at", 0))
+        return Cursor(updated_at, body.get("behind") is True, looked_at, runs)
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
         return Cursor()
 
@@ -109,7 +114,7 @@ def tick(
     done = sync_runs(
         instance,
         attachment.capturing(),
-        updated_after=max(newest - OVERLAP_US, 0),
+        updated_after=newest if cursor.behind else max(newest - OVERLAP_US, 0),
         also=cursor.open_runs,
         seconds=seconds,
     )
@@ -119,7 +124,7 @@ def tick(
         looked = sync_runs(instance, attachment.capturing(), **again)
         looked_at = 0 if looked.complete else looked.updated_at
         done = _both(done, looked)
-    return done, Cursor(max(done.updated_at, newest), looked_at, done.open_runs)
+    return done, Cursor(max(done.updated_at, newest), not done.complete, looked_at, done.open_runs)
 
 
 def _both(done: Synced, looked: Synced) -> Synced:

@@ -44,8 +44,19 @@ class RunFacts:
 def store_id(instance: DagsterInstance) -> str:
     """Return the id of the instance's run storage: stable across processes, different for every store.
 
-    Raises `EnvironmentFault` when the storage has none (it is not one of Dagster's SQL storages).
+    Raises `EnvironmentFault` when the storage has none (it is not one of Dagster's SQL storages). Asked once
+    for each instance: it is a query, and it never changes.
     """
+    known = _STORE_IDS.get(instance)
+    if known is None:
+        known = _STORE_IDS[instance] = _read_store_id(instance)
+    return known
+
+
+_STORE_IDS: WeakKeyDictionary[DagsterInstance, str] = WeakKeyDictionary()
+
+
+def _read_store_id(instance: DagsterInstance) -> str:
     from dagster._core.storage.legacy_storage import LegacyRunStorage
     from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 
@@ -82,7 +93,10 @@ def facts_of(record: RunRecord) -> RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class LogSize:
-    """How many records a run's log holds, log lines included, and the largest id; 0 and 0 when it is empty."""
+    """How many records a run's log holds, log lines included, and the largest id.
+
+    0 and 0 when it is empty, −1 and −1 when it cannot be read.
+    """
 
     records: int
     last_id: int
@@ -174,13 +188,16 @@ def _shard_page(storage: Any, run_id: str, after: int) -> list[SourceRecord]:
 
 
 def _shard_size(storage: Any, run_id: str) -> LogSize:
-    with _shard(storage, run_id) as connection:
-        if connection is None:
-            return LogSize(0, 0)
-        row = connection.execute(
-            "SELECT count(*), coalesce(max(id), 0) FROM event_logs WHERE run_id = ?", (run_id,)
-        ).fetchone()
-        return LogSize(*row)
+    try:
+        with _shard(storage, run_id) as connection:
+            if connection is None:
+                return LogSize(0, 0)
+            row = connection.execute(
+                "SELECT count(*), coalesce(max(id), 0) FROM event_logs WHERE run_id = ?", (run_id,)
+            ).fetchone()
+            return LogSize(*row)
+    except EnvironmentFault:
+        return LogSize(-1, -1)  # one damaged file must not hide the others; reading it says what is wrong
 
 
 def _sql_page(storage: Any, run_id: str, after: int) -> list[SourceRecord]:

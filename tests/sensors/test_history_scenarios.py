@@ -1,0 +1,346 @@
+"""Scenarios about what happens to a run's records after the run: late, deleted, wiped, moved, many."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from history import (
+    change_record,
+    copy_runs,
+    move_history,
+    shard,
+    write_engine_events,
+    write_materialization,
+)
+from holding import assert_holds, dagster_records, ledger_records, outcomes, rows, sync
+from scenarios import first, second, third
+
+from ledger import Ledger
+from sensors import source
+from sensors.attached import Attachment
+from sensors.capture import Capturing, capture_run
+from sensors.completer import Cursor, tick
+from sensors.policy import OptionalDependency, Policy
+from sensors.sync import sync_runs
+
+ABSENT_RUN = "00000000-0000-0000-0000-000000000000"
+
+
+@pytest.fixture
+def run_id(instance: dg.DagsterInstance) -> str:
+    """Give a run that has ended: two assets."""
+    return dg.materialize([first, second], instance=instance).run_id
+
+
+def _count(ledger: Ledger, event_type: str) -> int:
+    ((count,),) = rows(ledger, "SELECT count(*) FROM events WHERE event_type = $type", type=event_type)
+    return int(count)
+
+
+def test_a_deleted_run_stays_in_the_ledger(instance: dg.DagsterInstance, ledger: Ledger, run_id: str) -> None:
+    """Dagster forgets the run; the ledger is unchanged, and the reused ids of a next run are its own."""
+    sync(instance, ledger)
+    before = ledger_records(ledger)
+    instance.delete_run(run_id)
+    assert sync(instance, ledger).appended == 0
+    assert ledger_records(ledger) == before
+    dg.materialize([first], instance=instance)
+    sync(instance, ledger)
+    assert_holds(instance, ledger, deleted={run_id})
+    assert set(before) < set(ledger_records(ledger))
+
+
+def test_a_run_deleted_before_its_late_record_was_read(
+    instance: dg.DagsterInstance, ledger: Ledger, run_id: str
+) -> None:
+    """What was captured is kept as it was; a record that nobody read before the deletion is gone, no trouble."""
+    sync(instance, ledger)
+    write_materialization(instance, run_id, "late", "first")
+    instance.delete_run(run_id)
+    done = sync(instance, ledger)
+    assert (done.appended, done.troubled) == (0, ())
+    assert outcomes(ledger, run_id) == {"first": "materialized", "second": "materialized"}
+
+
+def test_a_log_that_was_emptied_takes_nothing_from_the_ledger(
+    instance: dg.DagsterInstance, ledger: Ledger, run_id: str
+) -> None:
+    """A run whose records are gone while its row is there: outcomes are not derived again from less."""
+    sync(instance, ledger)
+    before, told = ledger_records(ledger), outcomes(ledger, run_id)
+    instance.event_log_storage.delete_events(run_id)
+    for _ in range(2):
+        assert sync(instance, ledger).appended == 0
+    assert ledger_records(ledger) == before
+    assert outcomes(ledger, run_id) == told
+    assert _count(ledger, "run.reopened.v1") == 0
+
+
+def test_a_late_record_reopens_a_closed_run(instance: dg.DagsterInstance, ledger: Ledger, run_id: str) -> None:
+    """A record after closing is kept, named late, and the outcomes derived anew; the row need not change."""
+    sync(instance, ledger)
+    row = source.run_facts(instance, run_id)
+    write_materialization(instance, run_id, "late", "first")
+    assert source.run_facts(instance, run_id) == row
+    sync(instance, ledger)
+    assert_holds(instance, ledger)
+    assert _count(ledger, "run.reopened.v1") == 1
+    closings = "SELECT (data->>'$.revision')::INT FROM events WHERE event_type = 'run.closed.v1' ORDER BY index"
+    assert rows(ledger, closings) == [(1,), (2,)]
+    assert sync(instance, ledger).unchanged == 1
+
+
+def test_a_late_log_line_is_counted_and_changes_no_outcome(
+    instance: dg.DagsterInstance, ledger: Ledger, run_id: str
+) -> None:
+    """A log line after closing is no record: the count is corrected, the run is not reopened."""
+    sync(instance, ledger)
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    from dagster._core.events.log import EventLogEntry
+
+    instance.handle_new_event(
+        EventLogEntry(None, 20, "a line from outside", run_id, time.time(), None, run.job_name)
+    )
+    sync(instance, ledger)
+    assert_holds(instance, ledger)
+    assert _count(ledger, "run.reopened.v1") == 0
+    assert sync(instance, ledger).unchanged == 1
+
+
+def test_wipes_and_reported_materializations_are_captured(instance: dg.DagsterInstance, ledger: Ledger) -> None:
+    """Records without a run have run id "" in the ledger, and are read again only when there are more."""
+    dg.materialize([first], instance=instance)
+    instance.report_runless_asset_event(dg.AssetMaterialization("outside", metadata={"by": "hand"}))
+    instance.wipe_assets([dg.AssetKey("first")])
+    sync(instance, ledger)
+    assert_holds(instance, ledger)
+    found = rows(ledger, "SELECT event_type, asset_key FROM events WHERE run_id = '' ORDER BY storage_id")
+    assert found == [("asset.materialized.v1", "outside"), ("asset.wiped.v1", "first")]
+    assert sync(instance, ledger).appended == 0
+    instance.report_runless_asset_event(dg.AssetObservation("outside"))
+    assert sync(instance, ledger).appended == 1
+    assert_holds(instance, ledger)
+
+
+def test_a_run_of_ten_thousand_records(instance: dg.DagsterInstance, ledger: Ledger, run_id: str) -> None:
+    """A very long log is captured whole, in several appends, each of them all or nothing."""
+    write_engine_events(instance, run_id, (f"event {n}" for n in range(10_000)))
+    done = sync(instance, ledger)
+    assert done.records > 10_000
+    assert_holds(instance, ledger)
+    assert sync(instance, ledger).appended == 0
+
+
+def test_five_hundred_runs_while_nothing_watched(instance: dg.DagsterInstance, ledger: Ledger, run_id: str) -> None:
+    """History from before the ledger is captured, with little time for each tick of the sensor."""
+    copies = copy_runs(instance, run_id, 500)
+    attachment = Attachment(ledger, Policy(), grace_seconds=0)
+    cursor, ticks = Cursor(), 0
+    while True:
+        done, cursor = tick(instance, attachment, cursor, seconds=1.0)
+        ticks += 1
+        if done.complete and not cursor.open_runs:
+            break
+    assert ticks > 1
+    ids = {r.storage_id for r in instance.get_records_for_run(run_id).records if r.event_log_entry.dagster_event}
+    expected = [(run, storage_id) for run in (run_id, *copies) for storage_id in ids]
+    assert sorted(ledger_records(ledger)) == sorted(expected)
+    assert sync(instance, ledger).unchanged == 501
+
+
+def test_two_deployments_of_the_sensor_on_one_ledger(
+    instance: dg.DagsterInstance, ledger: Ledger, run_id: str, home: Path
+) -> None:
+    """Both do all of the work at the same time, and each record is in the ledger once."""
+    copy_runs(instance, run_id, 30)
+    problems: list[Exception] = []
+
+    def deployed() -> None:
+        cursor = Cursor()
+        try:
+            with dg.DagsterInstance.from_config(str(home)) as mine:
+                for _ in range(3):
+                    _, cursor = tick(mine, Attachment(Ledger(ledger.root), Policy(), grace_seconds=0), cursor)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test must see it
+            problems.append(error)
+
+    threads = [threading.Thread(target=deployed) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    sync(instance, ledger)
+    assert_holds(instance, ledger)
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """Open a second instance, with a store of another id where ids are counted over all runs."""
+    from stores import storage_yaml
+
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / "dagster.yaml").write_text(storage_yaml("sqlite-consolidated", folder, lambda: ""))
+    with dg.DagsterInstance.from_config(str(folder)) as opened:
+        yield opened
+
+
+def test_an_instance_that_moved_to_another_store(
+    instance: dg.DagsterInstance, other: dg.DagsterInstance, ledger: Ledger, run_id: str
+) -> None:
+    """Records that were captured before the move are the same records after it; only what is new is added."""
+    dg.materialize([first], instance=instance)
+    sync(instance, ledger)
+    before, told = ledger_records(ledger), outcomes(ledger, run_id)
+    move_history(instance, other)
+    sync(other, ledger)
+    assert ledger_records(ledger) == before
+    assert outcomes(ledger, run_id) == told
+    assert sync(other, ledger).unchanged == 2
+    later = dg.materialize([third], instance=other).run_id
+    sync(other, ledger)
+    expected, _ = dagster_records(other)
+    assert {r for r in ledger_records(ledger) if r[0] == later} == {r for r in expected if r[0] == later}
+
+
+def test_the_same_history_in_another_store_is_captured_there_when_it_never_was(
+    instance: dg.DagsterInstance, other: dg.DagsterInstance, ledger: Ledger, run_id: str
+) -> None:
+    """Moved before the ledger was installed: the new store's ids are the identity."""
+    move_history(instance, other)
+    sync(other, ledger)
+    assert_holds(other, ledger)
+    assert rows(ledger, "SELECT DISTINCT store_id FROM events WHERE storage_id IS NOT NULL") == [
+        (source.store_id(other),)
+    ]
+
+
+def test_a_plan_seen_half_written_is_completed(instance: dg.DagsterInstance, ledger: Ledger) -> None:
+    """A run's row is there before its planned events: nothing is committed until Dagster is done with planning."""
+    job = dg.Definitions(assets=[first, second]).resolve_implicit_global_asset_job_def()
+    run = instance.create_run_for_job(job)
+    capture_run(instance, run.run_id, Capturing(ledger))
+    assert _count(ledger, "run.seen.v1") == 1
+    assert _count(ledger, "plan.committed.v1") == 0
+    instance.report_run_failed(run, "never launched")
+    sync(instance, ledger)
+    assert_holds(instance, ledger)
+    assert outcomes(ledger, run.run_id) == {
+        "first": "not_started:run_failed_before_step",
+        "second": "not_started:run_failed_before_step",
+    }
+
+
+def test_planned_events_that_commit_late_complete_the_plan(
+    instance: dg.DagsterInstance, ledger: Ledger, run_id: str
+) -> None:
+    """On PostgreSQL a planned event can become visible after the plan was committed: it is added, not lost."""
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    capture_run(instance, run_id, Capturing(ledger, grace_seconds=3_600))
+    from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
+
+    planned = DagsterEvent.build_asset_materialization_planned_event(
+        run.job_name, "third", AssetMaterializationPlannedData(dg.AssetKey("third"))
+    )
+    instance.report_dagster_event(planned, run_id)
+    sync(instance, ledger)
+    assert_holds(instance, ledger)
+    assert outcomes(ledger, run_id)["third"] == "not_started:never_started"
+    assert _count(ledger, "plan.committed.v1") == 2
+
+
+def test_tags_are_snapshot_and_a_change_is_an_event(instance: dg.DagsterInstance, ledger: Ledger) -> None:
+    """A tag added after the run does not rewrite what was seen; it is a new event, once."""
+    tags = {"team": "数据", "long": "x" * 5_000, "trace_id": "t1", "release_id": "r1", "batch_id": "b1"}
+    run_id = dg.materialize([first], instance=instance, tags=tags).run_id
+    sync(instance, ledger)
+    instance.add_run_tags(run_id, {"reviewed": "yes"})
+    for _ in range(2):
+        sync(instance, ledger)
+    seen = "SELECT event_type, data->>'$.tags.reviewed', data->>'$.tags.team' FROM events WHERE storage_id IS NULL"
+    kinds = {row[0]: row[1:] for row in rows(ledger, seen)}
+    assert kinds["run.seen.v1"] == (None, "数据")
+    assert kinds["run.tags_changed.v1"] == ("yes", "数据")
+    assert _count(ledger, "run.tags_changed.v1") == 1
+    carried = "SELECT DISTINCT trace_id, release_id, batch_id FROM events WHERE run_id = $run"
+    assert rows(ledger, carried, run=run_id) == [("t1", "r1", "b1")]
+    assert_holds(instance, ledger)
+
+
+def test_a_terminal_record_counts_although_the_row_says_started(
+    instance: dg.DagsterInstance, ledger: Ledger, run_id: str
+) -> None:
+    """A process that died between the two: the log is believed."""
+    copy = copy_runs(instance, run_id, 1)[0]
+    from dagster._core.storage.runs.schema import RunsTable
+
+    with instance.run_storage.connect() as connection:  # type: ignore[attr-defined]
+        connection.execute(RunsTable.update().where(RunsTable.c.run_id == copy).values(status="STARTED"))
+    assert sync(instance, ledger).open_runs == ()
+    told = "SELECT data->>'$.dagster_status' FROM events WHERE run_id = $run AND event_type = 'run.closed.v1'"
+    assert rows(ledger, told, run=copy) == [("STARTED",)]
+
+
+def test_a_record_that_changed_at_its_source_raises_one_alarm(
+    instance: dg.DagsterInstance, ledger: Ledger, run_id: str
+) -> None:
+    """Same identity, other content: what was captured stays, and the contradiction is an event of its own."""
+    sync(instance, ledger)
+    before = ledger_records(ledger)
+    storage_id = next(s for r, s in before if r == run_id)
+    change_record(instance, run_id, storage_id, "intends", "INTENDS")
+    for _ in range(2):
+        capture_run(instance, run_id, Capturing(ledger, grace_seconds=0))
+        ledger.seal()
+    assert sorted(ledger_records(ledger)) == sorted(before)
+    assert _count(ledger, "record.conflicted.v1") == 1
+
+
+def test_one_run_that_cannot_be_read_holds_up_no_other(
+    instance: dg.DagsterInstance, ledger: Ledger, run_id: str
+) -> None:
+    """A damaged log is named and left open; the runs before and after it are captured."""
+    damaged, sound = copy_runs(instance, run_id, 2)
+    whole = shard(instance, damaged).read_bytes()
+    shard(instance, damaged).write_bytes(b"not a database" * 100)
+    done = sync(instance, ledger)
+    assert [problem.partition(":")[0] for problem in done.troubled] == [damaged]
+    assert {run for run, _ in ledger_records(ledger)} == {run_id, sound}
+    shard(instance, damaged).write_bytes(whole)
+    sync(instance, ledger)
+    assert_holds(instance, ledger)
+
+
+def test_a_record_that_is_none_is_counted_and_named(
+    instance: dg.DagsterInstance, ledger: Ledger, run_id: str
+) -> None:
+    """Text that is not a record of Dagster's is neither captured nor silently passed over."""
+    change_record(instance, run_id, 1, '"timestamp"', '"timestump"')
+    done = sync(instance, ledger)
+    assert done.unreadable == 1
+    told = "SELECT data->>'$.unreadable_records' FROM events WHERE event_type = 'run.closed.v1'"
+    assert rows(ledger, told) == [("1",)]
+
+
+def test_an_optional_dependency_that_is_not_there_is_never_passed(
+    instance: dg.DagsterInstance, ledger: Ledger, run_id: str
+) -> None:
+    """What the policy names and the run does not produce is an item of the run, not available, with its reason."""
+    policy = Policy((OptionalDependency("lake/house", "lakehouse_not_there", "Week04 is not set up"),))
+    sync_runs(instance, Capturing(ledger, policy, grace_seconds=0))
+    assert outcomes(ledger, run_id)["lake/house"] == "not_available:lakehouse_not_there"
+    assert_holds(instance, ledger)
+
+
+def test_a_run_that_is_not_there_is_no_capture(instance: dg.DagsterInstance, ledger: Ledger) -> None:
+    """Asking for a run that Dagster does not have makes no ledger."""
+    assert capture_run(instance, ABSENT_RUN, Capturing(ledger)) is None
+    assert not ledger.exists()
