@@ -38,12 +38,12 @@ def test_a_runs_documents_are_files_that_refer_to_each_other(told: Tell, tmp_pat
 def test_writing_again_changes_nothing(told: Tell, tmp_path: Path) -> None:
     """A closed run's documents are the same files however often, and however late, they are derived."""
     ledger = told(good_run("run-1"))
-    first = write_run_documents(ledger, "run-1", tmp_path)
-    before = contents(tmp_path)
+    out = tmp_path / "out"
+    first = write_run_documents(ledger, "run-1", out)
+    before = contents(out)
     told(failed_run("run-2", start=START + 1_000_000))
-    assert write_run_documents(ledger, "run-1", tmp_path) == first
-    assert {name: before[name] for name in before} == {n: c for n, c in contents(tmp_path).items() if n in before}
-    assert not [name for name in contents(tmp_path) if name not in before and "run-1" in name]
+    assert write_run_documents(ledger, "run-1", out) == first
+    assert contents(out) == before
 
 
 def test_interim_and_final_stand_side_by_side(told: Tell, tmp_path: Path) -> None:
