@@ -113,10 +113,12 @@ def _edge(old: Checkpoint, target: Path) -> TileEdge:
 
 def _write(log: Log, target: Path, edge: TileEdge, size: int) -> tuple[TileEdge, int]:
     """Write the entries from the edge up to `size`; return the edge there and how many files it took."""
+    if edge.size == size:
+        return edge, 0
     start = edge.size // TILE_WIDTH * TILE_WIDTH  # a partial bundle is written anew, with its first entries
     entries = _entries(log, start, size)
     files = 0
-    while start < size and (group := list(islice(entries, TILE_WIDTH * _BUNDLES_AT_ONCE))):
+    while group := list(islice(entries, TILE_WIDTH * _BUNDLES_AT_ONCE)):
         leaves = list(map(leaf_hash, group))
         known = edge.size - start
         if known and b"".join(leaves[:known]) != edge.rows[0]:

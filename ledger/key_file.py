@@ -67,7 +67,7 @@ def read_key_file(path: Path) -> Signer:
             f"The key file {path} cannot be read: {error.strerror}.",
             next_step="name it with --key or LEDGER_KEY, or make one: ledger key new --name NAME",
         ) from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         # The open file is looked at, not the name: a name can be exchanged in between.
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
@@ -77,7 +77,9 @@ def read_key_file(path: Path) -> Signer:
                 f"The key file {path} has mode {stat.S_IMODE(found.st_mode):04o}: not its owner alone can use it.",
                 next_step=f"chmod 600 {path}, and make a new key if somebody may have read this one",
             )
-        content = file.read(_MAX_BYTES)
+        content = os.read(descriptor, _MAX_BYTES)
+    finally:
+        os.close(descriptor)
     try:
         return parse_skey(content.decode("utf-8", "replace").removesuffix("\n"))
     except UsageError as error:

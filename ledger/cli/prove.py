@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,8 @@ import typer
 
 from ledger.cli.session import Session, out, out_json, say, styled
 from ledger.errors import EnvironmentFault, UsageError
+
+_VKEY = re.compile(r"\+[0-9a-f]{8}\+")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 _KeyOption = Annotated[
@@ -122,7 +125,7 @@ def _print_proven(proven: Any) -> None:
 
 def _key_text(key: str) -> str:
     """Return a verifier key given as itself, or as a file that holds nothing else."""
-    if "+" in key:
+    if _VKEY.search(key):
         return key
     return _read(Path(key)).decode("utf-8", "replace").strip()
 

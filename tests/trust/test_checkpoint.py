@@ -34,9 +34,7 @@ def test_checkpoints_round_trip(origin: str, size: int, root: bytes) -> None:
     assert parse_checkpoint(format_checkpoint(checkpoint)) == checkpoint
 
 
-@given(
-    st.text(max_size=80) | st.from_regex(r"[a-z]{0,2}\n[0-9]{0,3}\n[A-Za-z0-9+/]{0,44}=?\n?", fullmatch=True)
-)
+@given(st.text(max_size=80) | st.from_regex(r"[a-z]{0,2}\n[0-9]{0,3}\n[A-Za-z0-9+/]{0,44}=?\n?", fullmatch=True))
 def test_parser_refuses_or_reads_exactly(text: str) -> None:
     """Whatever the text, the outcome is our error or a checkpoint whose only text form is that text."""
     try:

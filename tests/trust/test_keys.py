@@ -31,9 +31,7 @@ from tests.trust import vectors
 
 ROLES = st.sampled_from([ED25519, COSIGNATURE])
 NAMES = st.text(min_size=1, max_size=20).filter(
-    lambda name: (
-        "+" not in name and not any(c.isspace() or c < " " or "\ud800" <= c <= "\udfff" for c in name)
-    )
+    lambda name: "+" not in name and not any(c.isspace() or c < " " or "\ud800" <= c <= "\udfff" for c in name)
 )
 SEEDS = st.binary(min_size=32, max_size=32)
 
@@ -223,7 +221,7 @@ def double(point: tuple[int, int]) -> tuple[int, int]:
 
 def test_keys_of_small_order_are_refused_and_there_are_no_others() -> None:
     """The five y coordinates are exactly the points that three doublings bring to the identity."""
-    from ledger.keys import _WEAK_KEYS  # noqa: PLC0415 - the table itself is under test
+    from ledger.keys import _WEAK_KEYS
 
     points = set()
     for y in _WEAK_KEYS:

@@ -47,9 +47,7 @@ def test_signatures_are_sorted_into_verified_and_unverified() -> None:
     assert one.text == vectors.GO_TEXT
     assert [signature.name for signature in one.verified] == ["PeterNeumann"]
     assert [signature.name for signature in one.unverified] == ["EnochRoot"]
-    assert "".join(map(format_signature, one.verified + one.unverified)) == (
-        vectors.GO_LINE + vectors.ENOCH_LINE
-    )
+    assert "".join(map(format_signature, one.verified + one.unverified)) == (vectors.GO_LINE + vectors.ENOCH_LINE)
     two = open_note(BOTH, [ENOCH, PETER])
     assert [signature.name for signature in two.verified] == ["PeterNeumann", "EnochRoot"]
     assert two.unverified == ()

@@ -40,7 +40,7 @@ class MemoryReader:
             row = parent_level(row[: len(row) // 2 * 2])
             level += 1
 
-    def __call__(self, nodes: Sequence[NodeId]) -> list[bytes]:  # noqa: D102 - the class says it
+    def __call__(self, nodes: Sequence[NodeId]) -> list[bytes]:
         self.calls += 1
         return [self.nodes[node] for node in nodes]
 
@@ -142,9 +142,7 @@ def test_mutated_inclusion_proofs_are_refused(data: st.DataObject, at: int, bit:
     proof = prove_inclusion(index, size, reader_for(size))
     for wrong in mutations(proof, at, bit):
         with pytest.raises(IntegrityError):
-            check_inclusion(
-                wrong, leaf=REFERENCE.leaf(index), index=index, size=size, root=REFERENCE.root(size)
-            )
+            check_inclusion(wrong, leaf=REFERENCE.leaf(index), index=index, size=size, root=REFERENCE.root(size))
 
 
 @given(st.data(), positions, st.integers(0, 255))
@@ -380,9 +378,7 @@ def test_published_inclusion_proofs(index: int, size: int, root: str, leaf: str,
 
 
 @pytest.mark.parametrize(("old", "new", "old_root", "new_root", "proof"), PUBLISHED_CONSISTENCY)
-def test_published_consistency_proofs(
-    old: int, new: int, old_root: str, new_root: str, proof: list[str]
-) -> None:
+def test_published_consistency_proofs(old: int, new: int, old_root: str, new_root: str, proof: list[str]) -> None:
     path = [b64decode(value) for value in proof]
     roots = {"old_root": b64decode(old_root), "new_root": b64decode(new_root)}
     check_consistency(path, old_size=old, new_size=new, **roots)

@@ -131,9 +131,7 @@ def test_path_parser_refuses_or_reads_exactly(path: str) -> None:
     assert tile_path(tile) == path
 
 
-@pytest.mark.parametrize(
-    ("level", "index", "width"), [(-2, 0, 1), (64, 0, 1), (0, -1, 1), (0, 0, 0), (0, 0, 257)]
-)
+@pytest.mark.parametrize(("level", "index", "width"), [(-2, 0, 1), (64, 0, 1), (0, -1, 1), (0, 0, 0), (0, 0, 257)])
 def test_numbers_no_tile_has_are_refused(level: int, index: int, width: int) -> None:
     with pytest.raises(IntegrityError):
         Tile(level, index, width)
@@ -245,9 +243,7 @@ def test_nodes_outside_the_tree_or_not_complete_are_refused(size: int) -> None:
 
 @pytest.mark.parametrize("size", [1, 5, 256, 257, 700, SIZE])
 def test_proofs_from_tiles_are_the_reference_s_proofs(size: int) -> None:
-    reader = (
-        TileReader(size, STORE.__getitem__) if size in CUTS else TileReader(size, grown([size]).__getitem__)
-    )
+    reader = TileReader(size, STORE.__getitem__) if size in CUTS else TileReader(size, grown([size]).__getitem__)
     assert read_frontier(size, reader).root() == REFERENCE.root(size)
     for index in {0, 1, size // 3, size // 2, size - 1} & set(range(size)):
         assert list(prove_inclusion(index, size, reader)) == REFERENCE.path(index, 0, size)

@@ -1,0 +1,67 @@
+"""Small real ledgers for the tests of trust: appended, sealed in pieces, signed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from ledger import Ledger
+from ledger.findings import Finding
+from ledger.heads import Head, read_head
+from ledger.key_file import write_key_file
+from ledger.keys import Signer, format_vkey
+from ledger.notary import Notary
+from tests.ledger.samples import Clock, own, record
+
+LOG_KEY = Signer("example.com/ledger", 0x01, bytes(range(32)))
+OTHER_KEY = Signer("example.com/ledger", 0x01, bytes(32))
+WITNESS_KEY = Signer("witness.example/w1", 0x04, bytes(range(1, 33)))
+VKEY = format_vkey(LOG_KEY.verifier())
+
+
+def key_file(folder: Path, signer: Signer = LOG_KEY) -> Path:
+    """Return a file with a private key, written once."""
+    path = folder / f"{format_vkey(signer.verifier())[-12:].replace('/', '_')}.key"
+    if not path.exists():
+        write_key_file(path, signer)
+    return path
+
+
+def signed_ledger(folder: Path, sizes: Sequence[int], signer: Signer | None = LOG_KEY) -> Ledger:
+    """Return a ledger sealed at each of `sizes` in turn, its origin the key's name."""
+    notary = Notary(key_file(folder.parent, signer)) if signer else None
+    ledger = Ledger(folder, clock=Clock(), notary=notary)
+    ledger.create(LOG_KEY.name)
+    grow(ledger, sizes)
+    return ledger
+
+
+def grow(ledger: Ledger, sizes: Sequence[int]) -> None:
+    """Append and seal up to each of `sizes`; every tenth event is the ledger's own."""
+    done = ledger.log().size
+    for size in sizes:
+        ledger.append(
+            own("run.seen.v1", occurred_at=10**15 + i, data={"n": i}) if i % 10 == 9 else record(i)
+            for i in range(done, size)
+        )
+        assert ledger.seal().size == size
+        done = size
+
+
+def head_of(ledger: Ledger, size: int) -> Head:
+    """Return the stored head of this size."""
+    head = read_head(ledger.layout, size)
+    assert head is not None
+    return head
+
+
+def copied(ledger: Ledger, folder: Path) -> Ledger:
+    """Return a copy of a ledger, sealed with the same key."""
+    shutil.copytree(ledger.root, folder)
+    return Ledger(folder, clock=Clock(10**16), notary=ledger.notary)
+
+
+def told(findings: Sequence[Finding]) -> str:
+    """Return the findings as one text, for `in`."""
+    return "\n".join(f"{f.where} {f.index}: {f.problem} {f.expected} {f.got}" for f in findings)
