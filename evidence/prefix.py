@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from ledger import IntegrityError, Ledger, UsageError
 from ledger.as_of import NOW, AsOf
-from ledger.checkpoint import Checkpoint, parse_checkpoint
+from ledger.checkpoint import Checkpoint
+from ledger.heads import read_head
 from ledger.layout import Layout, is_checkpoint_name
 from ledger.lookup import sql_text
 from ledger.snapshot import Snapshot, open_snapshot
@@ -103,7 +104,5 @@ def unknown_run(run_id: str, nearest: Sequence[str]) -> UsageError:
 
 
 def _head(layout: Layout, size: int) -> Checkpoint | None:
-    try:
-        return parse_checkpoint(layout.checkpoint(size).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
+    head = read_head(layout, size)
+    return head.checkpoint if head else None

@@ -13,7 +13,7 @@ import orjson
 from evidence import write_delivery_summary, write_run_documents
 from ledger import Ledger
 from ledger.as_of import NOW
-from ledger.settings import resolve_ledger
+from ledger.settings import open_ledger
 from ledger.snapshot import open_snapshot
 from pipelines.assets import BACKFILL_PLAN, GROUP, OWNERS, TICKET_FACT
 from pipelines.failures import explained
@@ -52,7 +52,7 @@ class LedgerResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def open(self) -> Ledger:
         """Return the ledger; whether it is there is seen at the first read."""
-        return Ledger(resolve_ledger(self.path))
+        return open_ledger(self.path)
 
 
 def report_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
-from ledger import Ledger, UsageError
-from ledger.settings import resolve_ledger
+from ledger import UsageError
+from ledger.settings import open_ledger
 from sensors.attached import Attachment
 from sensors.capturing import DEFAULT_GRACE_SECONDS
 from sensors.completer import SENSOR_NAME, completing_sensor
@@ -49,7 +49,7 @@ def with_ledger(  # noqa: PLR0913 - the options of the one public call, all but 
     Raises `UsageError` for an address that cannot be one, or an optional dependency without a reason code.
     """
     attachment = Attachment(
-        Ledger(resolve_ledger(ledger)),
+        open_ledger(ledger),
         Policy(tuple(optional)),
         hook_timeout_seconds=hook_timeout_seconds,
         grace_seconds=grace_seconds,
