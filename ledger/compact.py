@@ -20,7 +20,7 @@ from ledger.errors import IntegrityError
 from ledger.layout import Layout
 from ledger.log import Log, Segment, load
 from ledger.merkle import Frontier, leaf_hash
-from ledger.segment import ROW_GROUP_ROWS, new_path, read_batches, read_frontier, write
+from ledger.segment import ROW_GROUP_ROWS, read_batches, read_frontier, write
 from ledger.store import TMP_PREFIX, remove
 
 TARGET_ROWS: Final = 500_000
@@ -70,8 +70,7 @@ def _mergeable(log: Log, target_rows: int) -> Iterator[list[Segment]]:
 def _merge(log: Log, parts: Sequence[Segment]) -> None:
     """Write the merged segment and commit it, again and again while sealers commit first."""
     frontier = read_frontier(parts[-1])
-    path = new_path(log.folder, parts[0].first_index, parts[-1].end - parts[0].first_index)
-    segment = write(path, _grouped(_checked(log, parts, frontier)), frontier)
+    segment = write(log.folder, _grouped(_checked(log, parts, frontier)), frontier)
     for part in parts:
         # From now on its age is counted from when it went out of use: a reader may have it open.
         part.path.touch()
@@ -80,7 +79,7 @@ def _merge(log: Log, parts: Sequence[Segment]) -> None:
             commit_compaction(log, segment, parts)
             return
         log = load(log.folder)
-    remove(path)  # a rival has merged them
+    remove(segment.path)  # a rival has merged them
 
 
 def _checked(log: Log, parts: Sequence[Segment], stated: Frontier) -> Iterator[pa.Table]:

@@ -28,7 +28,7 @@ from ledger.layout import Layout
 from ledger.log import Log, open_log
 from ledger.lookup import sealed_digests
 from ledger.merkle import Frontier, leaf_hash
-from ledger.segment import new_path, read_frontier, rows_tables, write
+from ledger.segment import read_frontier, rows_tables, write
 from ledger.signing import require_agreement, write_head
 from ledger.store import remove
 from ledger.tile_cache import TileCache
@@ -158,12 +158,11 @@ def _alarm(layout: Layout, recorded_digest: str, rejected: bytes, now: int) -> R
 def _commit(layout: Layout, log: Log, before: Frontier, rows: list[Row]) -> Frontier:
     leaves = [leaf_hash(row.entry) for row in rows]
     frontier = before.extend(leaves)
-    path = new_path(log.folder, log.size, len(rows))
-    segment = write(path, rows_tables(rows, log.size), frontier)
+    segment = write(log.folder, rows_tables(rows, log.size), frontier)
     try:
         commit_append(log, segment)
     except CommitLostError:
-        remove(path)
+        remove(segment.path)
         raise
     with contextlib.suppress(OSError):  # the tiles are a cache: whoever needs them makes them again
         TileCache(layout).extend(before, leaves)

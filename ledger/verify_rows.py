@@ -18,7 +18,7 @@ from ledger.event import COLUMNS, Row, blob_name, columns
 from ledger.findings import Finding
 from ledger.log import Log, Segment
 from ledger.merkle import HASH_BYTES, leaf_hash
-from ledger.segment import SCHEMA, read_batches, row_groups, rows_table
+from ledger.segment import SCHEMA, footer_problems, read_batches, row_groups, rows_table
 
 _DATA: Final = COLUMNS.index("data")
 _EVENT_TYPE: Final = COLUMNS.index("event_type")
@@ -104,6 +104,7 @@ def check_group(group: Group) -> Checked:
     findings: list[Finding] = []
     rows: list[Row] = []
     leaves: list[bytes] = []
+    tables: list[pa.Table] = []
     size = count = 0
     unreadable = False
     try:
@@ -112,11 +113,18 @@ def check_group(group: Group) -> Checked:
             first = group.first + count
             derived = _derived(entries, where, first, findings)
             if len(derived) == len(entries):
-                _compare_columns(pa.Table.from_batches([batch]), rows_table(derived, first), where, first, findings)
+                tables.append(rows_table(derived, first))
+                _compare_columns(pa.Table.from_batches([batch]), tables[-1], where, first, findings)
             rows += derived
             leaves += map(leaf_hash, entries)
             size += sum(map(len, entries))
             count += len(entries)
+        if len(rows) == count:
+            table = pa.concat_tables([SCHEMA.empty_table(), *tables])
+            findings += [
+                Finding(where, problem, group.first, expected, got)
+                for problem, expected, got in footer_problems(group.segment, group.number, table)
+            ]
     except IntegrityError as error:
         findings.append(Finding(where, str(error)))
         unreadable = True

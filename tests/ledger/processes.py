@@ -59,6 +59,7 @@ def _run(report: Path, role: Callable[..., None], *arguments: object) -> None:
 
 
 Tell = Callable[..., None]
+_BREATH_SECONDS = 0.01
 
 
 def create(tell: Tell, root: Path, number: int, barrier: Any) -> None:
@@ -83,12 +84,14 @@ def seal(tell: Tell, root: Path, stop: Path) -> None:
     while not last:
         last = stop.exists()
         tell(Ledger(root).seal().sealed)
+        time.sleep(_BREATH_SECONDS)
 
 
 def merge(tell: Tell, root: Path, stop: Path) -> None:
     """Compact until the file `stop` is there; tell how many segments there are each time."""
     while not stop.exists():
         tell(compact(Ledger(root).layout).after)
+        time.sleep(_BREATH_SECONDS)
 
 
 COUNTS = """

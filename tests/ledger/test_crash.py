@@ -182,7 +182,7 @@ class Recorder:
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root
         self.steps: list[str] = []
-        for name in ("link", "unlink", "mkdir", "replace"):
+        for name in ("link", "unlink", "mkdir", "replace", "rename"):
             monkeypatch.setattr(os, name, self._around(name, getattr(os, name)))
         monkeypatch.setattr(store.os, "fsync", self._fsync)
         create = commit.DeltaTable.create_write_transaction
@@ -202,21 +202,21 @@ class Recorder:
 
     def _around(self, name: str, step: Callable[..., Any]) -> Callable[..., Any]:
         def noted(*paths: Any, **options: Any) -> Any:
-            told = paths[-1] if name in {"link", "replace"} else paths[0]
+            told = paths[-1] if name in {"link", "replace", "rename"} else paths[0]
             self.steps.append(f"{name} {self._short(told)}")
             return step(*paths, **options)
 
         return noted
 
     def index(self, step: str, after: int = -1) -> int:
-        """Return the place of the first step that starts so, behind `after`."""
+        """Return the place of the first such step behind `after`; a star at its end stands for anything."""
         for position, taken in enumerate(self.steps):
-            if position > after and taken.startswith(step):
+            if position > after and (taken == step or (step[-1] == "*" and taken.startswith(step[:-1]))):
                 return position
         raise AssertionError(f"no step {step!r} behind {after} in {json.dumps(self.steps, indent=1)}")
 
     def in_order(self, *steps: str) -> None:
-        """Assert that steps that start so come one behind the other."""
+        """Assert that such steps come one behind the other."""
         position = -1
         for step in steps:
             position = self.index(step, position)
@@ -229,14 +229,14 @@ def test_an_append_is_flushed_before_it_is_visible_and_its_name_before_it_return
     ledger = Ledger(tmp_path / "parent" / "ledger", clock=Clock())
     recorder = Recorder(ledger.root, monkeypatch)
     ledger.append([record(1, data={"text": "x" * 40_000})])
-    recorder.in_order(f"mkdir {ledger.root.parent}", f"fsync {tmp_path}", "mkdir", f"fsync {ledger.root.parent}")
-    recorder.in_order("mkdir /inbox", "fsync /.tmp-", "link /ledger.json", "fsync", "fsync /blobs/.tmp-")
+    recorder.in_order(f"mkdir {ledger.root.parent}", f"fsync {tmp_path}", "mkdir ", f"fsync {ledger.root.parent}")
+    recorder.in_order("mkdir /inbox", "fsync /.tmp-*", "link /ledger.json", "fsync ", "fsync /blobs/.tmp-*")
     recorder.in_order(
-        "fsync /blobs/.tmp-",
-        "link /blobs/",
+        "fsync /blobs/.tmp-*",
+        "link /blobs/*",
         "fsync /blobs",
-        "fsync /inbox/.tmp-",
-        "link /inbox/",
+        "fsync /inbox/.tmp-*",
+        "link /inbox/*",
         "fsync /inbox",
     )
     assert recorder.steps[-1] == "fsync /inbox"
@@ -258,17 +258,18 @@ def test_a_seal_flushes_each_step_before_the_next(
     if not later:
         recorder.in_order(f"fsync /log/_delta_log/{0:020d}.json", "fsync /log/_delta_log", "fsync /log", "commit")
     recorder.in_order(
-        "fsync /log/0",
+        "fsync /log/.tmp-*",
+        "rename /log/0*",
         "fsync /log",
         "commit",
         f"fsync /log/_delta_log/{version:020d}.json",
         "fsync /log/_delta_log",
-        "fsync /checkpoints/.tmp-",
-        "link /checkpoints/",
+        "fsync /checkpoints/.tmp-*",
+        "link /checkpoints/*",
         "fsync /checkpoints",
-        "unlink /inbox/",
+        "unlink /inbox/*",
     )
-    emptied = recorder.index("unlink /inbox/")
+    emptied = recorder.index("unlink /inbox/*")
     assert not [step for step in recorder.steps[emptied:] if step.startswith("fsync")]
 
 
@@ -284,7 +285,7 @@ def test_a_delta_checkpoint_is_flushed_with_its_commit(tmp_path: Path, monkeypat
     ledger.seal()
     (checkpoint,) = (ledger.root / "log" / "_delta_log").glob("*.checkpoint.parquet")
     delta = "fsync /log/_delta_log"
-    recorder.in_order("commit", f"{delta}/{checkpoint.name}", f"{delta}/_last_checkpoint", delta, "unlink /inbox/")
+    recorder.in_order("commit", f"{delta}/{checkpoint.name}", f"{delta}/_last_checkpoint", delta, "unlink /inbox/*")
 
 
 def test_commands_in_messages_can_be_pasted(tmp_path: Path) -> None:
