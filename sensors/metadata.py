@@ -32,7 +32,7 @@ def _value(entry: Any) -> tuple[str, bool | int | str | None]:
         return "json", _text(entry)
     kind = _kind(str(entry["__class__"]))
     rest = {key: value for key, value in entry.items() if key != "__class__"}
-    value = next(iter(rest.values())) if len(rest) == 1 else rest
+    value = next(iter(rest.values()), None) if len(rest) < 2 else rest
     if kind == "json":
         return kind, _text(value)
     if kind == "asset" and isinstance(value, dict):

@@ -102,7 +102,7 @@ class Translator:
             event_type, about = UNLISTED, _About()
             details = {"unread": repr(error)}
         data |= details
-        step_key = short_name(happened.get("step_key") or entry.get("step_key"))
+        step_key = _named(happened.get("step_key") or entry.get("step_key"))
         outcome, reason_code = about.verdict or _OUTCOMES.get(event_type) or (None, None)
         return Event(
             event_type=event_type,
@@ -110,7 +110,7 @@ class Translator:
             store_id=self._store_id,
             run_id=self._run_id,
             storage_id=record.storage_id,
-            job_name=short_name(happened.get("pipeline_name") or entry.get("pipeline_name") or self._job_name),
+            job_name=_named(happened.get("pipeline_name") or entry.get("pipeline_name") or self._job_name),
             step_key=step_key,
             attempt=self._attempt(event_type, step_key),
             asset_key=short_name(about.asset_key),
@@ -142,6 +142,11 @@ def _microseconds(timestamp: Any) -> int:
     return moment
 
 
+def _named(value: Any) -> str | None:
+    """Return a name that may be missing; what is no text is no name."""
+    return short_name(value) if isinstance(value, str) else None
+
+
 def _cut(text: Any) -> str:
     return str(text or "")[:_MAX_TEXT]
 
@@ -167,6 +172,11 @@ class _About:
     check_name: str | None = None
     verdict: tuple[str, str | None] | None = None
 
+    def __post_init__(self) -> None:
+        for name in (self.asset_key, self.partition, self.check_name):
+            if name is not None and not isinstance(name, str):
+                raise TypeError(f"{name!r} is no name")
+
 
 def _about(event_type: str, specific: dict[str, Any], data: dict[str, Any]) -> _About:
     """Read the part of a record that depends on its type; fills `data` and returns what it is about."""
@@ -181,7 +191,7 @@ def _about(event_type: str, specific: dict[str, Any], data: dict[str, Any]) -> _
     _generic(specific, data)
     key = specific.get("asset_key")
     return _About(
-        asset_key=asset_key_text(key["path"]) if isinstance(key, dict) else None,
+        asset_key=asset_key_text(key["path"]) if key else None,
         partition=specific.get("partition"),
         check_name=specific.get("check_name"),
     )

@@ -474,6 +474,47 @@ def graph_asset(stage: Stage) -> Expected:
 
 
 @scenario()
+def hooks_expectations_and_values(stage: Stage) -> Expected:
+    """Play steps that pass values, state expectations and have hooks of the user's, one of which raises."""
+
+    @dg.success_hook
+    def content(_: dg.HookContext) -> None: ...
+
+    @dg.success_hook
+    def discontent(_: dg.HookContext) -> None:
+        raise ValueError("the hook is broken")
+
+    @dg.failure_hook
+    def never(_: dg.HookContext) -> None: ...
+
+    @dg.op(out=dg.Out(int))
+    def number():  # type: ignore[no-untyped-def]
+        yield dg.ExpectationResult(success=True, label="positive", metadata={"n": 1})
+        yield dg.Output(1)
+
+    @dg.op
+    def shown(number: int) -> int:
+        return number + 1
+
+    @dg.job(hooks={content, discontent, never})
+    def hooked() -> None:
+        shown(number())
+
+    @dg.asset
+    def valued() -> int:
+        return 1
+
+    @dg.asset
+    def using(valued: int) -> int:
+        return valued + 1
+
+    return {
+        hooked.execute_in_process(instance=stage.instance).run_id: {},
+        stage.materialize([valued, using]): {"valued": "materialized", "using": "materialized"},
+    }
+
+
+@scenario()
 def every_kind_of_metadata(stage: Stage) -> Expected:
     """Play metadata of every kind, with values that JSON or a column would rather not hold."""
 

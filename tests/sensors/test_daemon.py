@@ -1,0 +1,131 @@
+"""The attached project under a real daemon, and without one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from holding import assert_holds, dagster_records, ledger_records, outcomes, rows, sync
+
+from ledger import Ledger
+
+HERE = Path(__file__).parent
+PROJECT = ["-m", "attached_project", "-d", str(HERE)]
+
+
+@pytest.fixture
+def environment(home: Path, ledger: Ledger) -> dict[str, str]:
+    """Give the environment of a user's processes: where Dagster and the ledger are, and the project."""
+    path = os.pathsep.join((str(HERE), str(HERE.parent.parent)))
+    return {**os.environ, "DAGSTER_HOME": str(home), "LEDGER_URL": str(ledger.root), "PYTHONPATH": path}
+
+
+def command(*words: str, env: dict[str, str]) -> None:
+    """Run a command of Dagster's and show what it said when it fails."""
+    program = [sys.executable, "-m", "dagster", *words]
+    done = subprocess.run(program, env=env, capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@contextmanager
+def daemon(env: dict[str, str], log: Path) -> Iterator[None]:
+    """Run `dagster-daemon` on the project; ends it, and everything it started, afterwards."""
+    program = [sys.executable, "-m", "dagster._daemon", "run", *PROJECT]
+    with log.open("wb") as output:
+        process = subprocess.Popen(program, env=env, stdout=output, stderr=output, start_new_session=True)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(20)
+        finally:
+            with_children = process.pid  # the session it was started in: itself and its code servers
+            for each in (signal.SIGTERM, signal.SIGKILL):
+                try:
+                    os.killpg(with_children, each)
+                except ProcessLookupError:
+                    break
+                time.sleep(0.5)
+            process.wait(20)
+
+
+def wait_until(holds: Callable[[], bool], what: str, log: Path, seconds: float = 100) -> None:
+    """Return when it holds; fails with the end of the daemon's log when it does not in time."""
+    give_up = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < give_up, f"not {what} within {seconds} s\n{log.read_text()[-4_000:]}"
+        time.sleep(0.5)
+
+
+@pytest.mark.daemon
+def test_the_sensors_alone_capture_and_close_everything(
+    home: Path, ledger: Ledger, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Launched runs, a backfill of ten partitions, an automation run, a failure: captured and closed, no hook."""
+    env = {**environment, "ATTACH": "sensors"}
+    log = tmp_path / "daemon.log"
+    (home / "dagster.yaml").write_text(
+        "telemetry:\n  enabled: false\nsensors:\n  use_threads: true\n  num_workers: 4\n"
+        "run_queue:\n  max_concurrent_runs: 4\n  dequeue_interval_seconds: 1\n"
+    )
+    with daemon(env, log), dg.DagsterInstance.from_config(str(home)) as instance:
+        for job in ("orders_job", "broken_job", "op_job"):
+            command("job", "launch", *PROJECT, "-j", job, env=env)
+        command("job", "backfill", *PROJECT, "-j", "daily_job", "--all", "all", "--noprompt", env=env)
+
+        def closed() -> bool:
+            statuses = [run.status for run in instance.get_runs()]
+            if len(statuses) < 14 or not all(status.value in {"SUCCESS", "FAILURE"} for status in statuses):
+                return False
+            return ledger.exists() and len(rows(ledger, "SELECT run_id FROM runs WHERE closed")) == len(statuses)
+
+        wait_until(closed, "closed", log)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert_holds(instance, ledger)
+        by_job: dict[str, list[str]] = {}
+        for run in instance.get_runs():
+            by_job.setdefault(run.job_name, []).append(run.run_id)
+        dependency = {"lake/house": "not_available:lakehouse_not_there"}
+        assert outcomes(ledger, by_job["orders_job"][0]) == {
+            "orders": "materialized",
+            "orders?orders_are_there": "check_passed",
+            **dependency,
+        }
+        assert outcomes(ledger, by_job["broken_job"][0]) == {"broken": "failed:step_failed", **dependency}
+        assert outcomes(ledger, by_job["op_job"][0]) == dependency
+        assert [outcomes(ledger, run_id) for run_id in by_job["__ASSET_JOB"]] == [
+            {"totals": "materialized", **dependency}
+        ]
+        days = {day for run_id in by_job["daily_job"] for day in outcomes(ledger, run_id) if "@" in day}
+        assert days == {f"daily@2026-01-{day:02}" for day in range(1, 11)}
+        assert sync(instance, ledger).appended == 0
+    assert not (home / "ledger-capture.log").exists()
+
+
+@pytest.mark.daemon
+def test_the_hook_alone_captures_while_the_run_goes_on(
+    home: Path, ledger: Ledger, environment: dict[str, str]
+) -> None:
+    """Without a daemon: plan, results and skipped dependencies are there at once; `sync` adds the end."""
+    command("job", "execute", *PROJECT, "-j", "orders_job", env={**environment, "ATTACH": "hook"})
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        expected, _ = dagster_records(instance)
+        held = set(ledger_records(ledger))
+        assert held < expected
+        assert rows(ledger, "SELECT asset_key FROM materializations") == [("orders",)]
+        planned = rows(ledger, "SELECT data FROM events WHERE event_type = 'plan.committed.v1'")
+        assert len(planned) == 1
+        assert "lake/house" in str(planned)
+        sync(instance, ledger)
+        assert_holds(instance, ledger)
+        assert rows(ledger, "SELECT count(*) FROM events WHERE event_type = 'plan.committed.v1'") == [(1,)]
+    assert not (home / "ledger-capture.log").exists()
