@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,9 @@ from ledger.errors import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
     from sensors.capturing import Capturing
-    from sensors.sync import Synced
+    from sensors.sync import OpenRun, Synced
+
+FOLLOW_SECONDS = 5.0
 
 HomeOption = Annotated[
     Path | None,
@@ -45,21 +48,25 @@ def sync(
     Needs nothing attached to the project, and works for runs that ended before the ledger was installed.
     """
     from sensors.capturing import Capturing
+    from sensors.sync import OVERLAP_US
     from sensors.translate import Correlation
 
     session: Session = ctx.obj
-    if grace < 0:
-        raise UsageError(f"--grace {grace} is negative.")
-    after = _since(since)
+    if not grace >= 0:
+        raise UsageError(f"--grace {grace} is not a number of seconds.", next_step="for example --grace 60")
+    after = moment_of("--since", since) if since else 0
     instance = open_instance(dagster_home)
     how = Capturing(session.ledger(), None, Correlation(release_id=release_id), grace)
-    while True:
-        done = _runs(instance, how, run) if run else _all(instance, how, after)
-        _print(done, as_json=as_json)
-        if not follow:
-            return
-        after = max(done.updated_at - 120_000_000, 0)
-        time.sleep(5)
+    done = _runs(instance, how, run) if run else _all(instance, how, after, ())
+    _print(done, as_json=as_json)
+    while follow:
+        time.sleep(FOLLOW_SECONDS)
+        newest = min(done.updated_at, how.ledger.clock()) - OVERLAP_US
+        done = _runs(instance, how, run) if run else _all(instance, how, max(newest, after), done.open_runs)
+        if done.appended or done.troubled:
+            _print(done, as_json=as_json)
+    if done.troubled:
+        raise typer.Exit(4)
 
 
 def open_instance(home: Path | None) -> Any:
@@ -85,20 +92,36 @@ def open_instance(home: Path | None) -> Any:
         ) from error
 
 
-def _since(text: str | None) -> int:
-    if text is None:
-        return 0
+def moment_of(option: str, text: str) -> int:
+    """Return a time, or now less an age, in microseconds since 1970. Raises `UsageError` for anything else."""
     units = {"m": "minutes", "h": "hours", "d": "days"}
-    if text[:-1].isdigit() and text[-1] in units:
-        moment = datetime.now(tz=UTC) - timedelta(**{units[text[-1]]: int(text[:-1])})
-    else:
-        try:
+    try:
+        if text[:-1].isdecimal() and text[-1:] in units:
+            moment = datetime.now(tz=UTC) - timedelta(**{units[text[-1]]: int(text[:-1])})
+        else:
             moment = datetime.fromisoformat(text)
-        except ValueError:
-            raise UsageError(
-                f"--since {text!r} is neither a time nor an age.", next_step="for example 2026-04-17 or 12h or 30d"
-            ) from None
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+        return max(round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000_000), 0)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{option} {text!r} is neither a time nor an age.", next_step="for example 2026-04-17 or 12h or 30d"
+        ) from None
+
+
+def progress_bar(total: int) -> Callable[[int | None], None]:
+    """Return what shows how far along a walk over `total` runs is; `None` takes the bar away.
+
+    Only on a terminal, and never on stdout.
+    """
+    live = sys.stderr.isatty()
+
+    def show(done: int | None) -> None:
+        if live:
+            filled = 30 * min(done or 0, total) // max(total, 1)
+            bar = f"[{'#' * filled}{'.' * (30 - filled)}] {done} of {total} runs"
+            sys.stderr.write("\r\x1b[K" if done is None else f"\r{bar}")
+            sys.stderr.flush()
+
+    return show
 
 
 def _runs(instance: Any, how: Capturing, run_ids: list[str]) -> Synced:
@@ -127,22 +150,12 @@ def _runs(instance: Any, how: Capturing, run_ids: list[str]) -> Synced:
     )
 
 
-def _all(instance: Any, how: Capturing, after: int) -> Synced:
+def _all(instance: Any, how: Capturing, after: int, also: Sequence[OpenRun]) -> Synced:
     from sensors.sync import sync_runs
 
-    total = instance.get_runs_count()
-    live = sys.stderr.isatty()
-
-    def show(done: Synced) -> None:
-        if live:
-            filled = 30 * min(done.runs, total) // max(total, 1)
-            bar = f"[{'#' * filled}{'.' * (30 - filled)}]"
-            sys.stderr.write(f"\r{bar} {done.runs} of {total} runs, {done.appended} events")
-            sys.stderr.flush()
-
-    done = sync_runs(instance, how, updated_after=after, progress=show)
-    if live:
-        sys.stderr.write("\r\x1b[K")
+    bar = progress_bar(instance.get_runs_count())
+    done = sync_runs(instance, how, updated_after=after, also=also, progress=lambda so_far: bar(so_far.runs))
+    bar(None)
     return done
 
 
@@ -154,7 +167,9 @@ def _print(done: Synced, *, as_json: bool) -> None:
         f"{done.runs} runs: {done.appended} events captured of {done.records} records read, "
         f"{done.unchanged} runs closed and unchanged, {len(done.open_runs)} still open"
     )
+    warning = styled("warning", "yellow", sys.stderr)
+    for problem in done.troubled:
+        say(f"{warning}: not captured: {problem}")
     if done.unreadable:
-        warning = styled("warning", "yellow", sys.stderr)
         say(f"{warning}: {done.unreadable} records are not Dagster event log entries and were left out")
         say("next:  report them as a bug; `ledger reconcile` names the runs")

@@ -17,16 +17,13 @@ import orjson
 
 from sensors.attached import Attachment
 from sensors.source import RUNLESS, LogSize
-from sensors.sync import PAGE_RUNS, OpenRun, Synced, sync_runs
+from sensors.sync import OVERLAP_US, PAGE_RUNS, OpenRun, Synced, sync_runs
 from sensors.trouble import report_trouble
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
 SENSOR_NAME: Final = "ledger_complete"
-OVERLAP_US: Final = 120_000_000
-"""Two minutes: clocks of several hosts write the times this cursor is made of, and commits come late."""
-
 TICK_BUDGET_SECONDS: Final = 20.0
 """A tick stops between runs after this and goes on in the next; Dagster's own limit is 60 s."""
 

@@ -27,6 +27,9 @@ PAGE_RUNS: Final = 100
 SEAL_EVENTS: Final = 20_000
 """How much may wait in the inbox during a long sync before it is sealed."""
 
+OVERLAP_US: Final = 120_000_000
+"""Two minutes: clocks of several hosts write the times this cursor is made of, and commits come late."""
+
 _WALK_SHARE: Final = 0.7
 """The part of a limited time that goes to changed runs before open ones are looked at again."""
 
@@ -84,7 +87,7 @@ def sync_runs(
     walker = _Walker(instance, how, updated_after, seconds)
     walker.begin()
     progress(walker.synced())
-    for page in _pages(instance, updated_after):
+    for page in run_pages(instance, updated_after):
         walker.walk(page)
         progress(walker.synced())
         enough = max_runs is not None and walker.runs >= max_runs and walker.updated_at > updated_after
@@ -222,7 +225,7 @@ def is_settled(facts: RunFacts, size: LogSize, known: RunKnown) -> bool:
     return held and size == LogSize(counted, closed["last_storage_id"])
 
 
-def _pages(instance: DagsterInstance, updated_after: int) -> Iterator[list[RunFacts]]:
+def run_pages(instance: DagsterInstance, updated_after: int) -> Iterator[list[RunFacts]]:
     """Yield runs by the time they last changed, oldest first, in pages; runs may change while we walk.
 
     Pages go on from the last time seen, inclusive: a run that changes meanwhile moves to the end and is seen

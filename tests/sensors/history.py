@@ -62,7 +62,7 @@ def _engine_entry(template: EventLogEntry, message: str) -> EventLogEntry:
         message=message,
         event_specific_data=EngineEventData(),
     )
-    return EventLogEntry(
+    return EventLogEntry(  # type: ignore[no-untyped-call]
         error_info=None,
         level=10,
         user_message=message,
@@ -71,6 +71,12 @@ def _engine_entry(template: EventLogEntry, message: str) -> EventLogEntry:
         job_name=template.job_name,
         dagster_event=event,
     )
+
+
+def write_log_line(instance: dg.DagsterInstance, run_id: str, message: str) -> None:
+    """Write a plain log line, which carries no event, into a run's log."""
+    template = next(r.event_log_entry for r in instance.get_records_for_run(run_id).records)
+    instance.handle_new_event(_engine_entry(template, message)._replace(dagster_event=None))
 
 
 def write_materialization(instance: dg.DagsterInstance, run_id: str, asset: str, step_key: str) -> None:

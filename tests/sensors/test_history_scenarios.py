@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from history import (
     move_history,
     shard,
     write_engine_events,
+    write_log_line,
     write_materialization,
 )
 from holding import assert_holds, dagster_records, ledger_records, outcomes, rows, sync
@@ -100,13 +100,7 @@ def test_a_late_log_line_is_counted_and_changes_no_outcome(
 ) -> None:
     """A log line after closing is no record: the count is corrected, the run is not reopened."""
     sync(instance, ledger)
-    run = instance.get_run_by_id(run_id)
-    assert run is not None
-    from dagster._core.events.log import EventLogEntry
-
-    instance.handle_new_event(
-        EventLogEntry(None, 20, "a line from outside", run_id, time.time(), None, run.job_name)
-    )
+    write_log_line(instance, run_id, "a line from outside")
     sync(instance, ledger)
     assert_holds(instance, ledger)
     assert _count(ledger, "run.reopened.v1") == 0

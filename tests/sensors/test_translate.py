@@ -180,7 +180,7 @@ def test_a_label_that_is_repeated_counts_once() -> None:
 def test_attempts_are_counted_from_the_restarts() -> None:
     """Dagster writes no attempt number: each step counts its own restarts, whatever runs beside it."""
     translator = Translator("store", RUN_ID, Correlation())
-    attempts = []
+    attempts: list[int | None] = []
     for kind, step in [
         ("STEP_START", "a"),
         ("STEP_UP_FOR_RETRY.cause", "a"),

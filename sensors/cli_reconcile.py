@@ -1,0 +1,99 @@
+"""`ledger reconcile` and `ledger prunable`: the ledger against Dagster, and what Dagster may forget."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ledger.cli.session import Session, out, out_json, say, styled, table
+from sensors.cli import HomeOption, moment_of, open_instance, progress_bar
+
+if TYPE_CHECKING:
+    from sensors.reconcile import Compared, Reconciled
+
+_SHOWN = 50
+
+
+def reconcile(
+    ctx: typer.Context,
+    dagster_home: HomeOption = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Also compare runs that are closed and unchanged, record by record.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Compare the ledger with Dagster run by run: missing, changed, extra, late, deleted at the source.
+
+    Exit code 3 when the ledger misses a record of a run that ended, or one reads differently in Dagster now.
+    """
+    from sensors.reconcile import reconcile as compare
+
+    session: Session = ctx.obj
+    instance = open_instance(dagster_home)
+    bar = progress_bar(instance.get_runs_count())
+    done = compare(instance, session.ledger(), full=full, progress=lambda so_far: bar(so_far.runs))
+    bar(None)
+    if as_json:
+        out_json({**asdict(done), "whole": done.whole})
+    else:
+        _print(done)
+    if not done.whole:
+        raise typer.Exit(3)
+
+
+def _print(done: Reconciled) -> None:
+    out(f"{done.runs} runs in Dagster: {done.unchanged} closed and unchanged, {done.compared} compared")
+    counts = ("missing", "changed", "unreadable", "extra", "behind", "late")
+    out(", ".join(f"{getattr(done, name)} {name}" for name in counts) + " records")
+    out(f"{done.deleted} runs deleted at the source: the ledger is the only copy")
+    if done.elsewhere:
+        out(f"{done.elsewhere} runs in the ledger from other stores")
+    if done.differing:
+        out()
+        rows = [_row(run) for run in done.differing[:_SHOWN]]
+        out(table(["run", "job", "held", *counts, "state"], rows))
+        if len(done.differing) > _SHOWN:
+            say(f"and {len(done.differing) - _SHOWN} more: ledger reconcile --json")
+    if not done.whole:
+        say(f"{styled('not whole', 'red', sys.stderr)}: the ledger misses records, or they read differently now")
+        say("next: ledger sync; what was captured of a changed record stays as it was")
+
+
+def _row(run: Compared) -> list[str]:
+    state = "deleted" if run.deleted else "closed" if run.closed else "open"
+    numbers = (run.held, len(run.missing), len(run.changed), run.unreadable, len(run.extra), run.behind, run.late)
+    return [run.run_id or "(no run)", run.job_name, *map(str, numbers), state]
+
+
+def prunable(
+    ctx: typer.Context,
+    dagster_home: HomeOption = None,
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="TIME|AGE", help="Only runs that ended before: 30d, 2026-04-17.")
+    ] = "30d",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """List the runs that can be deleted from Dagster without losing evidence, and only those.
+
+    Each is closed, compared with Dagster record by record just now, and sealed. Nothing is deleted.
+    """
+    from sensors.prunable import prunable as find
+
+    session: Session = ctx.obj
+    found = list(find(open_instance(dagster_home), session.ledger(), moment_of("--older-than", older_than)))
+    if as_json:
+        out_json([{**asdict(run), "ended_at": _time(run.ended_at)} for run in found])
+        return
+    for run in found:
+        out(run.run_id)
+    say(f"{len(found)} runs, {sum(run.records for run in found)} records")
+    if found:
+        say("next: ledger verify, and then: ledger prunable | xargs -n 1 dagster run delete --force")
+
+
+def _time(moment: int) -> str:
+    return datetime.fromtimestamp(moment / 1_000_000, tz=UTC).isoformat()
