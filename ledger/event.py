@@ -116,10 +116,11 @@ class Encoded:
         return None if self.blob is None else hashlib.sha256(self.blob).hexdigest()
 
 
-def encode(event: Event, recorded_at: int) -> Encoded:
+def encode(event: Event, recorded_at: int, *, beside: bool = False) -> Encoded:
     """Give an event its id and its exact bytes; members that are `None` are left out.
 
-    `recorded_at` is in microseconds. Raises `UsageError` when the event breaks the model; what is encoded can
+    `recorded_at` is in microseconds. With `beside` the payload goes beside the log however small it is, where
+    it can be erased. Raises `UsageError` when the event breaks the model; what is encoded can
     always be sealed.
     """
     body = _body(event, recorded_at)
@@ -128,7 +129,7 @@ def encode(event: Event, recorded_at: int) -> Encoded:
         problem = "source_digest belongs to a record of the orchestrator (storage_id); the ledger makes its own"
     if problem:
         raise UsageError(f"This event cannot be recorded: {problem}.", next_step="see docs/format.md, Events")
-    body["data"], blob = _inline_or_blob(event.data)
+    body["data"], blob = _inline_or_blob(event.data, beside=beside)
     body["event_id"], body["source_digest"] = _identity(body)
     entry = canonical(body)
     if len(entry) > MAX_ENTRY_BYTES:
@@ -152,11 +153,11 @@ def _body(event: Event, recorded_at: int) -> dict[str, Any]:
     return body
 
 
-def _inline_or_blob(data: dict[str, Json]) -> tuple[Json, bytes | None]:
+def _inline_or_blob(data: dict[str, Json], *, beside: bool) -> tuple[Json, bytes | None]:
     value = bounded(data)
     payload = canonical(value)
     # Data that names a blob of its own accord must not pass for ours, so it becomes one.
-    if len(payload) <= MAX_DATA_BYTES and not payload.startswith(_BLOB_KEY):
+    if len(payload) <= MAX_DATA_BYTES and not beside and not payload.startswith(_BLOB_KEY):
         return value, None
     return {"blob_sha256": hashlib.sha256(payload).hexdigest(), "blob_size_bytes": len(payload)}, payload
 

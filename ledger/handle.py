@@ -20,6 +20,7 @@ from ledger.canonical import Json, canonical
 from ledger.errors import IntegrityError, NotALedgerError
 from ledger.event import Event, Row, encode
 from ledger.layout import FORMAT_VERSION, Layout
+from ledger.redact import read_redaction
 from ledger.store import TMP_PREFIX, create_exclusive, make_folder, readable_fault
 
 if TYPE_CHECKING:
@@ -147,14 +148,17 @@ class Ledger:
         names = {item.name for item in self.root.iterdir() if not item.name.startswith(TMP_PREFIX)}
         return self.layout.marker.name in names or names <= ours
 
-    def append(self, events: Iterable[Event]) -> int:
+    def append(self, events: Iterable[Event], *, personal: bool = False) -> int:
         """Record events durably as one object and return how many; the ledger is made if it is not there.
 
-        All or nothing: when this returns they survive a power cut. When it raises, none or all of them are
-        recorded, and appending them again records them once.
+        Secrets are taken out first (`ledger.redact`). With `personal` the payloads go beside the log, where they
+        can be erased. All or nothing: when this returns they survive a power cut. When it raises, none or all
+        of them are recorded, and appending them again records them once.
         """
         now = self.clock()
-        encoded = [encode(event, now) for event in events]
+        redaction = read_redaction(self.layout.redaction)
+        clean = [redaction.apply(event) for event in events]
+        encoded = [encode(event, now, beside=personal or redaction.is_personal(event)) for event in clean]
         if not encoded:
             return 0
         self.create()
@@ -163,6 +167,10 @@ class Ledger:
         except OSError as error:
             raise readable_fault(error, f"Nothing was appended to {self.root}") from None
         return len(encoded)
+
+    def redacted(self, event: Event) -> Event:
+        """Return the event as `append` would record it, for callers that compare with what is recorded."""
+        return read_redaction(self.layout.redaction).apply(event)
 
     def seal(self) -> Sealed:
         """Give everything in the inbox its index, extend the tree, commit and write the checkpoint.

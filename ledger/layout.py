@@ -50,6 +50,11 @@ class Layout:
         return self.root / "keys"
 
     @property
+    def redaction(self) -> Path:
+        """What this ledger takes out of events, and which it keeps beside the log; there if somebody wrote it."""
+        return self.root / "redaction.json"
+
+    @property
     def tiles(self) -> Path:
         """The tree's hashes as C2SP tiles: a cache, made again from the log when it is gone."""
         return self.root / "tile"

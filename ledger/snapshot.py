@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 VIEWS: Final = (
     "entries",
     "events",
+    "amendments",
+    "effective_events",
+    "payloads",
     "outcomes",
     "runs",
     "materializations",

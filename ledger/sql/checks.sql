@@ -17,12 +17,13 @@
 -- release_id: the release
 -- batch_id: the batch
 -- event_id: the event
+-- amended_by: event_id of the last amendment; NULL when it stands as it was recorded
 SELECT
     index, occurred_at, run_id, job_name, step_key, asset_key, partition, check_name, outcome,
     data->>'$.severity' AS severity,
     (data->>'$.blocking')::BOOLEAN AS blocking,
     data->>'$.description' AS description,
     map_from_entries(from_json(data->'$.metadata', '[{"label":"VARCHAR","value":"VARCHAR"}]')) AS metadata,
-    trace_id, release_id, batch_id, event_id
-FROM events
+    trace_id, release_id, batch_id, event_id, amended_by
+FROM effective_events
 WHERE event_type = 'check.evaluated.v1'

@@ -17,11 +17,12 @@
 -- release_id: the release
 -- batch_id: the batch
 -- event_id: the event
+-- amended_by: event_id of the last amendment; NULL when it stands as it was recorded
 SELECT
     index, occurred_at, run_id, job_name, event_type, step_key, attempt, asset_key, partition, check_name,
     reason_code,
     coalesce(data->>'$.error.cause.class', data->>'$.error.class') AS error_class,
     coalesce(data->>'$.error.cause.message', data->>'$.error.message', data->>'$.message') AS message,
-    trace_id, release_id, batch_id, event_id
-FROM events
+    trace_id, release_id, batch_id, event_id, amended_by
+FROM effective_events
 WHERE outcome = 'failed'

@@ -15,11 +15,12 @@
 -- release_id: the release
 -- batch_id: the batch
 -- event_id: the event
+-- amended_by: event_id of the last amendment; NULL when it stands as it was recorded
 SELECT
     index, occurred_at, run_id, job_name, step_key, attempt, asset_key, partition,
     data->>'$.data_version' AS data_version,
     data->>'$.code_version' AS code_version,
     map_from_entries(from_json(data->'$.metadata', '[{"label":"VARCHAR","value":"VARCHAR"}]')) AS metadata,
-    trace_id, release_id, batch_id, event_id
-FROM events
+    trace_id, release_id, batch_id, event_id, amended_by
+FROM effective_events
 WHERE event_type = 'asset.materialized.v1'

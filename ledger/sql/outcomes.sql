@@ -16,6 +16,7 @@
 -- step_key: the step
 -- basis: ids of the events it was derived from
 -- derived_in: event_id of the derivation
+-- amended: whether an event it was derived from, or the derivation, was amended or voided since
 WITH closings AS (
     SELECT run_id, max((data->>'$.revision')::BIGINT) AS revision
     FROM events WHERE event_type = 'run.closed.v1' GROUP BY run_id
@@ -27,5 +28,7 @@ WITH closings AS (
     WHERE e.event_type = 'outcomes.derived.v1'
 )
 SELECT run_id, job_name, o.asset_key, o.partition, o.check_name, o.kind, o.required, o.outcome, o.verdict,
-    o.reason_code, o.reason, o.attempts, o.step_key, o.basis, derived_in
+    o.reason_code, o.reason, o.attempts, o.step_key, o.basis, derived_in,
+    coalesce(list_has_any(list_append(o.basis, derived_in), corrected.targets), false) AS amended
 FROM derived
+CROSS JOIN (SELECT list(target_event_id) AS targets FROM amendments WHERE NOT withdrawn) AS corrected

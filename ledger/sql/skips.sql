@@ -15,10 +15,11 @@
 -- release_id: the release
 -- batch_id: the batch
 -- event_id: the event
+-- amended_by: event_id of the last amendment; NULL when it stands as it was recorded
 SELECT
     index, occurred_at, run_id, job_name, step_key, asset_key, partition, outcome, reason_code,
     coalesce(data->>'$.text', data->>'$.message') AS reason,
     event_type = 'asset.skipped.v1' AS declared,
-    trace_id, release_id, batch_id, event_id
-FROM events
+    trace_id, release_id, batch_id, event_id, amended_by
+FROM effective_events
 WHERE event_type IN ('asset.skipped.v1', 'step.skipped.v1')

@@ -1,0 +1,60 @@
+"""`ledger amend`, `ledger void`, `ledger erase`: corrections that overwrite nothing."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ledger.cli.session import Session, out, say
+from ledger.errors import UsageError
+
+_EventArgument = Annotated[str, typer.Argument(help="The event it is about.")]
+_ReasonOption = Annotated[str, typer.Option("--reason", help="Why.")]
+_ActorOption = Annotated[str, typer.Option("--actor", help="Who says so.")]
+
+
+def amend(
+    ctx: typer.Context,
+    event_id: _EventArgument,
+    reason: _ReasonOption,
+    actor: _ActorOption,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="COLUMN=VALUE", help="What holds instead; without, it is a remark."),
+    ] = None,
+) -> None:
+    """Record that an event is to be read otherwise. The original stays; prints the amendment's event id."""
+    from ledger.amend import amend as run
+
+    session: Session = ctx.obj
+    out(run(session.ledger(), event_id, reason=reason, actor=actor, changes=_pairs(changes or [])))
+    say("the original stays as it is; effective_events shows what holds, amendments the history")
+
+
+def _pairs(changes: list[str]) -> dict[str, str]:
+    pairs = {}
+    for change in changes:
+        name, separator, value = change.partition("=")
+        if not separator or not value:
+            raise UsageError(f"--set {change!r} is not COLUMN=VALUE.", next_step="for example --set outcome=failed")
+        pairs[name] = value
+    return pairs
+
+
+def void(ctx: typer.Context, event_id: _EventArgument, reason: _ReasonOption, actor: _ActorOption) -> None:
+    """Record that an event does not count. The original stays; prints the void's event id."""
+    from ledger.amend import void as run
+
+    session: Session = ctx.obj
+    out(run(session.ledger(), event_id, reason=reason, actor=actor))
+    say("the original stays as it is; effective_events leaves it out, amendments has the history")
+
+
+def erase(ctx: typer.Context, event_id: _EventArgument, reason: _ReasonOption, actor: _ActorOption) -> None:
+    """Remove an event's payload that lies beside the log, on record. The entry stays and verifies."""
+    from ledger.amend import erase as run
+
+    session: Session = ctx.obj
+    out(run(session.ledger(), event_id, reason=reason, actor=actor))
+    say("payload erased; its digest stays in the entry. Copies and backups of the ledger have it still")
