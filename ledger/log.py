@@ -86,6 +86,8 @@ def load(folder: Path) -> Log:
     """
     try:
         table = DeltaTable(folder)
+        found = _segments(folder, table)
+        stated = table.transaction_version(APP) or 0
     except TableNotFoundError:
         return Log(folder, -1, ())
     except (DeltaError, OSError, ValueError) as error:
@@ -93,10 +95,8 @@ def load(folder: Path) -> Log:
             f"The log at {folder} cannot be loaded: {(str(error) or repr(error)).splitlines()[0][:300]}",
             next_step="ledger doctor",
         ) from None
-    segments = sorted(_segments(folder, table), key=lambda s: (s.first_index, s.count))
-    log = Log(folder, table.version(), tuple(segments))
+    log = Log(folder, table.version(), tuple(sorted(found, key=lambda s: (s.first_index, s.count))))
     _check_dense(log)
-    stated = table.transaction_version(APP) or 0
     if stated != log.size:
         raise IntegrityError(
             f"The log at {folder} states {stated} entries and has {log.size}: something else wrote to it.",

@@ -179,7 +179,10 @@ def file_problem(segment: Segment) -> str | None:
     stated = _NAME.fullmatch(segment.path.name)
     if stated is None:
         return "its name is not a segment's, which ends in the file's digest"
-    digest = _digest(segment.path)
+    try:
+        digest = _digest(segment.path)
+    except OSError as error:
+        return f"the file cannot be read: {error.strerror}"
     return None if digest == stated[1] else f"the file has SHA-256 {digest}…, its name says {stated[1]}…"
 
 
@@ -190,16 +193,38 @@ def footer_problems(segment: Segment, number: int, derived: pa.Table) -> Iterato
     a Bloom filter would make rows invisible to a query that looks for them.
     """
     with open_segment(segment) as file:
-        if not file.schema.equals(_parquet_schema()):
-            yield "its Parquet types are not a segment's", str(_parquet_schema()), str(file.schema)
+        if _parquet_types(file) != (expected := _expected_types()):
+            yield "its Parquet types are not a segment's", str(expected), str(_parquet_types(file))
             return
         group = file.metadata.row_group(number)
         for position, name in enumerate(SCHEMA.names):
             column = group.column(position)
+            kind = file.schema.column(position).physical_type
+            if (column.path_in_schema, column.physical_type) != (name, kind):
+                # Arrow ends the process when asked for the statistics of such a column.
+                yield (
+                    "a column is not the schema's",
+                    f"{name} {kind}",
+                    f"{column.path_in_schema} {column.physical_type}",
+                )
+                continue
             if column.bloom_filter_offset is not None or column.has_column_index or column.has_offset_index:
                 yield f"column {name} has an index or a filter that nobody can check", "none", "one"
             if column.statistics is not None:
                 yield from _statistics_problems(name, column.statistics, derived.column(name))
+
+
+def _parquet_types(file: pq.ParquetFile) -> list[str]:
+    """Spell the types that a reader without Arrow's own schema sees, the old way of saying them included."""
+    columns = (file.schema.column(position) for position in range(len(file.schema.names)))
+    return [f"{c.path} {c.physical_type} {c.converted_type} {c.logical_type}" for c in columns]
+
+
+@functools.cache
+def _expected_types() -> list[str]:
+    target = io.BytesIO()
+    _writer(target, Frontier.empty()).close()
+    return _parquet_types(pq.ParquetFile(target))
 
 
 def _statistics_problems(name: str, stated: Any, values: pa.ChunkedArray) -> Iterator[tuple[str, str, str]]:
@@ -208,7 +233,9 @@ def _statistics_problems(name: str, stated: Any, values: pa.ChunkedArray) -> Ite
     if stated.has_null_count and stated.null_count != values.null_count:
         yield f"the statistics of {name} count other NULLs", str(values.null_count), str(stated.null_count)
     if stated.has_min_max:
-        raw = values.cast(pa.binary() if pa.types.is_string(values.type) else pa.int64())
+        kind = values.type
+        textual = pa.types.is_string(kind) or pa.types.is_binary(kind)
+        raw = values.cast(pa.binary() if textual else pa.int64())
         low, high = pc.min_max(raw).as_py().values()
         if (stated.min_raw, stated.max_raw) != (low, high):
             yield (
@@ -216,13 +243,6 @@ def _statistics_problems(name: str, stated: Any, values: pa.ChunkedArray) -> Ite
                 f"{low!r} to {high!r}"[:500],
                 f"{stated.min_raw!r} to {stated.max_raw!r}"[:500],
             )
-
-
-@functools.cache
-def _parquet_schema() -> pq.ParquetSchema:
-    target = io.BytesIO()
-    _writer(target, Frontier.empty()).close()
-    return pq.ParquetFile(target).schema
 
 
 def _spell(schema: pa.Schema) -> str:

@@ -18,7 +18,7 @@ from ledger.layout import Layout
 from ledger.log import Log, Segment, load
 from ledger.lookup import memory_database, sql_text
 from ledger.merkle import Frontier
-from ledger.segment import file_problem, read_frontier
+from ledger.segment import read_frontier
 from ledger.store import TMP_PREFIX
 from ledger.trust import NOTHING_BROUGHT, Trust
 from ledger.verify_heads import read_copies, read_heads, verify_signatures
@@ -162,8 +162,6 @@ def _finish_segment(item: Checked, tree: GrowingTree, ids: Sequence[str], result
 
 def _compare_statement(segment: Segment, where: str, ids: Sequence[str], result: Verification) -> None:
     """Hold what Delta's log states about a segment, which look-ups rely on, against what is in it."""
-    if problem := file_problem(segment):
-        result.add(Finding(where, problem))
     size = segment.path.stat().st_size
     if size != segment.size_bytes:
         problem = "the file has another size than the log says"

@@ -18,7 +18,7 @@ from ledger.event import COLUMNS, Row, blob_name, columns
 from ledger.findings import Finding
 from ledger.log import Log, Segment
 from ledger.merkle import HASH_BYTES, leaf_hash
-from ledger.segment import SCHEMA, footer_problems, read_batches, row_groups, rows_table
+from ledger.segment import SCHEMA, file_problem, footer_problems, read_batches, row_groups, rows_table
 
 _DATA: Final = COLUMNS.index("data")
 _EVENT_TYPE: Final = COLUMNS.index("event_type")
@@ -28,12 +28,16 @@ _AHEAD: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A row group of a segment: its number in the file, and the index of its first entry."""
+    """A row group of a segment: its number in the file, and the index of its first entry.
+
+    `file_problem` says why the file is not the one that was written; its footer is then not looked into.
+    """
 
     segment: Segment
     number: int
     first: int
     last_of_segment: bool
+    file_problem: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +69,13 @@ def groups(log: Log) -> Iterator[Group | Finding]:
     for segment in log.segments:
         try:
             counts = row_groups(segment)
+            problem = file_problem(segment)
         except IntegrityError as error:
             yield Finding(f"log/{segment.path.name}", str(error))
             return
         first = segment.first_index
         for number, count in enumerate(counts):
-            yield Group(segment, number, first, number == len(counts) - 1)
+            yield Group(segment, number, first, number == len(counts) - 1, problem)
             first += count
 
 
@@ -102,6 +107,8 @@ def check_group(group: Group) -> Checked:
     """Hash and derive again every entry of a row group, and compare."""
     where = f"log/{group.segment.path.name}"
     findings: list[Finding] = []
+    if group.file_problem and group.number == 0:
+        findings.append(Finding(where, group.file_problem))
     rows: list[Row] = []
     leaves: list[bytes] = []
     tables: list[pa.Table] = []
@@ -119,7 +126,7 @@ def check_group(group: Group) -> Checked:
             leaves += map(leaf_hash, entries)
             size += sum(map(len, entries))
             count += len(entries)
-        if len(rows) == count:
+        if len(rows) == count and not group.file_problem:
             table = pa.concat_tables([SCHEMA.empty_table(), *tables])
             findings += [
                 Finding(where, problem, group.first, expected, got)
