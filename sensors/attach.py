@@ -7,7 +7,6 @@ observable sources, external assets) the sensors cover it.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -70,18 +69,14 @@ def with_ledger(  # noqa: PLR0913 - the options of the one public call, all but 
 
 
 def _lazily(load: Any, attachment: Attachment, *, hook: bool, status_sensors: bool) -> Any:
-    """Wrap what a lazy definition returns, and keep it what it is: Dagster looks at its type."""
+    """Wrap what a lazy definition returns, and keep it what it is: Dagster finds it by its type."""
+    load_fn = getattr(load, "load_fn", load)
 
-    def wrap(load_fn: Callable[..., dg.Definitions]) -> Callable[..., dg.Definitions]:
-        @wraps(load_fn)
-        def loaded(*args: Any) -> dg.Definitions:
-            return _wrapped(load_fn(*args), attachment, hook=hook, status_sensors=status_sensors)
+    @wraps(load_fn)
+    def loaded(*context: Any) -> dg.Definitions:
+        return _wrapped(load_fn(*context), attachment, hook=hook, status_sensors=status_sensors)
 
-        return loaded
-
-    if dataclasses.is_dataclass(load) and hasattr(load, "load_fn"):
-        return dataclasses.replace(load, load_fn=wrap(load.load_fn))  # type: ignore[type-var]
-    return wrap(load)
+    return loaded if load_fn is load else dg.definitions(loaded)
 
 
 def _wrapped(defs: dg.Definitions, attachment: Attachment, *, hook: bool, status_sensors: bool) -> dg.Definitions:
