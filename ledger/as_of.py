@@ -1,48 +1,92 @@
-"""Which prefix of the ledger is meant: all of it, the first N entries, or what was recorded by a time."""
+"""Which prefix of the ledger is meant: all of it, what a checkpoint covers, or what was there by a time."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ledger.errors import UsageError
+from ledger.errors import EnvironmentFault, UsageError
+
+if TYPE_CHECKING:
+    from ledger.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)
 class AsOf:
-    """`size`: the first so many entries. `recorded_by`: entries recorded at or before (microseconds)."""
+    """A prefix. All that is given holds at once; times are in microseconds and included.
+
+    `size`: the first so many entries. `head`: and they have this root. `recorded_by`: when the ledger took
+    them down. `occurred_by`: when they happened, which cuts across the order of the log.
+    """
 
     size: int | None = None
     recorded_by: int | None = None
+    occurred_by: int | None = None
+    head: Checkpoint | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is a prefix of the log as the tree has it: no time cuts through, so a head can be of it."""
+        return self.recorded_by is None and self.occurred_by is None
 
     def condition(self) -> str:
         """Return the SQL condition on an entry; built from integers alone."""
+        parts = []
         if self.size is not None:
-            return f"index < {self.size:d}"
+            parts.append(f"index < {self.size:d}")
         if self.recorded_by is not None:
-            return f"recorded_at <= make_timestamptz({self.recorded_by:d})"
-        return "true"
+            parts.append(f"recorded_at <= make_timestamptz({self.recorded_by:d})")
+        if self.occurred_by is not None:
+            parts.append(f"occurred_at <= make_timestamptz({self.occurred_by:d})")
+        return " AND ".join(parts) or "true"
 
 
 NOW = AsOf()
 
 
-def parse_as_of(text: str | None) -> AsOf:
-    """Read `--as-of`: a number of entries, or an ISO 8601 time (UTC where it names no offset).
+def parse_as_of(text: str | None, occurred: str | None = None) -> AsOf:
+    """Read `--as-of` and `--as-of-occurred`.
 
-    Raises `UsageError` for anything else.
+    The first is a number of entries, a checkpoint file, or an ISO 8601 time of recording (UTC where it names no
+    offset); the second a time at which things happened.
+
+    Raises `UsageError` for anything else; `IntegrityError` when the file is no checkpoint.
     """
-    if text is None:
-        return NOW
+    found = _prefix(text) if text is not None else NOW
+    if occurred is not None:
+        found = replace(found, occurred_by=_time("--as-of-occurred", occurred))
+    return found
+
+
+def _prefix(text: str) -> AsOf:
     if text.isascii() and text.isdigit():
         return AsOf(size=int(text))
+    path = Path(text)
+    if path.is_file():
+        return _checkpoint(path)
+    return AsOf(recorded_by=_time("--as-of", text))
+
+
+def _checkpoint(path: Path) -> AsOf:
+    from ledger.heads import read_head_file
+
+    try:
+        head = read_head_file(path).checkpoint
+    except OSError as error:
+        raise EnvironmentFault(f"The checkpoint {path} cannot be read: {error.strerror}.") from None
+    return AsOf(size=head.size, head=head)
+
+
+def _time(option: str, text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
+        what = "neither a number of entries nor a time, and no file" if option == "--as-of" else "no time"
         raise UsageError(
-            f"--as-of {text!r} is neither a number of entries nor a time.",
-            next_step="for example --as-of 1200 or --as-of 2026-04-17T12:00:00Z",
+            f"{option} {text!r} is {what}.", next_step=f"for example {option} 2026-04-17T12:00:00Z"
         ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return AsOf(recorded_by=round(moment.timestamp() * 1_000_000))
+    return round(moment.timestamp() * 1_000_000)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from ledger.checkpoint import Checkpoint
 from ledger.errors import IntegrityError
 from ledger.layout import Layout
-from ledger.proof import check_consistency, prove_consistency
+from ledger.proof import check_consistency, prove_consistency, read_frontier
 from ledger.tile_cache import TileCache
 
 if TYPE_CHECKING:
+    from ledger.handle import Ledger
     from ledger.log import Log
 
 
@@ -35,6 +36,27 @@ def prove_growth(layout: Layout, log: Callable[[], Log], old: Checkpoint, new: C
             f"The head of {new.size} entries is not an extension of the one of {old.size}: {error}.",
             next_step="ledger verify",
         ) from None
+
+
+def require_prefix(ledger: Ledger, log: Log, head: Checkpoint) -> None:
+    """Pass if the log's first entries are those of `head`, which somebody kept; `log` has that many.
+
+    Raises: IntegrityError when it is another log's, or the root is not that of these entries.
+    """
+    origin = ledger.require()
+    if head.origin != origin:
+        raise IntegrityError(f"The checkpoint is of {head.origin}, this ledger's log is {origin}.")
+    cache = TileCache(ledger.layout)
+    cache.catch_up(log)
+    root = read_frontier(head.size, cache.reader(head.size)).root()
+    if root != head.root:
+        cache.rebuild(log)
+        root = read_frontier(head.size, cache.reader(head.size)).root()
+    if root != head.root:
+        raise IntegrityError(
+            f"The log's first {head.size} entries have root {root.hex()}, the checkpoint {head.root.hex()}.",
+            next_step="ledger verify --since CHECKPOINT",
+        )
 
 
 def _checked(cache: TileCache, old: Checkpoint, new: Checkpoint) -> tuple[bytes, ...]:

@@ -21,6 +21,7 @@ import orjson
 
 from ledger.errors import InputError
 from ledger.event import Event
+from ledger.store import readable_fault
 
 MASK: Final = "[redacted]"
 MARK: Final = "redacted"
@@ -159,12 +160,15 @@ def read_redaction(path: Path) -> Redaction:
 
     {"patterns": {"customer_number": "KD-[0-9]{8}"}, "personal": ["crm/*"]}
 
-    Raises: InputError naming what is wrong; nothing is recorded until it is right, rather than recorded whole.
+    Raises: InputError or EnvironmentFault naming what is wrong; nothing is recorded until it is right, rather
+    than recorded whole.
     """
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Redaction()
+    except OSError as error:
+        raise readable_fault(error, "What to redact cannot be read, so nothing is recorded") from None
     try:
         body = orjson.loads(content)
         patterns, personal = body.get("patterns", {}), body.get("personal", [])

@@ -75,6 +75,10 @@ def open_snapshot(ledger: Ledger, as_of: AsOf = NOW) -> Iterator[Snapshot]:
             f"--as-of {as_of.size}: the log has {log.size} sealed entries.",
             next_step="ledger seal, or a smaller index",
         )
+    if as_of.head is not None:
+        from ledger.growth import require_prefix
+
+        require_prefix(ledger, log, as_of.head)
     for key in sealed_digests(log, unsealed.keys()):
         del unsealed[key]
     if as_of.size is not None:

@@ -38,13 +38,15 @@ def verify(
     trust: Trust = NOTHING_BROUGHT,
     since: Sequence[Path] = (),
     workers: int = 1,
+    log: Log | None = None,
 ) -> Verification:
     """Check the whole ledger: every entry, column, segment, head, signature, tile, payload and unsealed object.
 
     Hashes each entry again from its bytes, derives its columns again, rebuilds the tree and holds it against
     every head, segment footer and tile, and against the copies of older heads in `since`. `trust` has the keys
     the verifier brought; without any, the key the ledger names as its own has to have signed. `workers`
-    processes share the hashing. Memory does not grow with the log.
+    processes share the hashing. `log` is a version of the log that is open already; else the newest is loaded.
+    Memory does not grow with the log.
 
     Raises `NotALedgerError` when there is none; everything else that is wrong is a finding.
     """
@@ -56,7 +58,7 @@ def verify(
     blobs = _Blobs()
     _verify_inbox(layout, blobs, result)
     try:
-        log = load(layout.log)
+        log = load(layout.log) if log is None else log
     except IntegrityError as error:
         result.add(Finding("log", str(error)))
         return result

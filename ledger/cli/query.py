@@ -6,7 +6,7 @@ import contextlib
 import csv
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +20,7 @@ from ledger.errors import EnvironmentFault, UsageError
 from ledger.query import run_query, run_query_arrow, view_docs
 
 if TYPE_CHECKING:
+    from ledger.as_of import AsOf
     from ledger.handle import Ledger
     from ledger.query import Answer
     from ledger.snapshot import Snapshot
@@ -28,7 +29,7 @@ Format = Literal["table", "json", "ndjson", "csv", "markdown", "parquet"]
 _MAX_CELL = 80
 
 
-def query(
+def query(  # noqa: PLR0913, PLR0917 - one argument for each option
     ctx: typer.Context,
     sql: Annotated[str | None, typer.Argument(help="The query, a file that holds it, or - for stdin.")] = None,
     parameters: Annotated[
@@ -38,7 +39,19 @@ def query(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file instead.")] = None,
     as_of: Annotated[
         str | None,
-        typer.Option(metavar="INDEX|TIME", help="Only the first INDEX entries, or what was recorded by TIME."),
+        typer.Option(
+            metavar="INDEX|CHECKPOINT|TIME",
+            help="Only the first INDEX entries, those under a checkpoint file, or what was recorded by TIME.",
+        ),
+    ] = None,
+    as_of_occurred: Annotated[
+        str | None, typer.Option("--as-of-occurred", metavar="TIME", help="Only what happened by TIME.")
+    ] = None,
+    verified: Annotated[
+        bool, typer.Option("--verify", help="Verify every segment first; rows come with their checkpoint.")
+    ] = False,
+    keys: Annotated[
+        list[str] | None, typer.Option("--key", metavar="VKEY", help="The log's verifier key; implies --verify.")
     ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="List views and columns with their meaning.")] = False,
 ) -> None:
@@ -56,13 +69,46 @@ def query(
     session: Session = ctx.obj
     ledger = session.ledger()
     _require_outside(ledger, output)
-    with open_snapshot(ledger, parse_as_of(as_of)) as snapshot:
+    prefix = parse_as_of(as_of, as_of_occurred)
+    if verified or keys:
+        _answer_verified(ledger, prefix, text, bound, output_format, output, keys or [])
+        return
+    with open_snapshot(ledger, prefix) as snapshot:
         for damage in snapshot.damaged:
             say(f"{styled('warning', 'yellow', sys.stderr)}: {damage}")
         if output_format == "parquet":
             _write_parquet(snapshot, text, bound, output)
         else:
             _write(run_query(snapshot, text, bound), output_format, output)
+
+
+def _answer_verified(
+    ledger: Ledger,
+    prefix: AsOf,
+    sql: str,
+    bound: dict[str, str],
+    output_format: Format,
+    output: Path | None,
+    keys: list[str],
+) -> None:
+    """Print the rows with the checkpoint they were read under: in JSON beside them, else on stderr."""
+    from ledger.query_verified import open_verified
+    from ledger.trust import read_trust
+
+    with open_verified(ledger, prefix, trust=read_trust(keys, [])) as verified:
+        note = verified.head.message.decode()
+        if output_format == "parquet":
+            _write_parquet(verified.snapshot, sql, bound, output, {"ledger.checkpoint": note})
+        elif output_format == "json":
+            import orjson
+
+            rows = orjson.loads(_render(run_query(verified.snapshot, sql, bound), "json"))
+            document = {"checkpoint": note, "entries_read": verified.size, "rows": rows}
+            _write_text(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode(), len(rows), output)
+        else:
+            _write(run_query(verified.snapshot, sql, bound), output_format, output)
+        say(f"verified: the first {verified.size} entries, under the checkpoint")
+        say(note.rstrip("\n"))
 
 
 def _read_sql(sql: str | None) -> str:
@@ -129,17 +175,32 @@ def _write(answer: Answer, output_format: Format, output: Path | None) -> None:
         if output_format == "table":
             say(f"({len(answer.rows)} rows)")
         return
+    _write_text(_render(answer, output_format, plain=True), len(answer.rows), output)
+
+
+def _write_text(text: str, rows: int, output: Path | None) -> None:
+    if output is None:
+        out(text)
+        return
     with _writable(output):
-        output.write_text(_render(answer, output_format, plain=True) + "\n", encoding="utf-8")
-    say(f"{len(answer.rows)} rows written to {output}")
+        output.write_text(text + "\n", encoding="utf-8")
+    say(f"{rows} rows written to {output}")
 
 
-def _write_parquet(snapshot: Snapshot, sql: str, parameters: dict[str, str], output: Path | None) -> None:
+def _write_parquet(
+    snapshot: Snapshot,
+    sql: str,
+    parameters: dict[str, str],
+    output: Path | None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     import pyarrow.parquet as pq
 
     if output is None:
         raise UsageError("Parquet is not for a terminal.", next_step="name a file with -o FILE.parquet")
     rows = run_query_arrow(snapshot, sql, parameters)
+    if metadata:
+        rows = rows.replace_schema_metadata({**(rows.schema.metadata or {}), **metadata})
     with _writable(output):
         pq.write_table(rows, output, compression="zstd")
     say(f"{rows.num_rows} rows written to {output}")

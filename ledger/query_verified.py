@@ -1,0 +1,74 @@
+"""Rows with their proof: every segment behind a query is verified against a tree head before it is asked.
+
+A query can read any segment, and learns from each one's statistics whether it has to; so all of them are
+verified, not only those whose rows come out. That costs a full verification (`ledger verify`), on every
+processor.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ledger.as_of import NOW, AsOf
+from ledger.errors import IntegrityError, UsageError
+from ledger.findings import Progress
+from ledger.heads import Head, newest_head
+from ledger.snapshot import Snapshot, open_snapshot
+from ledger.trust import NOTHING_BROUGHT, Trust, check_head
+from ledger.verify import verify
+
+if TYPE_CHECKING:
+    from ledger.handle import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A snapshot whose every sealed entry was verified, and the head they are under.
+
+    `size` is the number of entries that were read: those of the head, or fewer.
+    """
+
+    snapshot: Snapshot
+    head: Head
+    size: int
+
+
+@contextmanager
+def open_verified(
+    ledger: Ledger,
+    as_of: AsOf = NOW,
+    *,
+    trust: Trust = NOTHING_BROUGHT,
+    workers: int | None = None,
+    progress: Progress = lambda _done, _all: None,
+) -> Iterator[Verified]:
+    """Open a prefix of the log and verify it; entries that wait in the inbox are left out, nothing proves them.
+
+    Raises: what `open_snapshot` raises; UsageError when there is no tree head over the prefix; IntegrityError
+    naming the first finding.
+    """
+    ledger.require()
+    head = newest_head(ledger.layout)
+    size = as_of.size if as_of.size is not None else head.checkpoint.size if head else 0
+    if head is None or head.checkpoint.size < size:
+        raise UsageError(
+            f"No tree head covers the first {size} entries, so nothing proves them yet.", next_step="ledger seal"
+        )
+    check_head(head, trust)
+    with open_snapshot(ledger, replace(as_of, size=size)) as snapshot:
+        # The very segments the snapshot reads: what a compaction puts in their place meanwhile is not asked.
+        cores = workers if workers is not None else os.cpu_count() or 1
+        result = verify(ledger, progress, trust=trust, workers=cores, log=snapshot.log)
+        touched = [f for f in result.findings if f.where.startswith(("log", "checkpoints", "keys"))]
+        if touched:
+            first = touched[0]
+            at = f" entry {first.index}" if first.index is not None else ""
+            raise IntegrityError(
+                f"{first.where}{at}: {first.problem}; no rows are returned ({len(touched)} findings).",
+                next_step="ledger verify",
+            )
+        yield Verified(snapshot, head, size)
