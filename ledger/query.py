@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
     from ledger.snapshot import Snapshot
 
-_COLUMN: Final = re.compile(r"-- ([a-z_]+): (.+)")
+_COLUMN: Final = re.compile(r"-- ([a-z][a-z0-9_]*): (.+)")
 _EXPLAIN: Final = re.compile(r"\s*explain(\s+analyze)?(\s*\([^)]*\))?", re.IGNORECASE)
+_WRONG_TABLE: Final = re.compile(r'Table with name "?([^"!]+?)"? does not exist')
+_WRONG_COLUMN: Final = re.compile(r"(?:column named|eferenced column|extract field) [\"']([^\"']+)[\"']")
 _PROSE: Final = frozenset({"Grain"})
 
 
@@ -148,11 +150,12 @@ def _first_line(error: Exception) -> str:
 def _with_nearest(error: Exception) -> str:
     """Add the nearest name of a view or column to DuckDB's own words; its own candidates are left out."""
     text = _first_line(error)
-    wrong = re.search(r'(?:column|Table with name|Table|name) "?([A-Za-z_][A-Za-z0-9_.]*)"?', text)
-    names = set(VIEWS) | {column for doc in view_docs() for column, _ in doc.columns}
-    if not wrong:
+    if table := _WRONG_TABLE.search(text):
+        asked, names = table[1], set(VIEWS)
+    elif column := _WRONG_COLUMN.search(text):
+        asked, names = column[1].rpartition(".")[2], {name for doc in view_docs() for name, _ in doc.columns}
+    else:
         return f"The query is wrong: {text}"
-    asked = wrong[1].rpartition(".")[2]
     nearest = difflib.get_close_matches(asked.lower(), sorted(names), n=1, cutoff=0.5)
     hint = f" Did you mean {nearest[0]}?" if nearest else ""
     return f"The query names {asked}, which is not there.{hint} ({text})"

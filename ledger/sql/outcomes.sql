@@ -21,14 +21,20 @@ WITH closings AS (
     SELECT run_id, max((data->>'$.revision')::BIGINT) AS revision
     FROM events WHERE event_type = 'run.closed.v1' GROUP BY run_id
 ), derived AS (
-    SELECT e.run_id, e.job_name, e.event_id AS derived_in,
+    SELECT e.run_id, e.job_name, e.event_id AS derived_in, e.index, e.recorded_at,
         unnest(from_json(e.data->'$.outcomes', '[{"asset_key":"VARCHAR","partition":"VARCHAR","check_name":"VARCHAR","kind":"VARCHAR","required":"BOOLEAN","outcome":"VARCHAR","verdict":"VARCHAR","reason_code":"VARCHAR","reason":"VARCHAR","attempts":"BIGINT","step_key":"VARCHAR","basis":["VARCHAR"]}]')) AS o
     FROM events AS e
     JOIN closings AS c ON c.run_id = e.run_id AND c.revision = (e.data->>'$.revision')::BIGINT
     WHERE e.event_type = 'outcomes.derived.v1'
+), latest AS (
+    -- Two captures that close a run at once may have read one record apart: one derivation of an item counts.
+    SELECT * FROM derived
+    QUALIFY row_number() OVER (
+        PARTITION BY run_id, o.asset_key, o.partition, o.check_name ORDER BY index DESC NULLS FIRST, recorded_at DESC
+    ) = 1
 )
 SELECT run_id, job_name, o.asset_key, o.partition, o.check_name, o.kind, o.required, o.outcome, o.verdict,
     o.reason_code, o.reason, o.attempts, o.step_key, o.basis, derived_in,
     coalesce(list_has_any(list_append(o.basis, derived_in), corrected.targets), false) AS amended
-FROM derived
+FROM latest
 CROSS JOIN (SELECT list(target_event_id) AS targets FROM amendments WHERE NOT withdrawn) AS corrected

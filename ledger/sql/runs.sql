@@ -3,7 +3,7 @@
 -- run_id: the run
 -- job_name: its job
 -- status: what Dagster's log says of it: queued, running, succeeded, failed or canceled; it is not a verdict
--- closed: whether it was read whole after its end and its outcomes derived
+-- closed: whether it was read whole after its end and its outcomes derived; not while late records reopen it
 -- partition: its partition, from its tags
 -- started_at: when it was launched, UTC
 -- ended_at: when it ended, UTC
@@ -25,7 +25,8 @@ WITH seen AS (
         max(CASE event_type
             WHEN 'run.canceled.v1' THEN 5 WHEN 'run.failed.v1' THEN 4 WHEN 'run.succeeded.v1' THEN 3
             WHEN 'run.started.v1' THEN 2 ELSE 1 END) AS progress,
-        bool_or(event_type = 'run.closed.v1') AS closed,
+        coalesce(max((data->>'$.revision')::BIGINT) FILTER (event_type = 'run.closed.v1'), 0)
+            > coalesce(max((data->>'$.revision')::BIGINT) FILTER (event_type = 'run.reopened.v1'), 0) AS closed,
         coalesce(
             max(data->>'$.tags."dagster/partition"') FILTER (event_type = 'run.seen.v1'),
             max(partition) FILTER (event_type = 'asset.materialization_planned.v1')

@@ -1,0 +1,393 @@
+"""A snapshot shows one prefix of the ledger through views that are what their SQL files say."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger import Event, Ledger, UsageError
+from ledger.as_of import AsOf, parse_as_of
+from ledger.event import COLUMNS, MAX_DATA_BYTES
+from ledger.inbox import names
+from ledger.outcomes import RunEvent, derive_outcomes, outcome_parts
+from ledger.plan import Plan, PlanItem, plan_parts
+from ledger.query import view_docs
+from ledger.snapshot import VIEWS, Snapshot, open_snapshot
+from tests.ledger.samples import NOON, RUN, Clock, own, record, records
+
+ASSET, CHECK = "week06/silver/ticket_fact_partitioned", "row_count_output_count"
+LAKEHOUSE = "week06/external/lakehouse_state"
+DAY = "2026-04-17"
+
+
+def _at(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(microseconds / 1e6, tz=UTC)
+
+
+def _records(run_id: str) -> list[Event]:
+    """Return the records of a run that made one asset, warned in one check and failed in another step."""
+    common: dict[str, Any] = {"step_key": "make", "trace_id": "t", "release_id": "r", "batch_id": "b"}
+    about = {**common, "asset_key": ASSET, "partition": DAY}
+    metadata = [{"label": "row_count", "value": "17"}, {"label": "note", "value": "a|b"}]
+    error = {
+        "class": "DagsterExecutionStepExecutionError",
+        "message": "op",
+        "cause": {"class": "OSError", "message": "no"},
+    }
+    return [
+        record(1, run_id, event_type="run.started.v1", step_key=None),
+        record(2, run_id, event_type="asset.materialization_planned.v1", asset_key=ASSET, partition=DAY),
+        record(3, run_id, event_type="step.started.v1", **common),
+        record(
+            4,
+            run_id,
+            event_type="asset.materialized.v1",
+            attempt=1,
+            data={"metadata": metadata, "data_version": "dv", "code_version": "cv"},
+            **about,
+        ),
+        record(
+            5, run_id, event_type="asset.observed.v1", data={"metadata": metadata, "data_version": "dv"}, **about
+        ),
+        record(
+            6,
+            run_id,
+            event_type="check.evaluated.v1",
+            check_name=CHECK,
+            outcome="warned",
+            reason_code="check_warned",
+            data={"severity": "WARN", "blocking": False, "description": "17 of 20", "metadata": metadata},
+            **about,
+        ),
+        record(7, run_id, event_type="step.succeeded.v1", **common),
+        record(8, run_id, event_type="step.started.v1", step_key="break"),
+        record(
+            9,
+            run_id,
+            event_type="step.failed.v1",
+            step_key="break",
+            attempt=1,
+            outcome="failed",
+            reason_code="step_failed",
+            data={"error": error, "message": "it broke"},
+        ),
+        record(10, run_id, event_type="run.failed.v1", step_key=None, outcome="failed", reason_code="run_failed"),
+    ]
+
+
+PLAN = Plan(
+    (
+        PlanItem(ASSET, DAY, step_key="make"),
+        PlanItem(ASSET, DAY, CHECK, "make", "check"),
+        PlanItem("week06/ops/broken", step_key="break"),
+        PlanItem(LAKEHOUSE, kind="dependency", required=False, reason_code="week04_lakehouse_not_available"),
+    ),
+    {"break": ("make",)},
+)
+
+
+def _own(run_id: str, revision: int = 1, taken: list[Event] | None = None) -> list[Event]:
+    """Return what the ledger itself says about that run when it closes it."""
+    plan = list(plan_parts(PLAN))
+    told = [RunEvent(event_id="p", event_type="plan.committed.v1", occurred_at=NOON, data=part) for part in plan]
+    taken = _records(run_id) if taken is None else taken
+    outcomes = derive_outcomes([*told, *map(RunEvent.of_record, taken)])
+    skip = own(
+        "asset.skipped.v1",
+        run_id,
+        step_key="look",
+        asset_key=LAKEHOUSE,
+        outcome="not_available",
+        reason_code="week04_lakehouse_not_available",
+        data={"text": "no report"},
+    )
+    return [
+        own("run.seen.v1", run_id, data={"tags": {"dagster/partition": DAY}}),
+        *(own("plan.committed.v1", run_id, data=part) for part in plan),
+        skip,
+        *(
+            own("outcomes.derived.v1", run_id, NOON + revision, data=part)
+            for part in outcome_parts(outcomes, revision)
+        ),
+        own("run.closed.v1", run_id, NOON + revision, data={"revision": revision}),
+    ]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    """One closed run, its records sealed and what the ledger says about it not."""
+    made = Ledger(tmp_path / "ledger", clock=Clock())
+    made.append(_records(RUN))
+    made.seal()
+    made.append(_own(RUN))
+    return made
+
+
+def _view(snapshot: Snapshot, view: str) -> list[dict[str, Any]]:
+    cursor = snapshot.connection.execute(f"SELECT * FROM {view}")
+    columns = [column[0] for column in cursor.description]
+    return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+
+
+@pytest.mark.parametrize("filled", [False, True], ids=["empty", "filled"])
+def test_every_view_has_exactly_the_columns_it_documents(ledger: Ledger, tmp_path: Path, filled: bool) -> None:
+    """Names and order, also where there is nothing in it yet; and every view says its grain."""
+    if not filled:
+        ledger = Ledger(tmp_path / "empty")
+        ledger.create()
+    with open_snapshot(ledger) as snapshot:
+        for doc in view_docs():
+            described = snapshot.rows(f"DESCRIBE {doc.name}")
+            assert [column for column, _ in doc.columns] == [row[0] for row in described], doc.name
+            assert doc.meaning
+            assert doc.grain.startswith("one row for each")
+            assert all(meaning for _, meaning in doc.columns)
+            if not filled:
+                assert snapshot.rows(f"SELECT * FROM {doc.name}") == []
+    assert [doc.name for doc in view_docs()] == list(VIEWS)
+
+
+def test_the_events_view_has_every_derived_column() -> None:
+    """Nothing that is derived from an entry is kept from SQL."""
+    (doc,) = (doc for doc in view_docs() if doc.name == "events")
+    assert [column for column, _ in doc.columns] == ["index", *COLUMNS]
+
+
+def test_events_are_what_was_recorded(ledger: Ledger) -> None:
+    """Sealed ones with their index, unsealed ones without, each once."""
+    with open_snapshot(ledger) as snapshot:
+        assert (snapshot.sealed, snapshot.unsealed, snapshot.damaged) == (10, len(_own(RUN)), ())
+        rows = _view(snapshot, "events")
+    assert sorted(row["index"] for row in rows if row["index"] is not None) == list(range(10))
+    by_type = {row["event_type"]: row for row in rows}
+    made = by_type["asset.materialized.v1"]
+    expected = _records(RUN)[3]
+    for name in (
+        "store_id",
+        "run_id",
+        "storage_id",
+        "asset_key",
+        "partition",
+        "attempt",
+        "trace_id",
+        "source_digest",
+    ):
+        assert made[name] == getattr(expected, name)
+    assert made["occurred_at"] == _at(expected.occurred_at)
+    assert json.loads(made["data"]) == expected.data
+    assert by_type["run.closed.v1"]["index"] is None
+
+
+def test_entries_are_the_bytes_that_were_hashed(ledger: Ledger) -> None:
+    """With the leaf hash of RFC 6962, computed by the database itself."""
+    from ledger.merkle import leaf_hash
+
+    with open_snapshot(ledger) as snapshot:
+        rows = snapshot.rows("SELECT entry, leaf_hash FROM entries")
+    assert len(rows) == 10 + len(_own(RUN))
+    assert all(leaf_hash(entry).hex() == digest for entry, digest in rows)
+
+
+def test_a_run_is_told_in_one_row(ledger: Ledger) -> None:
+    """Its status from Dagster's records, its numbers from its outcomes."""
+    with open_snapshot(ledger) as snapshot:
+        (run,) = _view(snapshot, "runs")
+    assert run == {
+        **run,
+        "run_id": RUN,
+        "job_name": "week06_data_factory",
+        "status": "failed",
+        "closed": True,
+        "partition": DAY,
+        "started_at": _at(NOON + 1_000),
+        "ended_at": _at(NOON + 10_000),
+        "planned": 4,
+        "passed": 1,
+        "not_passed": 3,
+        "events": 10 + len(_own(RUN)),
+        "late_events": 0,
+        "first_index": 0,
+        "last_index": 9,
+        "trace_id": "t",
+        "release_id": "r",
+        "batch_id": "b",
+        "store_id": "store-1",
+    }
+
+
+def test_outcomes_are_told_with_their_reasons(ledger: Ledger) -> None:
+    """One row for each planned item, negative evidence included."""
+    with open_snapshot(ledger) as snapshot:
+        rows = _view(snapshot, "outcomes")
+    assert {
+        (row["asset_key"], row["check_name"]): (row["outcome"], row["verdict"], row["reason_code"]) for row in rows
+    } == {
+        (ASSET, None): ("materialized", "passed", None),
+        (ASSET, CHECK): ("check_warned", "warned", "check_warned"),
+        ("week06/ops/broken", None): ("failed", "failed", "step_failed"),
+        (LAKEHOUSE, None): ("not_available", "not_available", "week04_lakehouse_not_available"),
+    }
+    assert {row["required"] for row in rows if row["asset_key"] == LAKEHOUSE} == {False}
+    assert all(row["basis"] for row in rows if row["asset_key"] != LAKEHOUSE)
+
+
+def test_what_was_produced_looked_at_checked_skipped_and_failed(ledger: Ledger) -> None:
+    """Each view has its own events and no others, with what they carry laid out."""
+    with open_snapshot(ledger) as snapshot:
+        (made,) = _view(snapshot, "materializations")
+        (seen,) = _view(snapshot, "observations")
+        (checked,) = _view(snapshot, "checks")
+        (skipped,) = _view(snapshot, "skips")
+        failed = {row["event_type"]: row for row in _view(snapshot, "failures")}
+    assert (made["asset_key"], made["partition"], made["attempt"]) == (ASSET, DAY, 1)
+    assert (made["data_version"], made["code_version"], made["metadata"]["row_count"]) == ("dv", "cv", "17")
+    assert (seen["asset_key"], seen["data_version"], seen["metadata"]["note"]) == (ASSET, "dv", "a|b")
+    assert (checked["check_name"], checked["outcome"], checked["severity"]) == (CHECK, "warned", "WARN")
+    assert (checked["blocking"], checked["description"]) == (False, "17 of 20")
+    assert (skipped["asset_key"], skipped["outcome"], skipped["declared"]) == (LAKEHOUSE, "not_available", True)
+    assert skipped["reason"] == "no report"
+    assert set(failed) == {"step.failed.v1", "run.failed.v1"}
+    assert (failed["step.failed.v1"]["error_class"], failed["step.failed.v1"]["message"]) == ("OSError", "no")
+
+
+def test_the_latest_state_of_an_asset_is_that_of_the_last_run_that_planned_it(ledger: Ledger) -> None:
+    """Made in the first run, not made in the second: both are told."""
+    later = [
+        record(1, "later", event_type="run.started.v1", occurred_at=NOON + 90_000_000),
+        record(2, "later", event_type="run.failed.v1", occurred_at=NOON + 91_000_000),
+    ]
+    ledger.append([*later, *_own("later", taken=later)])
+    with open_snapshot(ledger) as snapshot:
+        states = {row["asset_key"]: row for row in _view(snapshot, "assets")}
+    asset = states[ASSET]
+    assert (asset["partition"], asset["run_id"], asset["verdict"]) == (DAY, "later", "not_evaluated")
+    assert (asset["last_materialized_run_id"], asset["materializations"]) == (RUN, 1)
+    assert asset["last_materialized_at"] == _at(NOON + 4_000)
+    assert (states[LAKEHOUSE]["materializations"], states[LAKEHOUSE]["last_materialized_at"]) == (0, None)
+
+
+def test_a_run_that_late_records_reopened_is_not_closed_until_it_is_closed_again(ledger: Ledger) -> None:
+    """Then the outcomes of the higher revision count, and only they."""
+    ledger.append([own("run.reopened.v1", data={"revision": 1, "late_storage_ids": [11]})])
+    with open_snapshot(ledger) as snapshot:
+        assert snapshot.rows("SELECT closed, late_events, planned FROM runs") == [(False, 1, 4)]
+    ledger.append(_own(RUN, revision=2, taken=_records(RUN)[:3])[-2:])
+    with open_snapshot(ledger) as snapshot:
+        assert snapshot.rows("SELECT closed, late_events, planned, passed FROM runs") == [(True, 1, 4, 0)]
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_two_captures_that_close_a_run_at_once_count_its_items_once(ledger: Ledger, sealed: bool) -> None:
+    """One read one record less: of each item one derivation counts, the one that came last."""
+    ledger.append(_own(RUN, taken=_records(RUN)[:3])[-2:])
+    if sealed:
+        ledger.seal()
+    with open_snapshot(ledger) as snapshot:
+        assert snapshot.rows("SELECT planned, passed FROM runs") == [(4, 0)]
+        assert snapshot.rows("SELECT count(*) FROM outcomes") == [(4,)]
+
+
+@pytest.mark.parametrize("view", [view for view in VIEWS if view not in {"entries"}])
+def test_sealing_changes_nothing_but_indexes(ledger: Ledger, view: str) -> None:
+    """Every view answers the same before and after, the places in the log aside."""
+    with open_snapshot(ledger) as snapshot:
+        before = _view(snapshot, view)
+    ledger.seal()
+    with open_snapshot(ledger) as snapshot:
+        after = _view(snapshot, view)
+    assert _plain(before) == _plain(after)
+
+
+def _plain(rows: list[dict[str, Any]]) -> list[str]:
+    places = {"index", "first_index", "last_index"}
+    return sorted(repr({name: value for name, value in row.items() if name not in places}) for row in rows)
+
+
+def test_a_prefix_by_size_has_the_first_entries_and_nothing_unsealed(ledger: Ledger) -> None:
+    """An entry without an index is in no prefix; a size beyond the log is refused."""
+    for size in range(11):
+        with open_snapshot(ledger, AsOf(size=size)) as snapshot:
+            assert snapshot.rows("SELECT count(*), max(storage_id) FROM events") == [(size, size or None)]
+            assert (snapshot.sealed, snapshot.unsealed) == (size, 0)
+    with pytest.raises(UsageError, match="the log has 10 sealed entries"), open_snapshot(ledger, AsOf(size=11)):
+        pass
+
+
+def test_a_prefix_by_time_has_what_was_recorded_by_then(tmp_path: Path) -> None:
+    """To the microsecond, sealed or not; when something happened does not matter."""
+    clock = Clock()
+    ledger = Ledger(tmp_path / "ledger", clock=clock)
+    for number, moment in enumerate((10, 20, 30)):
+        clock.now = NOON + moment - 1
+        ledger.append([record(number, occurred_at=NOON - number)])
+        if number == 0:
+            ledger.seal()
+    for text, expected in (
+        ("2026-04-17T12:00:00.000009Z", 0),
+        ("2026-04-17T12:00:00.000010Z", 1),
+        ("2026-04-17T12:00:00.000029Z", 2),
+        ("2026-04-17T14:00:00.000030+02:00", 3),
+        ("2027-01-01", 3),
+    ):
+        with open_snapshot(ledger, parse_as_of(text)) as snapshot:
+            assert snapshot.rows("SELECT count(*) FROM events") == [(expected,)], text
+
+
+def test_what_is_in_inbox_and_log_at_once_is_shown_once(ledger: Ledger) -> None:
+    """A seal that died before it emptied the inbox; a record captured twice; a rival that is not yet an alarm."""
+    ledger.seal()
+    total = 10 + len(_own(RUN))
+    ledger.append([*_records(RUN), *_own(RUN)])
+    ledger.append([record(4, source_digest="f" * 64), record(5, occurred_at=NOON + 10**9)])
+    with open_snapshot(ledger) as snapshot:
+        assert snapshot.rows("SELECT count(*), count(index) FROM events") == [(total, total)]
+        assert snapshot.unsealed == 0
+
+
+def test_damaged_objects_are_named_and_the_rest_is_shown(ledger: Ledger) -> None:
+    """A query still answers, and says what it could not read."""
+    ledger.append([record(50)])
+    name = names(ledger.layout)[0]
+    (ledger.root / "inbox" / name).write_bytes(b"{}\n")
+    with open_snapshot(ledger) as snapshot:
+        assert snapshot.rows("SELECT count(*) FROM events") == [(11,)]
+        (problem,) = snapshot.damaged
+    assert name in problem
+
+
+@pytest.mark.parametrize(
+    "name", ["with space", "it's", 'quo"te', "br[ack]et", "st*r?", "日本語", "semi;colon", "$x {y}"]
+)
+def test_a_ledger_may_have_any_path(tmp_path: Path, name: str) -> None:
+    """Paths reach SQL as they are: no quote ends one, no bracket is a pattern."""
+    for decoy in ("brackeet", "star"):
+        (tmp_path / decoy).mkdir()
+    ledger = Ledger(tmp_path / name / "ledger", clock=Clock())
+    ledger.append(records(range(3)))
+    ledger.seal()
+    ledger.append([record(1), record(3)])
+    with open_snapshot(ledger) as snapshot:
+        assert snapshot.rows("SELECT count(*) FROM events") == [(4,)]
+    assert ledger.seal().size == 4
+
+
+def test_a_payload_beside_the_log_is_listed(ledger: Ledger) -> None:
+    """With its digest and size; its text is not in the entry."""
+    ledger.append([own("note.taken.v1", data={"text": "x" * MAX_DATA_BYTES})])
+    with open_snapshot(ledger) as snapshot:
+        (row,) = _view(snapshot, "payloads")
+    (blob,) = (ledger.root / "blobs").iterdir()
+    assert (row["sha256"], row["size_bytes"], row["erased"]) == (blob.name, blob.stat().st_size, False)
+
+
+def test_a_snapshot_is_a_prefix_that_does_not_move(ledger: Ledger) -> None:
+    """What is appended and sealed after it was opened is not in it."""
+    with open_snapshot(ledger) as snapshot:
+        before = snapshot.rows("SELECT count(*) FROM events")
+        ledger.append(records(range(100, 110)))
+        ledger.seal()
+        assert snapshot.rows("SELECT count(*) FROM events") == before
