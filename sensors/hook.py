@@ -26,7 +26,7 @@ _DAY_US: Final = 86_400_000_000
 
 
 @dataclass(slots=True)
-class _Tail:
+class Tail:
     """The runs this process is capturing; one run at a time is the normal case."""
 
     captures: dict[str, RunCapture] = field(default_factory=dict)
@@ -37,19 +37,19 @@ def ledger_hook(attachment: Attachment) -> HookDefinition:
     """Make the hook; it fires after a step's success and failure alike and needs no resource."""
     import dagster as dg
 
-    tail = _Tail()
+    tail = Tail()
 
     def capture_step(context: Any, _events: Sequence[Any]) -> dg.HookExecutionResult:
         # The events handed over have neither ids nor times: what counts is what the instance has stored.
         instance, run_id = context.instance, context.run_id
         if not instance.is_ephemeral:
-            attachment.hooked(instance, run_id, lambda: _capture_tail(tail, attachment, instance, run_id))
+            attachment.hooked(instance, run_id, lambda: capture_tail(tail, attachment, instance, run_id))
         return dg.HookExecutionResult(hook_name=HOOK_NAME)
 
     return dg.HookDefinition(name=HOOK_NAME, hook_fn=capture_step)
 
 
-def _capture_tail(tail: _Tail, attachment: Attachment, instance: DagsterInstance, run_id: str) -> None:
+def capture_tail(tail: Tail, attachment: Attachment, instance: DagsterInstance, run_id: str) -> None:
     """Append what was recorded since this process last looked; the first look takes the run from its start."""
     with tail.lock:
         capture = tail.captures.pop(run_id, None)  # gone unless all of this succeeds: then the next look is whole

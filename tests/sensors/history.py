@@ -6,8 +6,9 @@ import re
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
@@ -44,6 +45,39 @@ def _copy(instance: dg.DagsterInstance, run: DagsterRun, original: Path) -> str:
 def shard(instance: dg.DagsterInstance, run_id: str) -> Path:
     """Return the file of a run's log."""
     return Path(instance.root_directory) / "history" / "runs" / f"{run_id}.db"
+
+
+@dataclass(frozen=True)
+class RunScript:
+    """A finished run and its records, to be played again under new run ids, a few records at a time."""
+
+    run: DagsterRun
+    entries: Sequence[EventLogEntry]
+
+    def begin(self, instance: dg.DagsterInstance) -> str:
+        """Add a run's row, as launching does, and return its id; its log is empty."""
+        run_id = str(uuid.uuid4())
+        instance.run_storage.add_run(self.run._replace(run_id=run_id, status=dg.DagsterRunStatus.NOT_STARTED))
+        return run_id
+
+    def play(self, instance: dg.DagsterInstance, run_id: str, start: int, count: int) -> int:
+        """Store the next records, and move the row on as they say; returns how many are stored now."""
+        storage = instance.event_log_storage
+        entries = [entry._replace(run_id=run_id) for entry in self.entries[start : start + count]]
+        with storage.run_connection(run_id) as connection:  # type: ignore[attr-defined]
+            for entry in entries:
+                connection.execute(storage.prepare_insert_event(entry))  # type: ignore[attr-defined]
+        for entry in entries:
+            if entry.dagster_event and entry.dagster_event.is_job_event:
+                instance.run_storage.handle_run_event(run_id, entry.dagster_event)
+        return start + len(entries)
+
+
+def script_of(instance: dg.DagsterInstance, run_id: str) -> RunScript:
+    """Take a finished run's records down."""
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return RunScript(run, [record.event_log_entry for record in instance.get_records_for_run(run_id).records])
 
 
 def write_engine_events(instance: dg.DagsterInstance, run_id: str, messages: Iterable[str]) -> None:

@@ -1,0 +1,275 @@
+"""A ledger that is full, hangs, is forbidden, gone or out of time: runs go on, and the gap closes by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from freezegun import freeze_time
+from holding import assert_holds, ledger_records, sync
+from scenarios import first, second, third
+
+import sensors.completer
+import sensors.nudges
+import sensors.trouble
+from ledger import Ledger
+from ledger.store import create_idempotent
+from sensors import with_ledger
+from sensors.attached import Attachment
+from sensors.completer import SENSOR_NAME, Cursor, format_cursor, read_cursor, tick
+from sensors.policy import Policy
+from sensors.trouble import report_trouble
+
+Fault = Callable[[Ledger], contextlib.AbstractContextManager[None]]
+HOOK_SECONDS = 0.5
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, *options: str) -> Iterator[None]:
+    """Mount something at a folder while the test runs; skips where that is not allowed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(["mount", *options, str(folder)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        if os.environ.get("LEDGER_TESTS_REQUIRE_ALL") == "1":
+            pytest.fail(f"mount: {done.stderr}")
+        pytest.skip(f"a file system cannot be mounted here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@contextlib.contextmanager
+def full(broken: Ledger) -> Iterator[None]:
+    """Let the ledger's disk be full: a file system of 64 kB that holds nothing but filling."""
+    with mounted(broken.root, "-t", "tmpfs", "-o", "size=64k", "tmpfs"):
+        broken.create()
+        with contextlib.suppress(OSError), (broken.root / "inbox" / ".tmp-filling").open("wb") as filling:
+            while True:
+                filling.write(b"x" * 1_024)
+                filling.flush()
+        yield
+
+
+@contextlib.contextmanager
+def read_only(broken: Ledger) -> Iterator[None]:
+    """Let the ledger lie on a file system that was mounted to be read only."""
+    broken.create()
+    with mounted(broken.root, "--bind", str(broken.root)):
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(broken.root)], check=True)
+        yield
+
+
+@contextlib.contextmanager
+def forbidden(broken: Ledger) -> Iterator[None]:
+    """Let the right to write be taken away: the store's one verb for new objects is refused."""
+
+    def refused(path: Path, _: bytes) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    broken.create()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("ledger.inbox.create_idempotent", refused)
+        yield
+
+
+@contextlib.contextmanager
+def hanging(broken: Ledger) -> Iterator[None]:
+    """Let the store hang for 30 s at every write, as a network disk does."""
+    over = threading.Event()
+
+    def slow(path: Path, data: bytes) -> None:
+        over.wait(30)
+        create_idempotent(path, data)
+
+    broken.create()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("ledger.inbox.create_idempotent", slow)
+        yield
+        over.set()
+
+
+@contextlib.contextmanager
+def in_the_way(broken: Ledger) -> Iterator[None]:
+    """Let a file lie where the ledger's folder should be."""
+    broken.root.write_text("not a folder")
+    yield
+    broken.root.unlink()
+
+
+FAULTS: list[Fault] = [full, read_only, forbidden, hanging, in_the_way]
+
+
+def attached(broken: Ledger) -> dg.Definitions:
+    """Attach the ledger to a project of three assets."""
+    return with_ledger(
+        dg.Definitions(assets=[first, second, third]),
+        ledger=broken.root,
+        grace_seconds=0,
+        hook_timeout_seconds=HOOK_SECONDS,
+    )
+
+
+def run_everything(instance: dg.DagsterInstance, defs: dg.Definitions) -> tuple[float, float]:
+    """Run all assets, then every sensor of ours; returns the seconds that the run and the sensors took."""
+    started = time.monotonic()
+    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance)
+    ended = time.monotonic()
+    assert result.success
+    happened = [event.event_type_value for event in result.all_events]
+    assert happened.count("HOOK_COMPLETED") == 3
+    assert "HOOK_ERRORED" not in happened
+    finished = next(event for event in result.all_events if event.event_type_value == "PIPELINE_SUCCESS")
+    for sensor in defs.get_repository_def().sensor_defs:
+        if sensor.name == SENSOR_NAME:
+            assert isinstance(sensor(dg.build_sensor_context(instance=instance)), dg.SkipReason)
+        else:
+            assert (
+                sensor(dg.build_run_status_sensor_context(sensor.name, finished, instance, result.dagster_run))
+                is None
+            )
+    return ended - started, time.monotonic() - ended
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the sensors wait for half a second instead of half a minute."""
+    monkeypatch.setattr(sensors.nudges, "NUDGE_SECONDS", HOOK_SECONDS)
+    monkeypatch.setattr(sensors.completer, "TICK_LIMIT_SECONDS", HOOK_SECONDS)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_runs_go_on_and_the_gap_closes_by_itself(
+    instance: dg.DagsterInstance, ledger: Ledger, home: Path, fault: Fault
+) -> None:
+    """With a broken ledger a run succeeds, waits once at most, and is told of; `sync` then brings it all in."""
+    before = attached(ledger)
+    healthy, _ = run_everything(instance, before)
+    sync(instance, ledger)
+    shutil.rmtree(ledger.root)
+    with fault(ledger):
+        run_took, sensors_took = run_everything(instance, attached(ledger))
+    assert run_took < healthy + HOOK_SECONDS + 2
+    assert sensors_took < 4 * HOOK_SECONDS + 2
+    told = (home / "ledger-capture.log").read_text()
+    assert "hook run=" in told
+    assert SENSOR_NAME in told
+    sync(instance, ledger)
+    assert_holds(instance, ledger)
+    run_everything(instance, attached(ledger))
+    sync(instance, ledger)
+    assert_holds(instance, ledger)
+
+
+def test_a_process_leaves_a_broken_ledger_alone_for_a_while(
+    instance: dg.DagsterInstance, ledger: Ledger, home: Path
+) -> None:
+    """A hundred steps do not wait a hundred times: after the first trouble the hook keeps away."""
+
+    def step(number: int) -> dg.AssetsDefinition:
+        @dg.asset(name=f"step_{number}")
+        def made() -> None: ...
+
+        return made
+
+    defs = with_ledger(
+        dg.Definitions(assets=[step(n) for n in range(10)]), ledger=ledger.root, hook_timeout_seconds=HOOK_SECONDS
+    )
+    with hanging(ledger):
+        started = time.monotonic()
+        assert defs.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance).success
+        took = time.monotonic() - started
+    assert took < 10 * HOOK_SECONDS
+    assert (home / "ledger-capture.log").read_text().count("hook run=") == 1
+
+
+@pytest.mark.parametrize("all_of_it", [True, False])
+def test_a_ledger_that_was_removed_is_made_again(
+    instance: dg.DagsterInstance, ledger: Ledger, all_of_it: bool
+) -> None:
+    """The folder, or all in it but its settings, goes under the sensor: it captures all of history again."""
+    attachment = Attachment(ledger, Policy(), grace_seconds=0)
+    dg.materialize([first], instance=instance)
+    _, cursor = tick(instance, attachment, Cursor())
+    for folder in ledger.layout.folders[0 if all_of_it else 1 :]:
+        shutil.rmtree(folder, ignore_errors=True)
+    for _ in range(2):
+        _, cursor = tick(instance, attachment, cursor)
+    assert_holds(instance, ledger)
+    assert ledger_records(ledger) != []
+
+
+def test_a_clock_that_goes_back_hides_nothing(instance: dg.DagsterInstance, ledger: Ledger) -> None:
+    """Runs of an hour that comes twice are captured by the sensor, during it and after."""
+    attachment = Attachment(ledger, Policy(), grace_seconds=0)
+    dg.materialize([first], instance=instance)
+    done, cursor = tick(instance, attachment, Cursor())
+    assert done.complete
+    with freeze_time(datetime.now(tz=UTC) - timedelta(hours=1), tick=True):
+        dg.materialize([second], instance=instance)
+        done, cursor = tick(instance, attachment, cursor)
+        assert done.appended > 10
+        dg.materialize([third], instance=instance)
+    for _ in range(2):
+        done, cursor = tick(instance, attachment, cursor)
+    assert_holds(instance, ledger)
+    assert cursor.open_runs == ()
+
+
+def test_a_clock_that_jumps_ahead_hides_nothing(instance: dg.DagsterInstance, ledger: Ledger) -> None:
+    """A run row written by a host whose clock is a day ahead does not blind the sensor for a day."""
+    attachment = Attachment(ledger, Policy(), grace_seconds=0)
+    with freeze_time(datetime.now(tz=UTC) + timedelta(days=1), tick=True):
+        dg.materialize([first], instance=instance)
+    _, cursor = tick(instance, attachment, Cursor())
+    dg.materialize([second], instance=instance)
+    done, cursor = tick(instance, attachment, cursor)
+    assert done.appended > 10
+
+
+@pytest.mark.parametrize("text", [None, "", "garbage", "5", "[]", '{"updated_at": "x"}', '{"open_runs": [{}]}'])
+def test_a_cursor_that_is_none_is_the_beginning(text: str | None) -> None:
+    """A cursor that was edited by hand costs time and loses nothing."""
+    assert read_cursor(text) == Cursor()
+
+
+def test_a_cursor_is_read_as_it_was_written(instance: dg.DagsterInstance, ledger: Ledger) -> None:
+    """Where the sensor was, and what it left open, comes back."""
+    dg.materialize([first], instance=instance)
+    _, cursor = tick(instance, Attachment(ledger, Policy(), grace_seconds=3_600), Cursor())
+    assert len(cursor.open_runs) == 1
+    assert read_cursor(format_cursor(cursor)) == cursor
+
+
+def test_trouble_is_told_even_when_it_cannot_be_written(
+    instance: dg.DagsterInstance, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With no room for the log file the warning still goes through logging, and nothing is raised."""
+    (home / "ledger-capture.log").mkdir()
+    with caplog.at_level(logging.WARNING, logger="ledger.capture"):
+        report_trouble(instance, "hook", "run-1", "no\nspace")
+        report_trouble(None, "hook", "", "nowhere")
+    assert "no\nspace" in caplog.text
+    assert len(caplog.records) == 2
+
+
+def test_the_log_of_troubles_does_not_grow_for_ever(
+    instance: dg.DagsterInstance, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One file and the one before it."""
+    monkeypatch.setattr(sensors.trouble, "_MAX_BYTES", 200)
+    for number in range(20):
+        report_trouble(instance, "hook", "run-1", f"trouble {number}")
+    assert sorted(p.name for p in home.glob("ledger-capture*")) == ["ledger-capture.log", "ledger-capture.log.1"]
+    assert all(p.stat().st_size < 400 for p in home.glob("ledger-capture*"))
+    assert "trouble 19" in (home / "ledger-capture.log").read_text()
