@@ -25,7 +25,12 @@ def runs(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many runs at most, the newest.")] = 20,
     as_of: Annotated[
         str | None,
-        typer.Option("--as-of", metavar="SIZE|TIME", help="The ledger as it was: so many entries, or a time."),
+        typer.Option(
+            "--as-of", metavar="SIZE|CHECKPOINT|TIME", help="The ledger as it was: entries, file or time."
+        ),
+    ] = None,
+    as_of_occurred: Annotated[
+        str | None, typer.Option("--as-of-occurred", metavar="TIME", help="Only what happened by TIME.")
     ] = None,
     as_json: _JSON = False,
 ) -> None:
@@ -35,7 +40,7 @@ def runs(
     from ledger.as_of import parse_as_of
 
     session: Session = ctx.obj
-    with open_prefix(session.ledger(), parse_as_of(as_of)) as prefix:
+    with open_prefix(session.ledger(), parse_as_of(as_of, as_of_occurred)) as prefix:
         rows = read_rows(prefix, limit=limit)
         verdicts = read_verdicts(prefix, rows)
     if as_json:

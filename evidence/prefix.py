@@ -63,7 +63,7 @@ def open_prefix(ledger: Ledger, as_of: AsOf = NOW) -> Iterator[Prefix]:
     Raises what `ledger.snapshot.open_snapshot` raises.
     """
     with open_snapshot(ledger, as_of) as snapshot:
-        whole = as_of.recorded_by is None  # a time cuts through the log; no tree head is of what is left
+        whole = as_of.whole  # a time cuts through the log; no tree head is of what is left
         yield Prefix(snapshot, _head(ledger.layout, snapshot.sealed) if whole else None, ledger.layout)
 
 

@@ -15,6 +15,7 @@ from ledger import inbox
 from ledger.compact import KEEP_SECONDS, orphans
 from ledger.errors import IntegrityError, LedgerError
 from ledger.layout import Layout, is_checkpoint_name
+from ledger.signed_state import signed_state
 from ledger.store import create_exclusive, remove
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ MANY_SEGMENTS: Final = 200
 class Status:
     """A ledger in numbers. Sizes in bytes, times in microseconds since 1970; `None` where there is none yet.
 
-    `last_recorded_at` is of the newest append, `oldest_unsealed_at` of the oldest one that waits.
+    `last_recorded_at` is of the newest append, `oldest_unsealed_at` of the oldest one that waits. `signing` says
+    who signed the newest checkpoint, in words.
     """
 
     path: Path
@@ -40,6 +42,8 @@ class Status:
     segments: int
     checkpoint_size: int
     signed: bool
+    signed_by: tuple[str, ...]
+    signing: str
     unsealed_events: int
     unsealed_objects: int
     damaged_objects: int
@@ -60,13 +64,16 @@ def status(ledger: Ledger) -> Status:
     log = ledger.log()
     heads = sorted(p for p in layout.checkpoints.glob("*") if is_checkpoint_name(p.name))
     newest = heads[-1] if heads else None
+    state = signed_state(layout)
     return Status(
         path=ledger.root,
         origin=origin,
         sealed_events=log.size,
         segments=len(log.segments),
         checkpoint_size=int(newest.name) if newest else 0,
-        signed=newest is not None and b"\n\n" in newest.read_bytes(),
+        signed=bool(state.signed_by),
+        signed_by=state.signed_by,
+        signing=state.sentence,
         unsealed_events=unsealed,
         unsealed_objects=len(names),
         damaged_objects=damaged,
@@ -214,7 +221,13 @@ def _move_away(paths: Sequence[Path]) -> str:
 def _log_advice(ledger: Ledger, log: Log) -> list[Diagnosis]:
     waiting = len(inbox.names(ledger.layout))
     lost = orphans(ledger.layout, log, KEEP_SECONDS)
-    found = [Diagnosis("ok", f"the log has {log.size} entries in {len(log.segments)} segments")]
+    signing = signed_state(ledger.layout)
+    found = [Diagnosis("ok", f"the log has {log.size} entries in {len(log.segments)} segments, {signing.sentence}")]
+    if signing.problem:
+        step = "ledger seal, where the key is; if that does not help: ledger verify"
+        found = [Diagnosis("problem", signing.problem, step)]
+    elif signing.keys and not signing.signed_by:
+        found.append(Diagnosis("advice", "The ledger has a key that has signed nothing yet.", "ledger seal"))
     if waiting > MANY_UNSEALED_OBJECTS:
         found.append(Diagnosis("advice", f"{waiting} appends wait to be sealed.", "ledger seal"))
     if len(log.segments) > MANY_SEGMENTS:

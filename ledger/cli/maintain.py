@@ -90,7 +90,7 @@ def status(ctx: typer.Context, as_json: JsonOption = False) -> None:
         ("origin", now.origin),
         ("sealed", f"{now.sealed_events} events in {now.segments} segments"),
         ("unsealed", waiting),
-        ("checkpoint", f"{now.checkpoint_size} entries, {'signed' if now.signed else 'not signed'}"),
+        ("checkpoint", f"{now.checkpoint_size} entries, {now.signing}"),
         ("last record", _ago(now.last_recorded_at) if now.last_recorded_at else "never"),
         ("size", spell_bytes(now.size_bytes)),
     ]

@@ -1,0 +1,72 @@
+"""`status` and `doctor` say whether a ledger is signed and by whom, and never call damage a signature."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ledger import Ledger
+from ledger.notary import record_key
+from ledger.note import add_signatures
+from ledger.signed_state import signed_state
+from ledger.status import diagnose, status
+from tests.trust.ledgers import LOG_KEY, VKEY, WITNESS_KEY, grow, head_of, signed_ledger
+from tests.trust.test_signing import cli
+
+
+def signing(ledger: Ledger) -> tuple[str, str | None]:
+    """Return what doctor says last, which is about the log and its signatures, and the next step."""
+    found = diagnose(ledger)[-1]
+    return found.level, found.next_step
+
+
+def test_an_unsigned_ledger_says_so(tmp_path: Path) -> None:
+    ledger = signed_ledger(tmp_path / "ledger", [5], signer=None)
+    now = status(ledger)
+    assert (now.signed, now.signed_by, now.signing) == (False, (), "not signed")
+    assert diagnose(ledger)[-1].what.endswith("not signed")
+    record_key(ledger.layout, LOG_KEY.verifier())
+    assert signing(ledger) == ("advice", "ledger seal")
+    assert status(ledger).signing == f"not signed yet by {VKEY}"
+
+
+def test_a_signed_ledger_names_its_key_and_the_witnesses(tmp_path: Path) -> None:
+    ledger = signed_ledger(tmp_path / "ledger", [5])
+    assert signing(ledger) == ("ok", None)
+    head = head_of(ledger, 5)
+    cosigned = add_signatures(head.message, [WITNESS_KEY.cosign(head.text, 1)])
+    ledger.layout.checkpoint(5).write_bytes(cosigned)
+    now = status(ledger)
+    assert (now.signed, now.signed_by) == (True, (VKEY,))
+    assert now.signing == f"signed by {VKEY}, also signed by {WITNESS_KEY.name} (not checked)"
+    assert VKEY in cli(tmp_path, "status").stdout
+
+
+def test_a_signature_that_is_missing_wrong_or_unreadable_is_a_problem(tmp_path: Path) -> None:
+    ledger = signed_ledger(tmp_path / "ledger", [5])
+    path = ledger.layout.checkpoint(5)
+    right = path.read_bytes()
+    other = head_of(signed_ledger(tmp_path / "other", [6]), 6)
+    for wrong in (
+        head_of(ledger, 5).text.encode(),
+        add_signatures(right, other.signatures),
+        right[:-3],
+        b"\xff",
+    ):
+        path.write_bytes(wrong)
+        state = signed_state(ledger.layout)
+        assert state.problem is not None
+        assert not state.signed_by
+        assert signing(ledger)[0] == "problem"
+    path.write_bytes(right)
+    assert signed_state(ledger.layout).problem is None
+    next(ledger.layout.keys.iterdir()).write_bytes(b"{}")
+    assert "is not the record of a key" in str(signed_state(ledger.layout).problem)
+
+
+def test_without_the_key_sealing_goes_on_and_doctor_says_what_is_missing(tmp_path: Path) -> None:
+    ledger = signed_ledger(tmp_path / "ledger", [5])
+    grow(Ledger(ledger.root), [9])
+    assert signing(ledger)[0] == "problem"
+    assert "lacks the signature" in status(ledger).signing
+    ledger.seal()
+    assert signing(ledger) == ("ok", None)
