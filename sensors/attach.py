@@ -37,13 +37,15 @@ def with_ledger(  # noqa: PLR0913 - the options of the one public call, all but 
     grace_seconds: float = DEFAULT_GRACE_SECONDS,
     tick_seconds: int = 30,
     release_id: str | None = None,
+    log_lines: bool = False,
 ) -> _Defs:
     """Return the same definitions with capture attached; lazy ones (`@definitions`) stay lazy.
 
     `ledger` is an address as on the command line; without one the environment decides, as there. `optional`
     names assets a run may do without. A hook takes at most `hook_timeout_seconds` and then leaves the rest
     to the sensors; a run is closed `grace_seconds` after its end. `release_id` stands for runs without a tag
-    of that name. Definitions that are wrapped already are returned as they are.
+    of that name. `log_lines` keeps plain log lines too, which may hold secrets. Definitions that are wrapped
+    already are returned as they are.
 
     Raises `UsageError` for an address that cannot be one, or an optional dependency without a reason code.
     """
@@ -54,6 +56,7 @@ def with_ledger(  # noqa: PLR0913 - the options of the one public call, all but 
         grace_seconds=grace_seconds,
         tick_seconds=tick_seconds,
         release_id=release_id,
+        log_lines=log_lines,
     )
     wrapped: Any
     if isinstance(defs, dg.Definitions):

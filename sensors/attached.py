@@ -32,12 +32,14 @@ class Attachment:
     grace_seconds: float = DEFAULT_GRACE_SECONDS
     tick_seconds: int = 30
     release_id: str | None = None
+    log_lines: bool = False
     _quiet_until: float = field(default=0.0, init=False)
     _at_work: dict[str, threading.Thread] = field(default_factory=dict, init=False)
 
     def capturing(self) -> Capturing:
         """Return how this process captures: in the release it runs."""
-        return Capturing(self.ledger, self.policy, process_correlation(self.release_id), self.grace_seconds)
+        defaults = process_correlation(self.release_id)
+        return Capturing(self.ledger, self.policy, defaults, self.grace_seconds, self.log_lines)
 
     def declare_policy(self, runless: Iterable[OwnEvent], declared_at: int) -> None:
         """Record the policy when it is not the one declared last, so that `ledger sync` applies it too."""

@@ -40,13 +40,15 @@ class Capturing:
     """How to capture: where to, what may be missing, and what to say where a run carries no tags.
 
     `defaults` is for processes that run in the release they name (a step, a code location); a historical
-    `sync` has none. `grace_seconds` is counted from the run's terminal record, by the ledger's clock.
+    `sync` has none. `grace_seconds` is counted from the run's terminal record, by the ledger's clock. Plain
+    log lines are counted; with `log_lines` they are kept too, each as an event of the ledger's own.
     """
 
     ledger: Ledger
     policy: Policy | None = None
     defaults: Correlation = field(default_factory=Correlation)
     grace_seconds: float = DEFAULT_GRACE_SECONDS
+    log_lines: bool = False
 
 
 def correlation_of(facts: RunFacts, defaults: Correlation, seen: Mapping[str, Any] | None = None) -> Correlation:

@@ -41,6 +41,9 @@ def sync(
     release_id: Annotated[
         str | None, typer.Option(help="The release of runs that carry no release_id tag, if you know it.")
     ] = None,
+    log_lines: Annotated[
+        bool, typer.Option("--log-lines", help="Keep plain log lines too; they may hold secrets.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Capture every run of a Dagster instance that the ledger does not have, and seal.
@@ -56,7 +59,7 @@ def sync(
         raise UsageError(f"--grace {grace} is not a number of seconds.", next_step="for example --grace 60")
     after = moment_of("--since", since) if since else 0
     instance = open_instance(dagster_home)
-    how = Capturing(session.ledger(), None, Correlation(release_id=release_id), grace)
+    how = Capturing(session.ledger(), None, Correlation(release_id=release_id), grace, log_lines)
     done = _runs(instance, how, run) if run else _all(instance, how, after, ())
     _print(done, as_json=as_json)
     while follow:

@@ -20,7 +20,7 @@ from sensors.policy import Policy
 from sensors.skips import declared_skip
 from sensors.source import RunFacts
 from sensors.translate import Translator
-from sensors.vocabulary import TERMINAL
+from sensors.vocabulary import LOG_LINE, TERMINAL
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -41,6 +41,7 @@ class RunCapture:
         self._translator = Translator(store, facts.run_id, self._life.correlation, facts.job_name)
         self._moved = _elsewhere(known, store)
         self._reading = Reading()
+        self._lines = {event.event_id for event in known.own if event.event_type == LOG_LINE}
         self._new: list[int] = []
         self._closed = False
 
@@ -55,8 +56,15 @@ class RunCapture:
                 continue
             if event is None:
                 self._reading.log_lines += 1
+                if self._how.log_lines:
+                    yield from self._kept(self._translator.log_line(record))
                 continue
             yield from self._taken(event, record.storage_id)
+
+    def _kept(self, line: Event) -> Iterator[Event]:
+        """Yield a log line that somebody asked for, unless the ledger has it."""
+        if encode(line, line.occurred_at).event_id not in self._lines:
+            yield line
 
     def _taken(self, event: Event, storage_id: int) -> Iterator[Event]:
         """Note a record's event, and yield it when it is new, or an alarm when it reads differently now."""

@@ -16,7 +16,7 @@ from typing import Any, Final, overload
 from ledger import Event, InputError
 from ledger.event import MAX_TIME
 from sensors.metadata import asset_key_text, metadata_list
-from sensors.vocabulary import EVENT_TYPES, UNLISTED
+from sensors.vocabulary import EVENT_TYPES, LOG_LINE, UNLISTED
 
 _MAX_TEXT: Final = 2_000  # characters kept of a message; the digest covers the whole record
 _MAX_NAME: Final = 1_000  # characters kept of a key or name, so that an entry always has room for all of them
@@ -86,6 +86,28 @@ class Translator:
                 next_step="ledger reconcile; if Dagster shows this run, report the record as a bug",
             ) from None
         return self._event(record, entry, happened, name, occurred_at)
+
+    def log_line(self, record: SourceRecord) -> Event:
+        """Return a plain log line as an event of the ledger's own; `record` is one `translate` gave `None` for."""
+        entry = json.loads(record.text)
+        level = entry.get("level")
+        return Event(
+            event_type=LOG_LINE,
+            occurred_at=_microseconds(entry["timestamp"]),
+            store_id=self._store_id,
+            run_id=self._run_id,
+            job_name=_named(entry.get("pipeline_name") or self._job_name),
+            step_key=_named(entry.get("step_key")),
+            trace_id=self._correlation.trace_id,
+            release_id=self._correlation.release_id,
+            batch_id=self._correlation.batch_id,
+            data={
+                "storage_id": record.storage_id,
+                "record_digest": record.digest,
+                "level": level if isinstance(level, int) else None,
+                "message": _cut(entry.get("user_message") or entry.get("message")),
+            },
+        )
 
     def _event(
         self, record: SourceRecord, entry: dict[str, Any], happened: dict[str, Any], name: str, occurred_at: int

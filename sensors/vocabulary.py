@@ -60,6 +60,9 @@ EVENT_TYPES: Final = {
     "CODE_LOCATION_UPDATED": "code_location.updated.v1",
 }
 
+LOG_LINE: Final = "log.line_kept.v1"
+"""A plain log line, kept only where somebody asked for it: lines may hold secrets. An event of the ledger's own."""
+
 TERMINAL: Final = frozenset({"run.succeeded.v1", "run.failed.v1", "run.canceled.v1"})
 
 SKIP_LABEL: Final = "ledger/skip"
