@@ -8,7 +8,8 @@ nothing that is not in the ledger, and it can be closed and made again at any ti
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,6 +42,10 @@ VIEWS: Final = (
 )
 """The views of a ledger, in the order in which they build on each other."""
 
+_WORD: Final = re.compile(r"[a-z_]+")
+_CATALOG: Final = re.compile(r"show|query|duckdb_|information_schema|pg_|sqlite_")
+"""Words of SQL that may reach a view without its name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -61,8 +66,8 @@ class Snapshot:
 
 
 @contextlib.contextmanager
-def open_snapshot(ledger: Ledger, as_of: AsOf = NOW) -> Iterator[Snapshot]:
-    """Open the newest state of the ledger, or its state `as_of` an index or a time, with all views.
+def open_snapshot(ledger: Ledger, as_of: AsOf = NOW, views: Sequence[str] = VIEWS) -> Iterator[Snapshot]:
+    """Open the newest state of the ledger, or its state `as_of` an index or a time, with all or some `views`.
 
     The connection reaches this ledger's segments and no other file. Raises `NotALedgerError` when there is no
     ledger, `IntegrityError` when the log cannot be loaded, `UsageError` when `as_of` lies beyond the log.
@@ -84,7 +89,8 @@ def open_snapshot(ledger: Ledger, as_of: AsOf = NOW) -> Iterator[Snapshot]:
     if as_of.size is not None:
         unsealed.clear()  # an entry without an index is in no prefix that is named by its size
     with memory_database() as connection:
-        _create_views(connection, log, list(unsealed.values()), as_of)
+        _add_entries(connection, log, list(unsealed.values()), as_of)
+        _add_views(connection, views)
         connection.execute("SET allowed_paths = $paths", {"paths": [str(s.path) for s in log.segments]})
         connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         sealed = log.size if as_of.size is None else as_of.size
@@ -103,7 +109,8 @@ def _read_inbox(ledger: Ledger) -> tuple[dict[Key, Row], list[str]]:
     return rows, damaged
 
 
-def _create_views(connection: duckdb.DuckDBPyConnection, log: Log, unsealed: list[Row], as_of: AsOf) -> None:
+def _add_entries(connection: duckdb.DuckDBPyConnection, log: Log, unsealed: list[Row], as_of: AsOf) -> None:
+    """Make the table `unsealed_entries` and, over it and the segments, the view `all_entries`."""
     import duckdb
 
     connection.execute(sql_text("create_unsealed"))
@@ -119,9 +126,24 @@ def _create_views(connection: duckdb.DuckDBPyConnection, log: Log, unsealed: lis
         source = f"SELECT * FROM read_parquet([{paths}]) UNION ALL {source}"  # noqa: S608 - no parameters in views
     try:
         connection.execute(f"CREATE VIEW all_entries AS SELECT * FROM ({source}) WHERE {as_of.condition()}")  # noqa: S608
-        connection.execute("; ".join(f"CREATE VIEW {view} AS {sql_text(view).rstrip()}" for view in VIEWS))
-    except duckdb.Error as error:  # the views are ours, so it is a segment that is wrong
+    except duckdb.Error as error:  # the SQL is ours, so it is a segment that is wrong
         raise IntegrityError(
             f"A segment of the log cannot be read: {str(error).splitlines()[0][:300]}",
             next_step="ledger verify",
         ) from None
+
+
+def _add_views(connection: duckdb.DuckDBPyConnection, views: Sequence[str]) -> None:
+    needed = set(views)
+    for view in reversed(VIEWS):  # what a view builds on comes before it
+        if view in needed:
+            needed |= views_in(sql_text(view))
+    made = [f"CREATE VIEW {view} AS {sql_text(view).rstrip()}" for view in VIEWS if view in needed]
+    connection.execute("; ".join(made))
+
+
+def views_in(sql: str) -> set[str]:
+    """Return the views that a text of SQL names, or may name; binding one takes a few milliseconds."""
+    statement = "\n".join(line for line in sql.splitlines() if not line.startswith("--"))
+    words = set(_WORD.findall(statement.lower()))
+    return set(VIEWS) if any(map(_CATALOG.match, words)) else words & set(VIEWS)

@@ -64,7 +64,7 @@ def query(  # noqa: PLR0913, PLR0917 - one argument for each option
         return
     text = _read_sql(sql)
     bound = _bind(parameters or [])
-    from ledger.snapshot import open_snapshot
+    from ledger.snapshot import open_snapshot, views_in
 
     session: Session = ctx.obj
     ledger = session.ledger()
@@ -73,7 +73,7 @@ def query(  # noqa: PLR0913, PLR0917 - one argument for each option
     if verified or keys:
         _answer_verified(ledger, prefix, text, bound, output_format, output, keys or [])
         return
-    with open_snapshot(ledger, prefix) as snapshot:
+    with open_snapshot(ledger, prefix, sorted(views_in(text))) as snapshot:
         for damage in snapshot.damaged:
             say(f"{styled('warning', 'yellow', sys.stderr)}: {damage}")
         if output_format == "parquet":
