@@ -21,7 +21,7 @@ from ledger.errors import IntegrityError, NotALedgerError
 from ledger.event import Event, Row, encode
 from ledger.layout import FORMAT_VERSION, Layout
 from ledger.redact import read_redaction
-from ledger.store import TMP_PREFIX, create_exclusive, make_folder, readable_fault
+from ledger.store import TMP_PREFIX, create_exclusive, make_folder, readable_fault, replace_atomic
 
 if TYPE_CHECKING:
     from ledger.log import Log
@@ -262,6 +262,13 @@ class Ledger:
                 body = orjson.loads(row.entry)
                 if body.get("run_id") in wanted:
                     yield row, body
+
+    def note_sync(self) -> None:
+        """Note that everything there is to capture was looked at just now, for `status` to tell."""
+        try:
+            replace_atomic(self.layout.last_sync, b"%d\n" % self.clock())
+        except OSError as error:
+            raise readable_fault(error, f"The time of this sync cannot be noted in {self.root}") from None
 
     def sealed_since(self, moment: int) -> bool:
         """Tell, by one look at a folder, whether anything may have been sealed after `moment` (microseconds)."""

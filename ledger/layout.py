@@ -59,6 +59,11 @@ class Layout:
         """The tree's hashes as C2SP tiles: a cache, made again from the log when it is gone."""
         return self.root / "tile"
 
+    @property
+    def last_sync(self) -> Path:
+        """When the orchestrator's runs were last walked to their end, in microseconds; a hint for people."""
+        return self.root / "last-sync"
+
     def checkpoint(self, size: int) -> Path:
         """Return the path of the tree head of the first `size` entries."""
         return self.checkpoints / f"{size:016d}"

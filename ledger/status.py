@@ -15,7 +15,9 @@ from ledger import inbox
 from ledger.compact import KEEP_SECONDS, orphans
 from ledger.errors import IntegrityError, LedgerError
 from ledger.layout import Layout, is_checkpoint_name
+from ledger.lookup import sql_text
 from ledger.signed_state import signed_state
+from ledger.snapshot import open_snapshot
 from ledger.store import create_exclusive, remove
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ class Status:
     """A ledger in numbers. Sizes in bytes, times in microseconds since 1970; `None` where there is none yet.
 
     `last_recorded_at` is of the newest append, `oldest_unsealed_at` of the oldest one that waits. `signing` says
-    who signed the newest checkpoint, in words.
+    who signed the newest checkpoint, in words. `last_sync_at` is when the orchestrator's runs were last walked to
+    their end; `lag_us` how long, at the median, its newest records took from happening to being recorded.
     """
 
     path: Path
@@ -49,11 +52,13 @@ class Status:
     damaged_objects: int
     oldest_unsealed_at: int | None
     last_recorded_at: int | None
+    last_sync_at: int | None
+    lag_us: int | None
     size_bytes: int
 
 
 def status(ledger: Ledger) -> Status:
-    """Measure a ledger. Cost: one listing of its folders, the inbox read once, no segment opened.
+    """Measure a ledger. Cost: one listing of its folders, the inbox read twice, one query of the newest events.
 
     Raises `NotALedgerError`, or `IntegrityError` when the log cannot be loaded.
     """
@@ -79,8 +84,24 @@ def status(ledger: Ledger) -> Status:
         damaged_objects=damaged,
         oldest_unsealed_at=int(names[0][:16]) if names else None,
         last_recorded_at=int(names[-1][:16]) if names else _newest_time(newest),
+        last_sync_at=_last_sync(layout),
+        lag_us=_lag(ledger),
         size_bytes=sum(map(_size, ledger.root.rglob("*"))),
     )
+
+
+def _last_sync(layout: Layout) -> int | None:
+    """Read the hint; one that is gone or not a number is no hint."""
+    try:
+        return int(layout.last_sync.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _lag(ledger: Ledger) -> int | None:
+    with open_snapshot(ledger) as snapshot:
+        median: int | None = snapshot.rows(sql_text("lag"))[0][0]
+    return median
 
 
 def _count_unsealed(layout: Layout, names: list[str]) -> tuple[int, int]:

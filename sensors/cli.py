@@ -27,7 +27,7 @@ HomeOption = Annotated[
 ]
 
 
-def sync(
+def sync(  # noqa: PLR0913, PLR0917 - a command has as many parameters as options
     ctx: typer.Context,
     dagster_home: HomeOption = None,
     run: Annotated[list[str] | None, typer.Option("--run", metavar="RUN_ID", help="Only this run.")] = None,

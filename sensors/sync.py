@@ -208,9 +208,12 @@ class _Walker:
 
     def finish(self) -> Synced:
         """Seal what was appended."""
+        done = self.synced()
         if self._how.ledger.exists():
             self._how.ledger.seal()
-        return self.synced()
+            if done.complete:
+                self._how.ledger.note_sync()
+        return done
 
 
 def is_settled(facts: RunFacts, size: LogSize, known: RunKnown) -> bool:

@@ -74,7 +74,7 @@ def compact(ctx: typer.Context, as_json: JsonOption = False) -> None:
 
 
 def status(ctx: typer.Context, as_json: JsonOption = False) -> None:
-    """Show the ledger's size, what waits to be sealed, and when something was last recorded."""
+    """Show the ledger's size, what waits to be sealed, the last sync, and how far recording lags."""
     from ledger.status import status as measure
 
     session: Session = ctx.obj
@@ -92,6 +92,8 @@ def status(ctx: typer.Context, as_json: JsonOption = False) -> None:
         ("unsealed", waiting),
         ("checkpoint", f"{now.checkpoint_size} entries, {now.signing}"),
         ("last record", _ago(now.last_recorded_at) if now.last_recorded_at else "never"),
+        ("last sync", _ago(now.last_sync_at) if now.last_sync_at else "never, or not known"),
+        ("lag", _lag(now.lag_us)),
         ("size", spell_bytes(now.size_bytes)),
     ]
     for name, value in rows:
@@ -114,6 +116,13 @@ def doctor(ctx: typer.Context, as_json: JsonOption = False) -> None:
                 out(f"         next: {item.next_step}")
     if any(d.level == "problem" for d in found):
         raise typer.Exit(4)
+
+
+def _lag(lag_us: int | None) -> str:
+    """Say how far behind recording is; a ledger that was filled from history lags by that history."""
+    return (
+        "no records yet" if lag_us is None else f"{lag_us / 1e6:,.1f} s from happening to being recorded (median)"
+    )
 
 
 def _ago(microseconds: int) -> str:
