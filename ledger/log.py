@@ -119,7 +119,7 @@ def _segments(folder: Path, table: DeltaTable) -> list[Segment]:
 def _segment(folder: Path, name: str, *stated: Any) -> Segment:
     """Make a segment of what Delta states about a file; a ledger's own commits state all of it."""
     path = folder / unquote(name)
-    if path.parent != folder:
+    if path.parent != folder or path.is_symlink():
         raise IntegrityError(f"The log refers to a file outside its folder: {name!r}.", next_step="ledger doctor")
     wanted = (int, int, int, str, str)
     if not all(isinstance(value, kind) for value, kind in zip(stated, wanted, strict=True)):

@@ -38,8 +38,8 @@ class TileCache:
     def frontier(self) -> Frontier:
         """Return how far the tiles reach; the empty tree where there are none or the note of it is damaged."""
         try:
-            return parse_frontier((self.layout.tiles / FRONTIER).read_text(encoding="ascii").removesuffix("\n"))
-        except (OSError, UnicodeDecodeError, IntegrityError):
+            return parse_reach((self.layout.tiles / FRONTIER).read_bytes())
+        except (OSError, IntegrityError):
             return Frontier.empty()
 
     def fetch(self, tile: Tile) -> bytes:
@@ -134,6 +134,14 @@ class TileCache:
         for tile, _ in old.partial_tiles():
             if tile not in kept and tile.width < TILE_WIDTH:
                 remove(self.layout.root / tile_path(tile))
+
+
+def parse_reach(note: bytes) -> Frontier:
+    """Read `tile/frontier`: a frontier and a newline. Raises: IntegrityError for anything else."""
+    text = note.decode("ascii", "replace")
+    if not text.endswith("\n"):
+        raise IntegrityError("the note how far the tiles reach does not end with a newline")
+    return parse_frontier(text[:-1])
 
 
 def _leaves(log: Log, first: int) -> Iterator[bytes]:

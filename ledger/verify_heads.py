@@ -80,9 +80,27 @@ def verify_signatures(layout: Layout, heads: Mapping[int, Head], trust: Trust, r
     }
     for size in sorted(sound):
         _require_signature(size, heads, _wanted(size, heads, trust, records), known, result)
+    _verify_records(records, heads, result)
     newest = max(heads, default=None)
     if newest in sound and newest is not None:
         _describe_newest(heads[newest], trust, known, result)
+
+
+def _verify_records(records: Sequence[KeyRecord], heads: Mapping[int, Head], result: Verification) -> None:
+    """See that each key signed from where on its note says it did.
+
+    A key may have signed smaller heads that an earlier one had left unsigned.
+    """
+    for record in records:
+        signed = [size for size, head in heads.items() if head.names(record.verifier)]
+        first = min(signed, default=None)
+        if first is None or first == record.signed_from:
+            continue
+        earlier = [r.signed_from for r in records if r.signed_from is not None and r != record]
+        if record.signed_from is None or first > record.signed_from or first < min(earlier, default=first + 1):
+            where = f"keys/{record.verifier.key_id.hex()}.json"
+            problem = "the first head this key signed is not the one its note says"
+            result.add(Finding(where, problem, None, str(first), str(record.signed_from)))
 
 
 def _check_lines(where: str, head: Head, keys: Sequence[Verifier], result: Verification) -> bool:

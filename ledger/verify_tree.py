@@ -8,18 +8,18 @@ from pathlib import Path
 from ledger.errors import IntegrityError
 from ledger.findings import Finding, Verification
 from ledger.layout import Layout
-from ledger.merkle import HASH_BYTES, Frontier, parse_frontier
-from ledger.tile_cache import FRONTIER
+from ledger.merkle import HASH_BYTES, Frontier
+from ledger.tile_cache import FRONTIER, parse_reach
 from ledger.tiles import TILE_WIDTH, Tile, TileEdge, tile_path
 
 
 def read_cache_note(layout: Layout, result: Verification) -> Frontier | None:
     """Return how far the tiles say they reach; `None` where there are none, or, with a finding, nonsense."""
     try:
-        return parse_frontier((layout.tiles / FRONTIER).read_text(encoding="ascii").removesuffix("\n"))
+        return parse_reach((layout.tiles / FRONTIER).read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError, IntegrityError) as error:
+    except (OSError, IntegrityError) as error:
         result.add(Finding(f"tile/{FRONTIER}", f"{error} (tile/ is a cache: remove it, and it is made again)"))
         return None
 

@@ -12,7 +12,7 @@ from ledger.heads import Head, read_head
 from ledger.key_file import write_key_file
 from ledger.keys import Signer, format_vkey
 from ledger.notary import Notary
-from tests.ledger.samples import Clock, own, record
+from tests.ledger.samples import NOON, Clock, own, record
 
 LOG_KEY = Signer("example.com/ledger", 0x01, bytes(range(32)))
 OTHER_KEY = Signer("example.com/ledger", 0x01, bytes(32))
@@ -59,7 +59,7 @@ def head_of(ledger: Ledger, size: int) -> Head:
 def copied(ledger: Ledger, folder: Path) -> Ledger:
     """Return a copy of a ledger, sealed with the same key."""
     shutil.copytree(ledger.root, folder)
-    return Ledger(folder, clock=Clock(10**16), notary=ledger.notary)
+    return Ledger(folder, clock=Clock(NOON + 10**9), notary=ledger.notary)
 
 
 def told(findings: Sequence[Finding]) -> str:

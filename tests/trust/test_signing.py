@@ -180,8 +180,9 @@ def test_a_key_that_is_not_the_ledger_s_does_not_sign_it(tmp_path: Path) -> None
 
 
 def test_a_second_key_takes_over_and_both_times_verify(tmp_path: Path) -> None:
-    """Rotation: from its first head on the new key signs, and each verifies for its own time."""
+    """Rotation: from its first head on the new key signs, and what was left unsigned before it."""
     ledger = signed_ledger(tmp_path / "ledger", [5, 9])
+    grow(Ledger(ledger.root), [10])
     record_key(ledger.layout, OTHER_KEY.verifier())
     grow(Ledger(ledger.root, notary=Notary(key_file(tmp_path, OTHER_KEY))), [12, 20])
     assert [r.signed_from for r in read_records(ledger.layout)] == [5, 12]
