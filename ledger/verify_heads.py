@@ -123,8 +123,8 @@ def _wanted(size: int, heads: Mapping[int, Head], trust: Trust, records: Sequenc
         started += [s for s, head in heads.items() if any(map(head.names, trust.logs))]
         if size >= min([*started, max(heads)]):
             return trust.logs
-    begun = [r for r in records if r.signed_from is not None and size >= r.signed_from]
-    return [record.verifier for record in begun]
+    begun = [record for record in records if record.signed_from is not None]
+    return [r.verifier for r in begun] if any(size >= (r.signed_from or 0) for r in begun) else []
 
 
 def _require_signature(
