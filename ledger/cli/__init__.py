@@ -114,8 +114,5 @@ def main() -> None:
         app(prog_name="ledger")
     except LedgerError as error:
         sys.exit(fail(error))
-    except BrokenPipeError:  # `ledger query … | head` is a normal way to stop
-        sys.stderr.close()
-        sys.exit(0)
     except OSError as error:
         sys.exit(fail(readable_fault(error, "The file system refused")))

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.session import Session, out, out_json, say, spell_bytes, styled
+from ledger.cli.session import Session, out, out_json, printable, say, spell_bytes, styled
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -50,7 +50,7 @@ def seal(
         if done.alarms:
             out(styled(f"{done.alarms} records read differently at their source now", "red"))
     for problem in done.refused:
-        say(f"{styled('refused', 'red', sys.stderr)}: {problem}")
+        say(f"{styled('refused', 'red', sys.stderr)}: {printable(problem)}")
     for problem in done.unwitnessed:
         say(f"{styled('not cosigned', 'yellow', sys.stderr)}: {problem}")
     if done.refused or done.alarms:

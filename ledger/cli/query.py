@@ -75,7 +75,7 @@ def query(  # noqa: PLR0913, PLR0917 - one argument for each option
         return
     with open_snapshot(ledger, prefix, sorted(views_in(text))) as snapshot:
         for damage in snapshot.damaged:
-            say(f"{styled('warning', 'yellow', sys.stderr)}: {damage}")
+            say(f"{styled('warning', 'yellow', sys.stderr)}: {printable(damage)}")
         if output_format == "parquet":
             _write_parquet(snapshot, text, bound, output)
         else:

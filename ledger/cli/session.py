@@ -55,8 +55,12 @@ def say(message: str) -> None:
 
 
 def out(text: str = "") -> None:
-    """Put data on stdout."""
-    print(text)  # noqa: T201 - this is the command line
+    """Put data on stdout. A reader that has had enough (`ledger query … | head`) ends the command, with 0."""
+    try:
+        print(text, flush=True)  # noqa: T201 - this is the command line
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        raise SystemExit(0) from None
 
 
 def out_json(value: Any) -> None:

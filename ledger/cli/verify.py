@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ledger.cli.session import Session, out, out_json, say, spell_bytes, styled
+from ledger.cli.session import Session, out, out_json, printable, say, spell_bytes, styled
 from ledger.errors import EnvironmentFault
 
 
@@ -84,10 +84,10 @@ def _print_verification(result: Any, seconds: float) -> None:
     _print_signatures(result)
     for finding in result.findings:
         at = f" entry {finding.index}" if finding.index is not None else ""
-        out(f"{styled('altered', 'red')} {finding.where}{at}: {finding.problem}")
+        out(f"{styled('altered', 'red')} {printable(f'{finding.where}{at}: {finding.problem}')}")
         if finding.expected is not None or finding.got is not None:
-            out(f"        expected {finding.expected}")
-            out(f"        got      {finding.got}")
+            out(printable(f"        expected {finding.expected}"))
+            out(printable(f"        got      {finding.got}"))
     if result.more_findings:
         out(f"        and {result.more_findings} more")
     if result.ok:
