@@ -72,9 +72,9 @@ def _commit(log: Log, actions: list[AddAction | RemoveAction], size: int) -> Non
 
 
 def _table(log: Log) -> DeltaTable:
-    """Open the table at the version of `log`, or make it."""
-    if log.version >= 0:
-        return DeltaTable(log.folder, version=log.version)
+    """Return the table at the version of `log`, or make it."""
+    if log.table is not None:
+        return log.table
     try:
         table = DeltaTable.create(log.folder, schema=SCHEMA, mode="ignore", configuration=_CONFIGURATION)
     except CommitFailedError:

@@ -7,7 +7,7 @@ tree is for. Nothing here opens a segment, so a query does not pay for Arrow to 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -43,11 +43,15 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """One version of the table: its segments in index order. Never changes once loaded."""
+    """One version of the table: its segments in index order. Never changes once loaded.
+
+    `table` is Delta's own handle on that version, for whoever commits behind it; `None` before the first commit.
+    """
 
     folder: Path
     version: int
     segments: tuple[Segment, ...]
+    table: DeltaTable | None = field(default=None, compare=False, repr=False)
 
     @property
     def size(self) -> int:
@@ -95,7 +99,8 @@ def load(folder: Path) -> Log:
             f"The log at {folder} cannot be loaded: {(str(error) or repr(error)).splitlines()[0][:300]}",
             next_step="ledger doctor",
         ) from None
-    log = Log(folder, table.version(), tuple(sorted(found, key=lambda s: (s.first_index, s.count))))
+    segments = tuple(sorted(found, key=lambda s: (s.first_index, s.count)))
+    log = Log(folder, table.version(), segments, table)
     _check_dense(log)
     if stated != log.size:
         raise IntegrityError(

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import Event, IntegrityError, Ledger
+from ledger import commit as commit_module
 from ledger import seal as seal_module
 from ledger.checkpoint import parse_checkpoint
 from ledger.event import MAX_DATA_BYTES, columns
@@ -293,13 +294,15 @@ def test_nothing_is_built_on_a_log_that_contradicts_its_checkpoints(ledger: Ledg
     assert not verify(ledger).ok
 
 
-def test_the_log_survives_many_commits(ledger: Ledger) -> None:
-    """Past Delta's own checkpoint (every 100 commits) the state is the same as before."""
-    for number in range(103):
+def test_the_log_survives_deltas_own_checkpoints(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past them (every third commit here, every hundredth else) the state is the same as before."""
+    interval = {"delta.checkpointInterval": "3"}
+    monkeypatch.setattr(commit_module, "_CONFIGURATION", {**commit_module._CONFIGURATION, **interval})
+    for number in range(10):
         ledger.append([record(number)])
-        ledger.seal()
-    assert list((ledger.root / "log" / "_delta_log").glob("*.checkpoint.parquet"))
-    assert sealed_keys(ledger) == [("store-1", RUN, number) for number in range(103)]
+        assert ledger.seal().size == number + 1
+    assert len(list((ledger.root / "log" / "_delta_log").glob("*.checkpoint.parquet"))) >= 3
+    assert sealed_keys(ledger) == [("store-1", RUN, number) for number in range(10)]
     assert verify(ledger).ok
 
 
