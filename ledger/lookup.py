@@ -27,15 +27,14 @@ def sql_text(name: str) -> str:
 def memory_database() -> Iterator[duckdb.DuckDBPyConnection]:
     """Open an in-memory DuckDB in UTC that is closed afterwards; any DuckDB here is only a calculator.
 
-    It sees no Python variable and loads no extension of its own accord.
+    It loads no extension of its own accord.
     """
     import duckdb
 
     connection = duckdb.connect(":memory:")
     try:
         connection.execute(
-            "SET TimeZone = 'UTC'; SET python_enable_replacements = false; "
-            "SET autoinstall_known_extensions = false; SET autoload_known_extensions = false"
+            "SET TimeZone = 'UTC'; SET autoinstall_known_extensions = false; SET autoload_known_extensions = false"
         )
         yield connection
     finally:

@@ -242,6 +242,16 @@ def test_an_append_is_flushed_before_it_is_visible_and_its_name_before_it_return
     assert recorder.steps[-1] == "fsync /inbox"
 
 
+def test_what_a_rival_made_is_flushed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have died before doing so, and an append that counts on its payload is about to be acknowledged."""
+    ledger = Ledger(tmp_path / "ledger", clock=Clock())
+    large = record(1, data={"text": "x" * 40_000})
+    ledger.append([large])
+    recorder = Recorder(ledger.root, monkeypatch)
+    ledger.append([large])
+    recorder.in_order("link /blobs/*", "fsync /blobs", "fsync /inbox/.tmp-*", "link /inbox/*", "fsync /inbox")
+
+
 @pytest.mark.parametrize("later", [False, True], ids=["first seal", "later seal"])
 def test_a_seal_flushes_each_step_before_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: bool

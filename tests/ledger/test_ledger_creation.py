@@ -131,6 +131,15 @@ def test_a_creation_that_died_is_completed_by_the_next(tmp_path: Path, leftover:
     assert Ledger(tmp_path / "ledger").seal().size == 1
 
 
+def test_a_rival_that_was_done_between_two_looks_is_taken_for_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen absent, then there: it is the ledger, not a folder of something else."""
+    origin = Ledger(tmp_path / "ledger").create()
+    monkeypatch.setattr(Ledger, "exists", lambda _: False)
+    assert Ledger(tmp_path / "ledger").create() == origin
+
+
 @pytest.mark.parametrize("attempt", range(3))
 def test_rivals_that_create_at_once_end_with_one_ledger(tmp_path: Path, attempt: int) -> None:
     """Eight processes append to a ledger that is not there: one origin, and everything is in it."""

@@ -287,10 +287,12 @@ def test_nothing_is_built_on_a_log_that_contradicts_its_checkpoints(ledger: Ledg
         ledger.seal()
     tamper(ledger)  # type: ignore[operator]
     ledger.append([record(9)])
+    before = {path for path in (ledger.root / "log").rglob("*") if path.is_file()}
     with pytest.raises(IntegrityError) as caught:
         ledger.seal()
     assert caught.value.next_step
     assert len(names(ledger.layout)) == 1
+    assert {path for path in (ledger.root / "log").rglob("*") if path.is_file()} == before
     assert not verify(ledger).ok
 
 

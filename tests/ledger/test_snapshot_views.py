@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ledger import Event, Ledger, UsageError
+from ledger import Event, IntegrityError, Ledger, UsageError, inbox
 from ledger.as_of import AsOf, parse_as_of
 from ledger.event import COLUMNS, MAX_DATA_BYTES
 from ledger.inbox import names
@@ -346,6 +347,51 @@ def test_what_is_in_inbox_and_log_at_once_is_shown_once(ledger: Ledger) -> None:
     with open_snapshot(ledger) as snapshot:
         assert snapshot.rows("SELECT count(*), count(index) FROM events") == [(total, total)]
         assert snapshot.unsealed == 0
+
+
+def _seal_after_the_first(monkeypatch: pytest.MonkeyPatch, ledger: Ledger) -> None:
+    """Let a rival seal between the two looks, whichever of inbox and log is looked at first."""
+    looks: list[str] = []
+
+    def then_seal(look: Callable[..., Any]) -> Callable[..., Any]:
+        def looked(*arguments: Any) -> Any:
+            found = look(*arguments)
+            looks.append("look")
+            if len(looks) == 1:
+                monkeypatch.undo()
+                ledger.seal()
+            return found
+
+        return looked
+
+    monkeypatch.setattr("ledger.inbox.names", then_seal(inbox.names))
+    monkeypatch.setattr(Ledger, "log", then_seal(Ledger.log))
+
+
+def test_what_a_rival_seals_between_two_looks_is_shown_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The inbox is read before the log: what vanishes from one is in the other."""
+    _seal_after_the_first(monkeypatch, ledger)
+    total = 10 + len(_own(RUN))
+    with open_snapshot(ledger) as snapshot:
+        assert snapshot.rows("SELECT count(*), count(DISTINCT event_id) FROM events") == [(total, total)]
+
+
+def test_what_a_rival_seals_between_two_looks_is_known(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a capture would append again what is there."""
+    before = ledger.known([RUN])
+    _seal_after_the_first(monkeypatch, ledger)
+    assert ledger.known([RUN]) == before
+
+
+def test_a_log_that_lost_entries_is_not_asked(ledger: Ledger) -> None:
+    """A checkpoint says how far it reached; an answer from less would be wrong without a sign of it."""
+    ledger.seal()
+    sorted((ledger.root / "log" / "_delta_log").glob("*.json"))[-1].unlink()
+    with pytest.raises(IntegrityError, match="entries were removed") as caught, open_snapshot(ledger):
+        pass
+    assert caught.value.next_step
 
 
 def test_damaged_objects_are_named_and_the_rest_is_shown(ledger: Ledger) -> None:
