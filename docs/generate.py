@@ -40,7 +40,8 @@ def cli_page() -> str:
 
 
 def _help(*command: str) -> str:
-    shown = CliRunner().invoke(app, [*command, "--help"], prog_name="ledger", env={"COLUMNS": "100", "NO_COLOR": "1"})
+    plain = {"COLUMNS": "100", "NO_COLOR": "1"}
+    shown = CliRunner().invoke(app, [*command, "--help"], prog_name="ledger", env=plain)
     if shown.exit_code:
         raise RuntimeError(f"ledger {' '.join(command)} --help failed: {shown.output}") from shown.exception
     return f"```\n{shown.output.strip()}\n```\n"
