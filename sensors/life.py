@@ -17,6 +17,7 @@ from ledger.outcomes import RunEvent, derive_outcomes, outcome_parts
 from ledger.plan import Plan, PlanItem, plan_parts, read_plan
 from sensors.capturing import Capturing, correlation_of, tag_snapshot
 from sensors.planning import ItemKey
+from sensors.policy import Policy
 from sensors.skips import DeclaredSkip
 from sensors.source import RunFacts
 
@@ -73,17 +74,33 @@ class Life:
         elif {name: before.get(name) for name in now} != now:
             yield self._event("run.tags_changed.v1", self._facts.updated_at, now)
 
-    def has_committed(self, keys: Set[ItemKey]) -> bool:
-        """Tell whether a plan was committed that has all these items."""
+    def uncommitted(self, keys: Set[ItemKey], policy: Policy) -> bool:
+        """Tell whether the plan is still to be committed, or lacks one of these items or of the policy's.
+
+        A closed run was closed under the policy of its time; what is declared later does not reach it.
+        """
         payloads = self._all("plan.committed.v1")
-        return bool(payloads) and keys <= {_key(i) for i in read_plan(payloads).items if i.kind != "dependency"}
+        if not payloads:
+            return True
+        items = read_plan(payloads).items
+        optional: set[str] = set()
+        if not self._all("run.closed.v1"):
+            optional = {each.asset_key for each in policy.optional} - {key for key, _, check in keys if not check}
+        planned = {_key(item) for item in items if item.kind != "dependency"}
+        return not (keys <= planned and optional <= {item.asset_key for item in items})
 
     def planned(self, plan: Plan) -> Iterator[Event]:
-        """Yield the plan; when one was committed before, what has come to it since: the first policy holds."""
+        """Yield the plan; when one was committed before, what has come to it since: what was said first holds."""
         payloads = self._all("plan.committed.v1")
         if payloads:
-            known = {_key(item) for item in read_plan(payloads).items if item.kind != "dependency"}
-            added = tuple(i for i in plan.items if i.kind != "dependency" and _key(i) not in known)
+            committed = read_plan(payloads).items
+            known = {_key(item) for item in committed if item.kind != "dependency"}
+            named = {item.asset_key for item in committed}
+            added = tuple(
+                item
+                for item in plan.items
+                if (item.asset_key not in named if item.kind == "dependency" else _key(item) not in known)
+            )
             plan = Plan(added, plan.after)
         for payload in plan_parts(plan):
             yield self._event("plan.committed.v1", self._facts.created_at, payload)

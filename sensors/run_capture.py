@@ -118,7 +118,7 @@ class RunCapture:
         """Return that the run was seen, with its tags, and what it set out to do, as far as it is not said."""
         events = list(self._life.seen())
         planned = self._reading.planned
-        if self._reading.plan_is_whole and not self._life.has_committed(planned_keys(planned)):
+        if self._reading.plan_is_whole and self._life.uncommitted(planned_keys(planned), policy):
             steps = source.execution_plan(instance, self._facts)
             events.extend(self._life.planned(build_plan(planned, steps, policy)))
         return events

@@ -334,6 +334,22 @@ def test_an_optional_dependency_that_is_not_there_is_never_passed(
     assert_holds(instance, ledger)
 
 
+def test_a_policy_declared_while_a_run_is_open_reaches_it(
+    instance: dg.DagsterInstance, ledger: Ledger, run_id: str
+) -> None:
+    """A plan that was committed by somebody without a policy is completed; a closed run keeps the one it had."""
+    policy = Policy((OptionalDependency("lake/house", "lakehouse_not_there", "Week04 is not set up"),))
+    capture_run(instance, run_id, Capturing(ledger, grace_seconds=3_600))
+    sync_runs(instance, Capturing(ledger, policy, grace_seconds=0))
+    assert outcomes(ledger, run_id)["lake/house"] == "not_available:lakehouse_not_there"
+    assert_holds(instance, ledger)
+    later = Policy((*policy.optional, OptionalDependency("data/mart", "mart_not_there", "not yet")))
+    write_materialization(instance, run_id, "late", "first")
+    sync_runs(instance, Capturing(ledger, later, grace_seconds=0))
+    assert "data/mart" not in outcomes(ledger, run_id)
+    assert sync_runs(instance, Capturing(ledger, later, grace_seconds=0)).appended == 0
+
+
 def test_a_run_that_is_not_there_is_no_capture(instance: dg.DagsterInstance, ledger: Ledger) -> None:
     """Asking for a run that Dagster does not have makes no ledger."""
     assert capture_run(instance, ABSENT_RUN, Capturing(ledger)) is None
