@@ -56,11 +56,26 @@ _BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
         rf"\g<1>{MASK}",
     ),
 }
-_LOOKS_LIKE: Final = re.compile(
-    rb"passw|passp|pwd|secret|token|(?:api|access)[-_]?key|private|credent|authori|bearer|eyj|gh[pousr]_|github_p"
-    rb"|glpat-|xox[abeprs]-|akia|asia|aiza|k_(?:live|test)_|sk-|://[^\"]*@"
+_WORDS: Final = re.compile(
+    rb"ken|cret|pwd|passwd|sswor|hrase|vate|redent|uthori|bearer|pi[-_]?key|cess[-_]?key|://[^\"]*@"
 )
-"""What a text has in it, in lower case, if any pattern can match: one search decides for nearly all events."""
+_PREFIXES: Final = (
+    b"gh",
+    b"glpat-",
+    b"xox",
+    b"AKIA",
+    b"ASIA",
+    b"AIza",
+    b"eyJ",
+    b"k_live_",
+    b"k_test_",
+    b"sk-",
+    b"github_p",
+)
+"""What a text has in it if any pattern can match; `_WORDS` in lower case, from their rarest letters on.
+
+They are looked for first, because it is several times as fast as the patterns and enough for nearly all events.
+"""
 
 _TEXT_COLUMNS: Final = (
     "job_name",
@@ -88,9 +103,9 @@ class Redaction:
     def apply(self, event: Event) -> Event:
         """Return the event without its secrets; the same object when it has none.
 
-        Cost: about 10 ns a byte when nothing looks like a secret.
+        Cost: about 15 ns a byte when nothing looks like a secret.
         """
-        if not self.declared and not _LOOKS_LIKE.search(_bytes_of(event)):
+        if not self.declared and not _suspicious(_bytes_of(event)):
             return event
         found: set[str] = set()
         data = self._clean(event.data, found)
@@ -131,7 +146,7 @@ class Redaction:
         return cleaned
 
     def _clean_text(self, text: str, found: set[str]) -> str:
-        if _LOOKS_LIKE.search(text.encode("utf-8", "surrogatepass").lower()):
+        if _suspicious(text.encode("utf-8", "surrogatepass")):
             for name, pattern, mask in _PATTERNS:
                 text, count = pattern.subn(mask, text)
                 if count:
@@ -146,13 +161,20 @@ class Redaction:
 _PATTERNS: Final = tuple((name, re.compile(text, re.DOTALL), mask) for name, (text, mask) in _BUILT_IN.items())
 
 
+def _suspicious(text: bytes) -> bool:
+    for prefix in _PREFIXES:  # not any(…): a generator would cost as much again
+        if prefix in text:
+            return True
+    return _WORDS.search(text.lower()) is not None
+
+
 def _bytes_of(event: Event) -> bytes:
-    """Return all that is looked at of an event, in lower case."""
+    """Return all that is looked at of an event."""
     texts = [getattr(event, name) for name in _TEXT_COLUMNS]
     try:
-        return orjson.dumps([event.data, texts]).lower()
+        return orjson.dumps([event.data, texts])
     except (TypeError, ValueError):  # something that `bounded` will make text of: look at what that is
-        return repr([event.data, texts]).lower().encode("utf-8", "surrogatepass")
+        return repr([event.data, texts]).encode("utf-8", "surrogatepass")
 
 
 def read_redaction(path: Path) -> Redaction:

@@ -1,0 +1,114 @@
+"""What trust costs: hashing, verifying, signing, proving, redacting, as ratios to bare hashlib in the same run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.core import events
+from benchmarks.measure import Row, best_seconds
+from ledger import Ledger
+from ledger.check import check_proof
+from ledger.event import encode
+from ledger.export import export_tlog
+from ledger.key_file import write_key_file
+from ledger.keys import format_vkey, generate_signer
+from ledger.merkle import Frontier, leaf_hash
+from ledger.notary import Notary
+from ledger.proof_file import format_proof, parse_proof
+from ledger.prove import open_prover
+from ledger.redact import Redaction
+from ledger.snapshot import open_snapshot
+from ledger.trust import read_trust
+from ledger.verify import verify
+from ledger.verify_sample import verify_sample
+
+_EVENTS = 100_000
+_BATCH = 5_000
+_PROOFS = 200
+
+
+def run() -> Iterator[Row]:
+    """Measure on a signed ledger of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        signer = generate_signer("example.com/bench")
+        write_key_file(Path(folder) / "key", signer)
+        ledger = Ledger(Path(folder) / "ledger", notary=Notary(Path(folder) / "key"))
+        ledger.create(signer.name)
+        yield from _seal(ledger)
+        yield from _verify(ledger)
+        yield from _prove(ledger, format_vkey(signer.verifier()))
+        yield from _export(ledger, Path(folder) / "export")
+    yield from _redact()
+
+
+def _seal(ledger: Ledger) -> Iterator[Row]:
+    for first in range(0, _EVENTS, _BATCH):
+        ledger.append(events(first, _BATCH))
+    started = time.perf_counter()
+    ledger.seal()
+    seconds = time.perf_counter() - started
+    yield Row(f"seal {_EVENTS:,} events, signed, with tiles", f"{_EVENTS / seconds:,.0f} events/s")
+    seconds = best_seconds(ledger.seal)
+    yield Row("seal when nothing new has come", f"{seconds * 1e3:.1f} ms")
+
+
+def _verify(ledger: Ledger) -> Iterator[Row]:
+    with open_snapshot(ledger) as snapshot:
+        leaves = [entry for (entry,) in snapshot.rows("SELECT entry FROM entries ORDER BY index")]
+    count, size = len(leaves), sum(map(len, leaves)) / len(leaves)
+    bare = best_seconds(lambda: [hashlib.sha256(leaf).digest() for leaf in leaves])
+    yield Row(f"hashlib.sha256 over {count:,} entries of {size:.0f} bytes", f"{count / bare:,.0f} entries/s", "1")
+    for what, seconds in (
+        ("leaf hashes and the tree", best_seconds(lambda: Frontier.empty().extend(map(leaf_hash, leaves)))),
+        ("verify all, one process", best_seconds(lambda: verify(ledger), tries=2)),
+        (f"verify all, --parallel ({os.cpu_count()} processes)", best_seconds(lambda: _parallel(ledger), tries=2)),
+    ):
+        yield Row(what, f"{count / seconds:,.0f} entries/s", f"{bare / seconds:.2f} of hashlib")
+    seconds = best_seconds(lambda: verify_sample(ledger, 100), tries=2)
+    yield Row("verify --sample 100", f"{seconds * 1e3:.0f} ms")
+
+
+def _parallel(ledger: Ledger) -> None:
+    assert verify(ledger, workers=os.cpu_count() or 1).ok
+
+
+def _prove(ledger: Ledger, vkey: str) -> Iterator[Row]:
+    trust = read_trust([vkey], [])
+    with open_snapshot(ledger) as snapshot:
+        ids = [event_id for (event_id,) in snapshot.rows("SELECT event_id FROM events")]
+    chosen = random.Random(1).sample(ids, _PROOFS)  # noqa: S311 - which ones are proved is no secret
+    with open_prover(ledger) as prover:
+        proofs = []
+        times = []
+        for event_id in chosen:
+            started = time.perf_counter()
+            proofs.append(format_proof(prover.prove_event(event_id)))
+            times.append((time.perf_counter() - started) * 1e3)
+    quantiles = statistics.quantiles(times, n=100)
+    yield Row(f"prove one of {_EVENTS:,}, warm, p50 / p99", f"{quantiles[49]:.1f} / {quantiles[98]:.1f} ms")
+    seconds = best_seconds(lambda: [check_proof(parse_proof(proof), trust) for proof in proofs]) / _PROOFS
+    yield Row("check a proof file, signature included", f"{seconds * 1e6:.0f} µs")
+
+
+def _export(ledger: Ledger, target: Path) -> Iterator[Row]:
+    started = time.perf_counter()
+    export_tlog(ledger, target)
+    seconds = time.perf_counter() - started
+    yield Row("export tlog, from nothing", f"{_EVENTS / seconds:,.0f} entries/s")
+
+
+def _redact() -> Iterator[Row]:
+    """Measure what an append does with every event: look for secrets, then encode."""
+    some = events(0, 2_000)
+    redaction = Redaction()
+    encoding = best_seconds(lambda: [encode(event, 0) for event in some])
+    looking = best_seconds(lambda: [redaction.apply(event) for event in some])
+    yield Row("encode an event", f"{encoding / len(some) * 1e6:.1f} µs", "1")
+    yield Row("look for secrets in it", f"{looking / len(some) * 1e6:.1f} µs", f"{looking / encoding:.2f}")
