@@ -6,9 +6,10 @@ It needs no private key, no Dagster and no cache. Each finding says where, what 
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ledger import inbox
 from ledger.errors import IntegrityError
@@ -27,6 +28,8 @@ from ledger.verify_tree import GrowingTree, read_cache_note
 
 if TYPE_CHECKING:
     from ledger.handle import Ledger
+
+_MEMORY_LIMIT: Final = "400MB"
 
 __all__ = ["MAX_FINDINGS", "Finding", "Progress", "Verification", "verify"]
 
@@ -220,7 +223,10 @@ def _verify_positions(log: Log, result: Verification) -> None:
     """Find records of the orchestrator, and events, that the log has twice."""
     if not log.segments:
         return
-    with memory_database() as connection:
+    with memory_database() as connection, tempfile.TemporaryDirectory() as spill:
+        # Ten million ids do not fit into the memory a verification may take; what does not fit goes to a file.
+        connection.execute("SET memory_limit = $limit", {"limit": _MEMORY_LIMIT})
+        connection.execute("SET temp_directory = $folder", {"folder": spill})
         rows: list[tuple[Any, ...]] = connection.execute(
             sql_text("duplicates"), {"paths": [str(s.path) for s in log.segments]}
         ).fetchall()
