@@ -1,0 +1,79 @@
+"""What `ledger report` writes is proved by what it rests on, and a changed number in it is found."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evidence import write_run_documents
+from ledger import IntegrityError, Ledger
+from ledger.check import check_proof
+from ledger.proof_file import format_proof, parse_proof
+from ledger.prove import open_prover
+from ledger.trust import read_trust
+from tests.evidence.evidence_runs import Story, dry_run, failed_run, good_run, open_run, warned_run
+from tests.trust.ledgers import LOG_KEY, VKEY, grow, signed_ledger
+
+TRUST = read_trust([VKEY], [])
+
+
+def reported(tmp_path: Path, story: Story) -> tuple[Ledger, Path, str]:
+    """Return a signed ledger with this run and others, and the run's report."""
+    ledger = signed_ledger(tmp_path / "ledger", [7])
+    ledger.append(story.events)
+    written = write_run_documents(ledger, story.run_id, tmp_path / "reports")
+    grow(ledger, [ledger.log().size + 50])
+    return ledger, Path(written.report), story.run_id
+
+
+@pytest.mark.parametrize("story", [good_run, failed_run, dry_run, warned_run, open_run])
+def test_every_kind_of_report_is_proved(tmp_path: Path, story: Callable[[str], Story]) -> None:
+    """Final or interim: the file checks with the key alone, though the ledger has grown since."""
+    ledger, report, _ = reported(tmp_path, story("5b2b9a4e-0d3c-4f57-8f59-6c1f0f1f7a11"))
+    text = report.read_bytes()
+    with open_prover(ledger) as prover:
+        proof = prover.prove_document(text)
+    proven = check_proof(parse_proof(format_proof(proof)), TRUST, text)
+    assert proven.origin == LOG_KEY.name
+    assert proven.compared > 10
+
+
+def changed_places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the paths to everything in a report that an entry says too."""
+    if isinstance(value, dict):
+        found = [p for name, item in value.items() for p in changed_places(item, (*path, name))]
+        if "event_id" in value:
+            named = ("index", "occurred_at", "step_key", "asset_key", "partition", "check_name", "reason_code")
+            found += [(*path, name) for name in (*named, "outcome", "event_id") if value.get(name) is not None]
+        if "basis" in value:
+            found += [(*path, name) for name in ("outcome", "verdict", "reason_code", "asset_key", "attempts")]
+        return found
+    if isinstance(value, list):
+        return [p for position, item in enumerate(value) for p in changed_places(item, (*path, position))]
+    return []
+
+
+def test_whatever_a_report_takes_from_an_entry_cannot_be_changed(tmp_path: Path) -> None:
+    """Change one value at a time, and write the new digest into the proof: the place is named."""
+    ledger, report, _ = reported(tmp_path, failed_run("5b2b9a4e-0d3c-4f57-8f59-6c1f0f1f7a11"))
+    with open_prover(ledger) as prover:
+        proof = prover.prove_document(report.read_bytes())
+    places = changed_places(json.loads(report.read_bytes()))
+    assert len(places) > 40
+    for path in places:
+        body = json.loads(report.read_bytes())
+        holder = body
+        for step in path[:-1]:
+            holder = holder[step]
+        old = holder[path[-1]]
+        holder[path[-1]] = old + 1 if isinstance(old, int) else f"{old}x"
+        forged = json.dumps(body).encode()
+        claimed = replace(proof, subject=("document", hashlib.sha256(forged).hexdigest()))
+        with pytest.raises(IntegrityError, match=r"\$\."):
+            check_proof(claimed, TRUST, forged)
