@@ -35,6 +35,7 @@ def seal(
 ) -> None:
     """Give everything in the inbox its index, extend the tree, write and sign the checkpoint."""
     from ledger.settings import notary
+    from ledger.signed_state import signed_state
     from ledger.trust import read_trust
 
     session: Session = ctx.obj
@@ -49,6 +50,8 @@ def seal(
         out(f"{new}; the log has {done.size}, {signed}")
         if done.alarms:
             out(styled(f"{done.alarms} records read differently at their source now", "red"))
+    if done.size and not done.signed_by and signed_state(ledger.layout).keys:
+        say("this ledger has a key, and this process does not: name it with --key or LEDGER_KEY and seal again")
     for problem in done.refused:
         say(f"{styled('refused', 'red', sys.stderr)}: {printable(problem)}")
     for problem in done.unwitnessed:

@@ -1,0 +1,96 @@
+"""Stored heads and the notes of keys have one form; anything else is an error of ours."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger import IntegrityError, Ledger, LedgerError
+from ledger.checkpoint import Checkpoint, format_checkpoint
+from ledger.heads import head_sizes, heads_down, newest_head, parse_head, read_head
+from ledger.keys import format_vkey
+from ledger.layout import Layout
+from ledger.notary import KeyRecord, read_records, record_key, record_signed_from
+from ledger.note import sign_note
+from tests.trust.ledgers import LOG_KEY, OTHER_KEY, signed_ledger
+from tests.trust.test_signing import cli
+
+TEXT = format_checkpoint(Checkpoint("log", 7, bytes(32)))
+
+
+def test_signed_and_unsigned_heads_are_read_alike() -> None:
+    bare, signed = parse_head(TEXT.encode()), parse_head(sign_note(TEXT, [LOG_KEY]))
+    assert bare.checkpoint == signed.checkpoint
+    assert bare.text == signed.text == TEXT
+    assert (bare.signatures, signed.names(LOG_KEY.verifier())) == ((), True)
+    assert not signed.names(OTHER_KEY.verifier())
+
+
+@given(st.binary(max_size=120) | st.text(max_size=60).map(lambda t: (TEXT + t).encode("utf-8", "replace")))
+def test_whatever_the_bytes_the_outcome_is_a_head_or_our_error(message: bytes) -> None:
+    with suppress(LedgerError):
+        head = parse_head(message)
+        assert head.message == message
+        assert message.startswith(format_checkpoint(head.checkpoint).encode())
+
+
+@pytest.mark.parametrize("message", [b"", b"\xff\n7\n", TEXT.encode()[:-1], TEXT.encode() + b"\n", b"\n\n" * 9])
+def test_what_is_no_head_is_refused(message: bytes) -> None:
+    with pytest.raises(IntegrityError):
+        parse_head(message)
+
+
+def test_heads_are_found_by_size(tmp_path: Path) -> None:
+    ledger = signed_ledger(tmp_path / "ledger", [5, 9, 30])
+    (ledger.layout.checkpoints / ".tmp-x").write_bytes(b"half")
+    (ledger.layout.checkpoints / "notes").write_bytes(b"mine")
+    assert head_sizes(ledger.layout) == [30, 9, 5]
+    assert [head.checkpoint.size for head in heads_down(ledger.layout, below=30)] == [9, 5]
+    assert read_head(ledger.layout, 8) is None
+    assert [h.checkpoint.size for h in (newest_head(ledger.layout), newest_head(ledger.layout, 8)) if h] == [30, 5]
+    ledger.layout.checkpoint(9).rename(ledger.layout.checkpoint(8))
+    with pytest.raises(IntegrityError, match="of 9 entries, expected 8"):
+        read_head(ledger.layout, 8)
+    assert newest_head(Layout(tmp_path / "nowhere")) is None
+
+
+def test_the_notes_of_keys_round_trip_in_the_order_of_their_use(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    assert read_records(layout) == []
+    record_key(layout, OTHER_KEY.verifier())
+    record_key(layout, LOG_KEY.verifier())
+    record_signed_from(layout, LOG_KEY.verifier(), 9)
+    assert read_records(layout) == [KeyRecord(LOG_KEY.verifier(), 9), KeyRecord(OTHER_KEY.verifier())]
+    record_key(layout, LOG_KEY.verifier())
+    assert read_records(layout)[0].signed_from == 9
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "[]", "{}", '{"vkey":5}\n', '{"vkey":"x"}\n', f'{{"vkey":"{format_vkey(LOG_KEY.verifier())}"}}',
+        f'{{"signed_from":0,"vkey":"{format_vkey(LOG_KEY.verifier())}"}}\n',
+        f'{{"signed_from":true,"vkey":"{format_vkey(LOG_KEY.verifier())}"}}\n',
+        f'{{"signed_from":"9","vkey":"{format_vkey(LOG_KEY.verifier())}"}}\n',
+        f'{{"more":1,"vkey":"{format_vkey(LOG_KEY.verifier())}"}}\n',
+        f'{{"vkey":"{format_vkey(OTHER_KEY.verifier())}"}}\n',
+    ],
+)  # fmt: skip
+def test_other_notes_of_keys_are_refused(tmp_path: Path, content: str) -> None:
+    layout = Layout(tmp_path)
+    record_key(layout, LOG_KEY.verifier())
+    (path,) = layout.keys.iterdir()
+    path.write_text(content)
+    with pytest.raises(IntegrityError, match="is not the record of a key"):
+        read_records(layout)
+
+
+def test_a_process_without_the_key_is_told(tmp_path: Path) -> None:
+    ledger = signed_ledger(tmp_path / "ledger", [5])
+    Ledger(ledger.root).seal()
+    told = cli(tmp_path, "seal")
+    assert (told.returncode, "this ledger has a key, and this process does not" in told.stderr) == (0, True)
