@@ -40,22 +40,29 @@ def bounded(value: Any) -> Json:
 
 
 def _bounded(value: Any, room: int) -> Json:
+    if isinstance(value, str):  # the most frequent kinds first: capture runs this over every value of every record
+        return value if value.isascii() else _without_surrogates(value)
+    if room and isinstance(value, dict):
+        return _bounded_object(value, room - 1)
+    if room and isinstance(value, list | tuple):
+        return [_bounded(item, room - 1) for item in value]
     if value is None or value is True or value is False:
         return value
-    if isinstance(value, str):
-        return value if value.isascii() else _without_surrogates(value)
     if isinstance(value, int):
         return int(value) if -MAX_INT <= value <= MAX_INT else _integer_text(int(value))
     if isinstance(value, float):
         return repr(float(value))
-    if room and isinstance(value, dict):
-        result: dict[str, Json] = {}
-        for key, item in value.items():
-            result[_free_key(key, result)] = _bounded(item, room - 1)
-        return result
-    if room and isinstance(value, list | tuple):
-        return [_bounded(item, room - 1) for item in value]
     return _bounded(_text(value), 0)
+
+
+def _bounded_object(value: dict[Any, Any], room: int) -> dict[str, Json]:
+    result: dict[str, Json] = {}
+    for key, item in value.items():
+        name = key if type(key) is str and key.isascii() else _ascii_text(key)
+        while name in result:
+            name += "'"
+        result[name] = _bounded(item, room)
+    return result
 
 
 def _without_surrogates(value: str) -> str:
@@ -67,11 +74,8 @@ def _integer_text(value: int) -> str:
     return str(value) if value.bit_length() <= _MAX_DECIMAL_BITS else hex(value)
 
 
-def _free_key(key: object, taken: dict[str, Json]) -> str:
-    name = str(key).encode("ascii", "backslashreplace").decode("ascii")
-    while name in taken:
-        name += "'"
-    return name
+def _ascii_text(key: object) -> str:
+    return str(key).encode("ascii", "backslashreplace").decode("ascii")
 
 
 def _text(value: object) -> str:

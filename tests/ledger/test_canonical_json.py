@@ -70,6 +70,15 @@ def test_what_json_does_not_have_becomes_text(value: Any, expected: Any) -> None
     assert bounded(value) == expected
 
 
+class _Key(str):
+    __slots__ = ()
+
+
+def test_a_key_of_a_kind_of_its_own_is_its_text() -> None:
+    """What the encoder would not take as a key becomes one."""
+    assert canonical(bounded({_Key("a"): _Key("b"), _Key("é"): 1})) == b'{"\\\\xe9":1,"a":"b"}'
+
+
 def test_keys_that_become_the_same_text_are_both_kept() -> None:
     """Escaping loses no member: the later of two equal keys is told apart."""
     assert bounded({"é": 1, "\\xe9": 2, 5: 3, "5": 4}) == {"\\xe9": 1, "\\xe9'": 2, "5": 3, "5'": 4}
