@@ -6,8 +6,10 @@ whoever puts the results in order.
 
 from __future__ import annotations
 
+import multiprocessing
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -85,22 +87,33 @@ def check_all(log: Log, workers: int) -> Iterator[Checked | Finding]:
         for group in groups(log):
             yield check_group(group) if isinstance(group, Group) else group
         return
-    import multiprocessing
-    from concurrent.futures import Future, ProcessPoolExecutor
+    yield from _on_processes(log, workers)
 
+
+def _on_processes(log: Log, workers: int) -> Iterator[Checked | Finding]:
     # Not forked: Arrow's threads would not be in the copy, and it would wait for them for ever.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        under_way: deque[Future[Checked] | Finding] = deque()
-        for group in groups(log):
-            under_way.append(pool.submit(check_group, group) if isinstance(group, Group) else group)
-            if len(under_way) > workers * _AHEAD:
+        under_way: deque[tuple[Group, Future[Checked]] | Finding] = deque()
+        try:
+            for group in groups(log):
+                under_way.append((group, pool.submit(check_group, group)) if isinstance(group, Group) else group)
+                if len(under_way) > workers * _AHEAD:
+                    yield _result(under_way.popleft())
+            while under_way:
                 yield _result(under_way.popleft())
-        while under_way:
-            yield _result(under_way.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)  # nobody may want the rest
 
 
-def _result(item: Any) -> Checked | Finding:
-    return item if isinstance(item, Finding) else item.result()
+def _result(item: tuple[Group, Future[Checked]] | Finding) -> Checked | Finding:
+    if isinstance(item, Finding):
+        return item
+    group, checked = item
+    try:
+        return checked.result()
+    except BrokenExecutor:
+        where = f"log/{group.segment.path.name}"
+        return Finding(where, "the process that read it was ended from outside, or by what it read", group.first)
 
 
 def check_group(group: Group) -> Checked:

@@ -7,6 +7,7 @@ tiles, histories and paths.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -371,3 +372,16 @@ def test_a_sealer_with_the_key_stops_at_damage_and_leaves_the_inbox(ledger: Ledg
     with pytest.raises(IntegrityError):
         Ledger(fork.root, notary=Notary(key_file(tmp_path))).seal()
     assert len(list(fork.layout.inbox.iterdir())) == 1
+
+
+def die(_: object) -> None:
+    """End the process as a crash in a library does."""
+    os._exit(9)
+
+
+def test_a_process_that_dies_while_it_reads_is_a_finding(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that ends the process which reads it must not end the verification without a word."""
+    monkeypatch.setattr("ledger.verify_rows.check_group", die)
+    result = verify(ledger, workers=2)
+    assert result.findings[0].where == f"log/{ledger.log().segments[0].path.name}"
+    assert "was ended" in result.findings[0].problem
