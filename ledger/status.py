@@ -154,7 +154,23 @@ def diagnose(ledger: Ledger) -> list[Diagnosis]:
     except LedgerError as error:
         found.append(Diagnosis("problem", str(error), _torn_log(ledger.layout) or _RESTORE))
         return found
+    found.extend(_damaged_segments(log))
     found.extend(_log_advice(ledger, log))
+    return found
+
+
+def _damaged_segments(log: Log) -> list[Diagnosis]:
+    """Look at the segments' sizes alone; what is inside is for `ledger verify`."""
+    found = []
+    for segment in log.segments:
+        try:
+            size = segment.path.stat().st_size
+        except OSError as error:
+            found.append(Diagnosis("problem", f"log/{segment.path.name}: {error.strerror}.", _RESTORE))
+            continue
+        if size != segment.size_bytes:
+            what = f"log/{segment.path.name} has {size} bytes, {segment.size_bytes} were written."
+            found.append(Diagnosis("problem", what, _RESTORE))
     return found
 
 

@@ -44,6 +44,11 @@ class Child:
         return self._report.read_text().split("\n")[:-1] if self._report.exists() else []
 
     @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.is_alive()
+
+    @property
     def exit_code(self) -> int | None:
         """Its exit code; negative when a signal ended it."""
         return self._process.exitcode

@@ -76,6 +76,12 @@ def test_what_only_calculates_touches_nothing(module: str) -> None:
     assert not {name for name in imported if name in WORLD or name.split(".")[0] in WORLD}
 
 
+def test_nobody_takes_a_lock() -> None:
+    """Readers, writers and sealers never wait for each other; a witness, which is none of them, may."""
+    for path in (path for path in _files("ledger") if path.stem != "witness"):
+        assert not {name for name in _imports(path) if name.split(".")[0] in {"fcntl", "filelock", "msvcrt"}}, path
+
+
 def test_the_environment_is_read_at_the_edge() -> None:
     """Below settings and command line, a value that matters is an argument."""
     readers = {
