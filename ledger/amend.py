@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ledger.canonical import Json
 from ledger.errors import UsageError
 from ledger.event import OUTCOMES, Event, blob_name, encode
+from ledger.handle import NEEDED_PAYLOADS
 from ledger.snapshot import open_snapshot
 from ledger.store import remove, sync_folder
 
@@ -76,8 +77,8 @@ def erase(ledger: Ledger, event_id: str, *, reason: str, actor: str) -> str:
     The entry stays, with the digest of what was there, so the log verifies as before. Recorded first: after a
     crash the payload is still there and can be erased again. An event with the same payload loses it too.
 
-    Raises: UsageError when there is no such event, its payload is in the entry itself, or no one and no reason
-    is named.
+    Raises: UsageError when there is no such event, its payload is in the entry itself or needed to judge the
+    run, or no one and no reason is named.
     """
     original = _find(ledger, event_id)
     name = blob_name(original["data"])
@@ -85,6 +86,11 @@ def erase(ledger: Ledger, event_id: str, *, reason: str, actor: str) -> str:
         raise UsageError(
             f"The payload of event {event_id} is in its entry, which nothing can be taken out of.",
             next_step="declare such events personal before they are recorded: docs/trust.md",
+        )
+    if original["event_type"] in NEEDED_PAYLOADS:
+        raise UsageError(
+            f"Event {event_id} is {original['event_type']}: without its payload the run could not be judged.",
+            next_step="only what a run recorded can be erased",
         )
     _require_said(reason, actor)
     event = _event(ledger, ERASED, original, reason, actor, {"erased_sha256": name})

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -29,6 +29,19 @@ if TYPE_CHECKING:
     from ledger.seal import Sealed
 
 Clock = Callable[[], int]
+
+NEEDED_PAYLOADS: Final = frozenset(
+    {
+        "plan.committed.v1",
+        "outcomes.derived.v1",
+        "run.seen.v1",
+        "run.tags_changed.v1",
+        "run.closed.v1",
+        "run.reopened.v1",
+        "policy.declared.v1",
+    }
+)
+"""The ledger's own events without whose payload a run cannot be captured or judged any more."""
 
 
 def system_clock() -> int:
@@ -234,7 +247,10 @@ class Ledger:
         noted.add(body["event_id"])
         data: dict[str, Json] = body["data"]
         if data.keys() == {"blob_sha256", "blob_size_bytes"}:
-            data = orjson.loads(self._payload(body["event_id"], str(data["blob_sha256"])))
+            sha256 = str(data["blob_sha256"])
+            # An erased payload leaves the reference to it.
+            if body["event_type"] in NEEDED_PAYLOADS or self.layout.blob(sha256).exists():
+                data = orjson.loads(self._payload(body["event_id"], sha256))
         known.own.append(OwnEvent(body["event_id"], body["event_type"], body["occurred_at"], data))
 
     def _payload(self, event_id: str, sha256: str) -> bytes:

@@ -94,7 +94,7 @@ _TEXT_COLUMNS: Final = (
 class Redaction:
     """What is taken out, and which events' payloads lie beside the log because they are personal.
 
-    `declared` are a ledger's own patterns by name; `personal` are glob patterns on asset keys.
+    `declared` are a ledger's own patterns by name; `personal` are glob patterns on the asset keys of records.
     """
 
     declared: tuple[tuple[str, re.Pattern[str]], ...] = ()
@@ -119,8 +119,8 @@ class Redaction:
         return replace(event, data={**data, MARK: [*sorted(found)]}, **changed)
 
     def is_personal(self, event: Event) -> bool:
-        """Tell whether the event's payload is to lie beside the log, where it can be erased."""
-        key = event.asset_key
+        """Tell whether a record's payload is to lie beside the log, where it can be erased."""
+        key = event.asset_key if event.storage_id is not None else None
         return key is not None and any(fnmatch.fnmatchcase(key, pattern) for pattern in self.personal)
 
     def _clean(self, value: Any, found: set[str]) -> Any:

@@ -177,6 +177,20 @@ def test_a_payload_in_the_entry_cannot_be_erased(ledger: Ledger) -> None:
     assert ledger.seal().sealed == 0
 
 
+def test_what_a_run_is_judged_by_cannot_be_erased(tmp_path: Path) -> None:
+    """And capture goes on where another payload of the ledger's own is gone."""
+    ledger = Ledger(tmp_path / "ledger", clock=Clock())
+    closing, skip = own("run.closed.v1", data={"revision": 1}), own("asset.skipped.v1", data={"text": "t"})
+    ledger.append([closing, skip], personal=True)
+    with pytest.raises(UsageError, match="could not be judged"):
+        erase(ledger, encode(closing, 0, beside=True).event_id, reason="r", actor="a")
+    erase(ledger, encode(skip, 0, beside=True).event_id, reason="r", actor="a")
+    known = {event.event_type: event.data for event in ledger.known([RUN])[RUN].own}
+    assert known["run.closed.v1"] == {"revision": 1}
+    assert set(known["asset.skipped.v1"]) == {"blob_sha256", "blob_size_bytes"}
+    assert known["payload.erased.v1"]["erased_sha256"] == known["asset.skipped.v1"]["blob_sha256"]
+
+
 def test_corrections_on_the_command_line(tmp_path: Path) -> None:
     """The new event's id goes to stdout, what it means to stderr."""
     ledger, path = with_payload(tmp_path)
