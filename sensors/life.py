@@ -6,7 +6,7 @@ not said again, whoever captures and however often.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,6 +20,8 @@ from sensors.planning import ItemKey
 from sensors.policy import Policy
 from sensors.skips import DeclaredSkip
 from sensors.source import RunFacts
+
+Clean = Callable[[Event], Event]
 
 _MAX_LATE_IDS: Final = 1_000
 
@@ -51,17 +53,20 @@ class Reading:
 class Life:
     """The ledger's own events of one run."""
 
-    def __init__(self, store: str, facts: RunFacts, how: Capturing, own: list[OwnEvent]) -> None:
+    def __init__(self, store: str, facts: RunFacts, how: Capturing, own: list[OwnEvent], clean: Clean) -> None:
         self._store = store
         self._facts = facts
         self._how = how
         self._own = own
+        self._clean = clean
         seen = self._all("run.seen.v1")
         self.correlation = correlation_of(facts, how.defaults, seen[0].get("correlation") if seen else None)
 
     def absorb(self, event: Event) -> None:
         """Take note of an own event that is in the ledger now."""
-        self._own.append(OwnEvent(encode(event, 0).event_id, event.event_type, event.occurred_at, event.data))
+        recorded = self._clean(event)
+        event_id = encode(recorded, 0).event_id
+        self._own.append(OwnEvent(event_id, event.event_type, event.occurred_at, recorded.data))
 
     def seen(self) -> Iterator[Event]:
         """Yield that the run was seen, with its tags; later, tags that changed."""
@@ -71,8 +76,11 @@ class Life:
             ids = self.correlation
             said = {"trace_id": ids.trace_id, "release_id": ids.release_id, "batch_id": ids.batch_id}
             yield self._event("run.seen.v1", self._facts.created_at, {**now, "correlation": said})
-        elif {name: before.get(name) for name in now} != now:
-            yield self._event("run.tags_changed.v1", self._facts.updated_at, now)
+            return
+        changed = self._event("run.tags_changed.v1", self._facts.updated_at, now)
+        recorded = self._clean(changed).data
+        if any(before.get(name) != recorded[name] for name in now):
+            yield changed
 
     def uncommitted(self, keys: Set[ItemKey], policy: Policy) -> bool:
         """Tell whether the plan is still to be committed, or lacks one of these items or of the policy's.
@@ -110,12 +118,12 @@ class Life:
         said = {event.event_id for event in self._own if event.event_type == "asset.skipped.v1"}
         for record, declared in reading.skips:
             event = self._skip(record, declared)
-            if encode(event, event.occurred_at).event_id not in said:
+            if encode(self._clean(event), event.occurred_at).event_id not in said:
                 yield event
 
     def alarm(self, event: Event) -> Iterator[Event]:
         """Yield the alarm, unless it was raised before."""
-        event_id = encode(event, event.occurred_at).event_id
+        event_id = encode(self._clean(event), event.occurred_at).event_id
         if all(own.event_id != event_id for own in self._own):
             yield event
 
@@ -177,7 +185,7 @@ class Life:
             RunEvent(event_id="", event_type="plan.committed.v1", occurred_at=created_at, data=payload)
             for payload in plan_payloads
         ]
-        skips = [RunEvent.of_own(self._skip(record, declared)) for record, declared in reading.skips]
+        skips = [RunEvent.of_own(self._clean(self._skip(record, declared))) for record, declared in reading.skips]
         outcomes = derive_outcomes([*plan, *reading.events, *skips])
         ended_at = reading.terminal.occurred_at if reading.terminal else self._facts.updated_at
         for payload in outcome_parts(outcomes, revision):

@@ -8,7 +8,7 @@ from typing import Any
 from ledger import Event
 from ledger.plan import Kind, Plan, PlanItem
 from sensors.policy import OptionalDependency, Policy
-from sensors.source import Steps
+from sensors.steps import Steps
 from sensors.translate import short_name
 
 PLANNED_TYPES = frozenset({"asset.materialization_planned.v1", "check.evaluation_planned.v1"})

@@ -12,6 +12,7 @@ from ledger.alarm import conflict_event
 from ledger.event import encode
 from ledger.handle import RunKnown
 from ledger.outcomes import RunEvent
+from ledger.redact import read_redaction
 from sensors import source
 from sensors.capturing import Captured, Capturing
 from sensors.life import Life, Reading
@@ -19,6 +20,7 @@ from sensors.planning import PLANNED_TYPES, build_plan, planned_keys
 from sensors.policy import Policy
 from sensors.skips import declared_skip
 from sensors.source import RunFacts
+from sensors.steps import execution_plan
 from sensors.translate import Translator
 from sensors.vocabulary import LOG_LINE, TERMINAL
 
@@ -37,7 +39,9 @@ class RunCapture:
         self._facts = facts
         self._how = how
         self._known = known
-        self._life = Life(store, facts, how, known.own)
+        # What is compared with the ledger is compared as the ledger records it: without secrets.
+        self._clean = read_redaction(how.ledger.layout.redaction).apply
+        self._life = Life(store, facts, how, known.own, self._clean)
         self._translator = Translator(store, facts.run_id, self._life.correlation, facts.job_name)
         self._moved = _elsewhere(known, store)
         self._reading = Reading()
@@ -63,7 +67,7 @@ class RunCapture:
 
     def _kept(self, line: Event) -> Iterator[Event]:
         """Yield a log line that somebody asked for, unless the ledger has it."""
-        if encode(line, line.occurred_at).event_id not in self._lines:
+        if encode(self._clean(line), line.occurred_at).event_id not in self._lines:
             yield line
 
     def _taken(self, event: Event, storage_id: int) -> Iterator[Event]:
@@ -83,13 +87,16 @@ class RunCapture:
             yield from self._life.alarm(alarm)
 
     def _note(self, event: Event, storage_id: int) -> None:
+        declared = declared_skip(event)
+        if event.asset_key is not None:
+            event = self._clean(event)  # a plan names its items as the records name them
         self._reading.ids.append(storage_id)
         self._reading.events.append(RunEvent.of_record(event))
         if event.event_type in PLANNED_TYPES:
             self._reading.planned.append(event)
         elif event.event_type in TERMINAL:
             self._reading.terminal = event
-        elif declared := declared_skip(event):
+        elif declared:
             self._reading.skips.append((event, declared))
 
     def absorb(self, appended: Iterable[Event]) -> None:
@@ -119,7 +126,7 @@ class RunCapture:
         events = list(self._life.seen())
         planned = self._reading.planned
         if self._reading.plan_is_whole and self._life.uncommitted(planned_keys(planned), policy):
-            steps = source.execution_plan(instance, self._facts)
+            steps = execution_plan(instance, self._facts)
             events.extend(self._life.planned(build_plan(planned, steps, policy)))
         return events
 

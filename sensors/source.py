@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from ledger import EnvironmentFault
-from sensors.metadata import asset_key_text
-from sensors.translate import SourceRecord, short_name
+from sensors.translate import SourceRecord
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, RunRecord
@@ -26,6 +26,7 @@ RUNLESS: Final = ""
 """The run id of records that belong to no run: wipes, materializations reported from outside."""
 
 _SQLITE_BUSY_SECONDS: Final = 5.0
+_RIVAL_SECONDS: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,9 @@ _STORE_IDS: WeakKeyDictionary[DagsterInstance, str] = WeakKeyDictionary()
 
 
 def _read_store_id(instance: DagsterInstance) -> str:
+    import sqlalchemy
     from dagster._core.storage.legacy_storage import LegacyRunStorage
+    from dagster._core.storage.runs.schema import InstanceInfo
     from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 
     storage: Any = instance.run_storage
@@ -68,7 +71,14 @@ def _read_store_id(instance: DagsterInstance) -> str:
             f"{type(storage).__name__} has no id of its own, so its records cannot be told from another store's.",
             next_step="use one of Dagster's SQL storages (SQLite, PostgreSQL, MySQL)",
         )
-    return str(storage.get_run_storage_id())
+    first = sqlalchemy.select(InstanceInfo.c.run_storage_id).order_by(InstanceInfo.c.id).limit(1)
+    if not storage.fetchone(first):
+        # Dagster makes the id when it is first asked for, and two who ask at once make two. Everybody lets
+        # the other's be committed and takes the first.
+        storage.get_run_storage_id()
+        time.sleep(_RIVAL_SECONDS)
+    row: Any = storage.fetchone(first)
+    return str(row["run_storage_id"])
 
 
 def run_facts(instance: DagsterInstance, run_id: str) -> RunFacts | None:
@@ -243,57 +253,3 @@ def _object_page(instance: DagsterInstance, run_id: str, after: int) -> list[Sou
 def _counted(instance: DagsterInstance, run_id: str) -> LogSize:
     ids = [record.storage_id for record in read_records(instance, run_id)]
     return LogSize(len(ids), max(ids, default=0))
-
-
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """A run's execution plan, as far as it matters here.
-
-    `after`: for each step the steps it directly waits for. `observable`: keys of assets it observes.
-    """
-
-    after: Mapping[str, tuple[str, ...]]
-    observable: frozenset[str]
-
-
-_PLANS: WeakKeyDictionary[DagsterInstance, dict[str, Steps]] = WeakKeyDictionary()
-_PLANS_REMEMBERED: Final = 64
-
-
-def execution_plan(instance: DagsterInstance, facts: RunFacts) -> Steps | None:
-    """Return the run's execution plan as it was snapshot at launch, `None` when there is none to be read.
-
-    Runs of one job share their snapshots, so the last ones are remembered for each instance.
-    """
-    snapshot_id = facts.execution_plan_snapshot_id
-    if snapshot_id is None:
-        return None
-    remembered = _PLANS.setdefault(instance, {})
-    if snapshot_id not in remembered:
-        found = _read_plan(instance, snapshot_id)
-        if found is None:
-            return None
-        while len(remembered) >= _PLANS_REMEMBERED:
-            del remembered[next(iter(remembered))]
-        remembered[snapshot_id] = found
-    return remembered[snapshot_id]
-
-
-def _read_plan(instance: DagsterInstance, snapshot_id: str) -> Steps | None:
-    from dagster_shared.serdes.errors import DeserializationError
-
-    try:
-        plan = instance.get_execution_plan_snapshot(snapshot_id)
-    except DeserializationError:  # written by a version of Dagster that this one cannot read
-        return None
-    after = {}
-    observable = set()
-    for step in plan.steps:
-        upstream = {short_name(handle.step_key) for each in step.inputs for handle in each.upstream_output_handles}
-        after[short_name(step.key)] = tuple(sorted(upstream))
-        for output in step.outputs:
-            about = output.properties
-            kind = about.asset_execution_type if about else None
-            if about and about.asset_key and kind is not None and kind.value == "OBSERVATION":
-                observable.add(short_name(asset_key_text(about.asset_key.path)))
-    return Steps(after, frozenset(observable))

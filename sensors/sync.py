@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ledger.handle import RunKnown
+from ledger.redact import read_redaction
 from sensors import source
 from sensors.capture import Outbox, capture_known, capture_runless, policy_of
 from sensors.capturing import Captured, Capturing
@@ -135,6 +136,7 @@ class _Walker:
 
     def begin(self) -> None:
         """Capture what belongs to no run, and learn the policy that holds."""
+        read_redaction(self._how.ledger.layout.redaction)  # when it is wrong nothing may be recorded: say so once
         runless = self._how.ledger.known([RUNLESS])[RUNLESS]
         self._policy = policy_of(self._how, runless)
         self._add(capture_runless(self._instance, self._how, runless, self._outbox))

@@ -53,7 +53,7 @@ def assert_holds(instance: dg.DagsterInstance, ledger: Ledger, deleted: Collecti
     """
     expected, lines = dagster_records(instance)
     held = [record for record in ledger_records(ledger) if record[0] not in deleted]
-    assert sorted(held) == sorted(expected)
+    assert sorted(held) == sorted(expected), _difference(held, expected)
     told = "SELECT run_id, last(data ORDER BY index) FROM events WHERE event_type = 'run.closed.v1' GROUP BY run_id"
     counted = rows(ledger, f"SELECT run_id, (data->>'$.log_lines')::INT FROM ({told}) AS t(run_id, data)")
     assert {r: n for r, n in counted if r not in deleted} == {
@@ -61,6 +61,11 @@ def assert_holds(instance: dg.DagsterInstance, ledger: Ledger, deleted: Collecti
     }
     assert items(ledger, "plan.committed.v1", "items") == items(ledger, "outcomes.derived.v1", "outcomes")
     assert rows(ledger, "SELECT * FROM events WHERE event_type = 'record.conflicted.v1'") == []
+
+
+def _difference(held: list[Record], expected: set[Record]) -> str:
+    twice = [record for record, count in Counter(held).items() if count > 1]
+    return f"missing {expected - set(held)}, extra {set(held) - expected}, twice {twice}"
 
 
 def items(ledger: Ledger, event_type: str, member: str) -> list[tuple[Any, ...]]:

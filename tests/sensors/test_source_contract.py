@@ -1,5 +1,6 @@
 """What capture asks of a Dagster storage, on every kind of storage it supports."""
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from stores import StorageConfig
 from ledger import EnvironmentFault
 from sensors import source
 from sensors.source import LogSize
+from sensors.steps import execution_plan
 
 POSTGRES = pytest.mark.postgres
 KINDS = (
@@ -107,6 +109,28 @@ def test_the_store_id_outlives_the_process(stored: dg.DagsterInstance) -> None:
         assert source.store_id(again) == source.store_id(stored)
 
 
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=POSTGRES)])
+def test_a_new_store_gets_one_id_however_many_ask(tmp_path: Path, storage_config: StorageConfig, kind: str) -> None:
+    """Dagster makes an id for each of those who ask at once; all of them use the same one all the same."""
+    (tmp_path / "dagster.yaml").write_text(storage_config(kind, tmp_path))
+    dg.DagsterInstance.from_config(str(tmp_path)).dispose()
+    together = threading.Barrier(6)
+    found: list[str] = []
+
+    def ask() -> None:
+        with dg.DagsterInstance.from_config(str(tmp_path)) as mine:
+            together.wait(30)
+            found.append(source.store_id(mine))
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 6
+    assert len(set(found)) == 1
+
+
 def test_a_run_row_has_times_in_utc(
     stored: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
@@ -128,7 +152,7 @@ def test_the_execution_plan_says_who_waits_for_whom(stored: dg.DagsterInstance) 
     facts = source.run_facts(stored, _run_ids(stored)[0])
     assert facts is not None
     for _ in range(2):
-        steps = source.execution_plan(stored, facts)
+        steps = execution_plan(stored, facts)
         assert steps is not None
         assert dict(steps.after) == {"upstream": (), "downstream": ("upstream",)}
         assert steps.observable == frozenset()
