@@ -43,6 +43,7 @@ VIEWS: Final = (
 """The views of a ledger, in the order in which they build on each other."""
 
 _WORD: Final = re.compile(r"[a-z_]+")
+_COMMENT: Final = re.compile(r"^\s*--.*$", re.MULTILINE)
 _CATALOG: Final = re.compile(r"show|query|duckdb_|information_schema|pg_|sqlite_")
 """Words of SQL that may reach a view without its name."""
 
@@ -135,15 +136,14 @@ def _add_entries(connection: duckdb.DuckDBPyConnection, log: Log, unsealed: list
 
 def _add_views(connection: duckdb.DuckDBPyConnection, views: Sequence[str]) -> None:
     needed = set(views)
-    for view in reversed(VIEWS):  # what a view builds on comes before it
-        if view in needed:
-            needed |= views_in(sql_text(view))
+    for position, view in reversed(list(enumerate(VIEWS))):
+        if view in needed:  # what it builds on comes before it; another name in its text is a column's or a word
+            needed |= views_in(_COMMENT.sub("", sql_text(view))) & set(VIEWS[:position])
     made = [f"CREATE VIEW {view} AS {sql_text(view).rstrip()}" for view in VIEWS if view in needed]
     connection.execute("; ".join(made))
 
 
 def views_in(sql: str) -> set[str]:
     """Return the views that a text of SQL names, or may name; binding one takes a few milliseconds."""
-    statement = "\n".join(line for line in sql.splitlines() if not line.startswith("--"))
-    words = set(_WORD.findall(statement.lower()))
+    words = set(_WORD.findall(sql.lower()))
     return set(VIEWS) if any(map(_CATALOG.match, words)) else words & set(VIEWS)

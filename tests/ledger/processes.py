@@ -13,7 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from deltalake import DeltaTable
+
 import ledger.commit
+import ledger.inbox
 import ledger.seal
 from ledger import Ledger
 from ledger.compact import compact
@@ -135,10 +138,10 @@ def seal_and_die(_tell: Tell, root: Path, point: str) -> None:
 POINTS: dict[str, tuple[Any, str, int]] = {
     "segment written": (ledger.seal, "commit_append", 1),
     "table made, not flushed": (ledger.commit, "_flush", 1),
-    "table made": (ledger.commit.DeltaTable, "create_write_transaction", 1),
+    "table made": (DeltaTable, "create_write_transaction", 1),
     "committed, not flushed": (ledger.commit, "_flush", 2),
     "committed": (ledger.seal, "write_head", 1),
-    "checkpoint written": (ledger.seal.inbox, "discard", 1),
-    "inbox half emptied": (ledger.seal.inbox, "remove", 3),
+    "checkpoint written": (ledger.inbox, "discard", 1),
+    "inbox half emptied": (ledger.inbox, "remove", 3),
 }
 """The function before whose so manieth call a first seal dies."""

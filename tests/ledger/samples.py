@@ -73,6 +73,11 @@ wild_values = st.recursive(
 
 _event_types = st.from_regex(r"[a-z][a-z0-9_]{0,8}(\.[a-z][a-z0-9_]{0,8}){1,2}\.v[1-9][0-9]?", fullmatch=True)
 _optional = st.none() | st.text(max_size=12)
+_KEYS = (
+    *("job_name", "step_key", "asset_key", "partition", "check_name"),
+    *("trace_id", "release_id", "batch_id"),
+)
+_data: st.SearchStrategy[Any] = st.dictionaries(st.text(max_size=8), wild_values, max_size=4)
 _digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 
 
@@ -96,8 +101,6 @@ def events(draw: st.DrawFn) -> Event:
         attempt=draw(st.none() | st.integers(0, 2**31 - 1)),
         outcome=outcome,
         reason_code=draw(_optional if outcome in {None, "passed"} else st.text(min_size=1, max_size=12)),
-        data=draw(st.dictionaries(st.text(max_size=8), wild_values, max_size=4)),
-        **{name: draw(_optional) for name in ("job_name", "step_key", "asset_key", "partition", "check_name")},
-        **{name: draw(_optional) for name in ("trace_id", "release_id", "batch_id")},
-        **identity,
+        data=draw(_data),
+        **{**identity, **{name: draw(_optional) for name in _KEYS}},
     )

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import IntegrityError, Ledger
-from ledger import compact as compact_module
 from ledger.as_of import AsOf
+from ledger.commit import commit_compaction
 from ledger.compact import KEEP_SECONDS, compact
 from ledger.log import Segment
-from ledger.segment import ROW_GROUP_ROWS, read_batches, row_groups
+from ledger.segment import ROW_GROUP_ROWS, read_batches, row_groups, write
 from ledger.snapshot import open_snapshot
 from ledger.verify import verify
 from tests.ledger.samples import Clock, record, records
@@ -85,7 +85,7 @@ def test_sealing_goes_on_behind_a_compaction(tmp_path: Path) -> None:
 
 def test_small_row_groups_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand segments of five rows do not become a thousand row groups of five rows."""
-    monkeypatch.setattr(compact_module, "ROW_GROUP_ROWS", 10)
+    monkeypatch.setattr("ledger.compact.ROW_GROUP_ROWS", 10)
     monkeypatch.setattr("ledger.segment.ROW_GROUP_ROWS", 10)
     ledger = _ledger(tmp_path, 3, 4, 5, 25, 2)
     before = _rows(ledger)
@@ -100,8 +100,7 @@ def test_small_row_groups_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_seal_that_lands_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A compaction that finds the log longer commits the same merged file behind it, without merging again."""
     ledger = _ledger(tmp_path, 2, 2, 2)
-    commit, merges = compact_module.commit_compaction, []
-    write = compact_module.write
+    merges: list[str] = []
 
     def commit_after_seals(*arguments: object) -> None:
         if len(merges) == 1:
@@ -109,14 +108,14 @@ def test_a_seal_that_lands_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest
                 ledger.append([record(number)])
                 ledger.seal()
             merges.append("sealed meanwhile")
-        commit(*arguments)  # type: ignore[arg-type]
+        commit_compaction(*arguments)  # type: ignore[arg-type]
 
     def counted(*arguments: object) -> Segment:
         merges.append("merge")
         return write(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(compact_module, "commit_compaction", commit_after_seals)
-    monkeypatch.setattr(compact_module, "write", counted)
+    monkeypatch.setattr("ledger.compact.commit_compaction", commit_after_seals)
+    monkeypatch.setattr("ledger.compact.write", counted)
     compact(ledger.layout, target_rows=6)
     assert [segment.count for segment in ledger.log().segments] == [6, 2]
     assert merges[:2] == ["merge", "sealed meanwhile"]
@@ -127,16 +126,15 @@ def test_a_seal_that_lands_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest
 def test_two_compactions_at_once_end_in_one_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that comes second finds its parts merged, leaves no file behind, and is done."""
     ledger = _ledger(tmp_path, 2, 2, 2)
-    commit = compact_module.commit_compaction
     rivals: list[object] = []
 
     def commit_after_the_rival(*arguments: object) -> None:
         if not rivals:
             rivals.append(1)
             rivals.append(compact(ledger.layout))
-        commit(*arguments)  # type: ignore[arg-type]
+        commit_compaction(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(compact_module, "commit_compaction", commit_after_the_rival)
+    monkeypatch.setattr("ledger.compact.commit_compaction", commit_after_the_rival)
     assert compact(ledger.layout).after == 1
     (segment,) = ledger.log().segments
     assert segment.count == 6

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 
-from ledger import IntegrityError, Ledger, commit, store
+from ledger import IntegrityError, Ledger, commit
 from ledger.inbox import names
 from ledger.snapshot import open_snapshot
 from ledger.status import diagnose
@@ -184,14 +185,14 @@ class Recorder:
         self.steps: list[str] = []
         for name in ("link", "unlink", "mkdir", "replace", "rename"):
             monkeypatch.setattr(os, name, self._around(name, getattr(os, name)))
-        monkeypatch.setattr(store.os, "fsync", self._fsync)
-        create = commit.DeltaTable.create_write_transaction
+        monkeypatch.setattr(os, "fsync", self._fsync)
+        create = DeltaTable.create_write_transaction
 
         def committed(*arguments: Any, **options: Any) -> Any:
             self.steps.append("commit")
             return create(*arguments, **options)
 
-        monkeypatch.setattr(commit.DeltaTable, "create_write_transaction", committed)
+        monkeypatch.setattr(DeltaTable, "create_write_transaction", committed)
 
     def _short(self, path: Path | str) -> str:
         return str(path).removeprefix(str(self.root))

@@ -61,7 +61,7 @@ def test_the_inbox_is_listed_in_the_order_of_time(
     """Objects are sealed in the order in which they were recorded, whatever the folder says."""
     root = tmp_path_factory.mktemp("order")
     for moment in order:
-        Ledger(root, clock=lambda moment=moment: NOON + moment).append([record(moment)])
+        Ledger(root, clock=Clock(NOON + moment - 1)).append([record(moment)])
     found = names(Ledger(root).layout)
     assert [int(name[:16]) - NOON for name in found] == sorted(order)
 

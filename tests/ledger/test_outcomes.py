@@ -56,20 +56,25 @@ def plan_items(draw: st.DrawFn) -> PlanItem:
     )
 
 
+def _numbered(drawn: list[dict[str, Any]]) -> list[RunEvent]:
+    return [RunEvent(event_id=f"e{n}", occurred_at=NOON + n, **values) for n, values in enumerate(drawn)]
+
+
 run_events = st.lists(
-    st.builds(
-        dict,
-        event_type=st.sampled_from(TYPES),
-        step_key=st.sampled_from(STEPS),
-        asset_key=st.sampled_from([None, *ASSETS]),
-        partition=st.sampled_from(PARTITIONS),
-        check_name=st.sampled_from([None, "c1", "c2"]),
-        outcome=st.sampled_from([None, *OUTCOMES]),
-        reason_code=st.sampled_from([None, "why"]),
-        data=st.sampled_from([{}, {"text": "said"}, {"error": {"message": "broken"}}, {"error": None}]),
+    st.fixed_dictionaries(
+        {
+            "event_type": st.sampled_from(TYPES),
+            "step_key": st.sampled_from(STEPS),
+            "asset_key": st.sampled_from([None, *ASSETS]),
+            "partition": st.sampled_from(PARTITIONS),
+            "check_name": st.sampled_from([None, "c1", "c2"]),
+            "outcome": st.sampled_from([None, *OUTCOMES]),
+            "reason_code": st.sampled_from([None, "why"]),
+            "data": st.sampled_from([{}, {"text": "said"}, {"error": {"message": "broken"}}, {"error": None}]),
+        }
     ),
     max_size=25,
-).map(lambda drawn: [RunEvent(event_id=f"e{n}", occurred_at=NOON + n, **values) for n, values in enumerate(drawn)])
+).map(_numbered)
 plans = st.builds(
     Plan,
     st.lists(plan_items(), max_size=8, unique_by=lambda i: (i.asset_key, i.partition, i.check_name)).map(tuple),

@@ -17,7 +17,8 @@ from ledger import Event, IntegrityError, Ledger
 from ledger import commit as commit_module
 from ledger import seal as seal_module
 from ledger.checkpoint import parse_checkpoint
-from ledger.event import MAX_DATA_BYTES, columns
+from ledger.commit import commit_append
+from ledger.event import MAX_DATA_BYTES, columns, encode
 from ledger.inbox import names
 from ledger.merkle import leaf_hash, tree_root
 from ledger.segment import read_batches
@@ -61,7 +62,7 @@ def test_any_way_of_appending_seals_to_the_same_set(
     for picks, seal_after in calls:
         chosen = [pool[pick % len(pool)] for pick in picks]
         ledger.append(chosen)
-        expected |= {columns(seal_module.encode(event, 0).entry).key for event in chosen}
+        expected |= {columns(encode(event, 0).entry).key for event in chosen}
         if seal_after:
             ledger.seal()
     done = ledger.seal()
@@ -133,13 +134,12 @@ def test_a_seal_ends_though_others_go_on_appending(ledger: Ledger, monkeypatch: 
     """What is there when it is called is sealed; what comes meanwhile may wait for the next one."""
     ledger.append([record(0)])
     arrived = iter(range(1, 1_000))
-    commit = seal_module.commit_append
 
     def commit_while_others_append(*arguments: object) -> None:
         ledger.append([record(next(arrived))])
-        commit(*arguments)  # type: ignore[arg-type]
+        commit_append(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(seal_module, "commit_append", commit_while_others_append)
+    monkeypatch.setattr("ledger.seal.commit_append", commit_while_others_append)
     assert ledger.seal().sealed == 1
     assert len(names(ledger.layout)) == 1
 
@@ -149,7 +149,6 @@ def test_a_lost_race_is_taken_up_from_the_new_state(ledger: Ledger, monkeypatch:
     for start in range(4):
         ledger.append(records(range(start * 3, start * 3 + 5)))
     rival = Ledger(ledger.root, clock=Clock(NOON + 10_000))
-    commit = seal_module.commit_append
     raced: list[int] = []
 
     def commit_after_the_rival(*arguments: object) -> None:
@@ -157,9 +156,9 @@ def test_a_lost_race_is_taken_up_from_the_new_state(ledger: Ledger, monkeypatch:
             raced.append(1)
             rival.append([record(100)])
             raced.append(rival.seal().sealed)
-        commit(*arguments)  # type: ignore[arg-type]
+        commit_append(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(seal_module, "commit_append", commit_after_the_rival)
+    monkeypatch.setattr("ledger.seal.commit_append", commit_after_the_rival)
     done = ledger.seal()
     assert raced[1] + done.sealed == done.size == 15
     assert verify(ledger).ok

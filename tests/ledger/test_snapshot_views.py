@@ -17,7 +17,7 @@ from ledger.inbox import names
 from ledger.outcomes import RunEvent, derive_outcomes, outcome_parts
 from ledger.plan import Plan, PlanItem, plan_parts
 from ledger.query import view_docs
-from ledger.snapshot import VIEWS, Snapshot, open_snapshot
+from ledger.snapshot import VIEWS, Snapshot, open_snapshot, views_in
 from tests.ledger.samples import NOON, RUN, Clock, own, record, records
 
 ASSET, CHECK = "week06/silver/ticket_fact_partitioned", "row_count_output_count"
@@ -150,6 +150,23 @@ def test_every_view_has_exactly_the_columns_it_documents(ledger: Ledger, tmp_pat
             if not filled:
                 assert snapshot.rows(f"SELECT * FROM {doc.name}") == []
     assert [doc.name for doc in view_docs()] == list(VIEWS)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_alone_brings_what_it_builds_on(ledger: Ledger, view: str) -> None:
+    """A query binds the views it names and no others, and answers as if all were there."""
+    with open_snapshot(ledger) as snapshot:
+        expected = _view(snapshot, view)
+    with open_snapshot(ledger, views=sorted(views_in(f"SELECT * FROM {view.upper()}"))) as snapshot:
+        assert _plain(_view(snapshot, view)) == _plain(expected)
+
+
+def test_a_query_that_may_reach_any_view_gets_all_of_them() -> None:
+    """The catalog, and SQL that is put together inside SQL."""
+    for sql in ("SHOW TABLES", "SELECT * FROM duckdb_views()", "FROM query('SELECT ' || '1')", "FROM pg_tables"):
+        assert views_in(sql) == set(VIEWS)
+    assert views_in("SELECT '\n--', * FROM runs") == {"runs"}
+    assert views_in("SELECT 1") == set()
 
 
 def test_the_events_view_has_every_derived_column() -> None:

@@ -59,7 +59,7 @@ def test_a_status_can_be_taken_while_others_work(tmp_path: Path) -> None:
     root, stop, reports = tmp_path / "ledger", tmp_path / "stop", tmp_path / "reports"
     Ledger(root).create()
     others = [Child(reports / "writer", write, root, "run", 0, 300), Child(reports / "sealer", seal, root, stop)]
-    seen = []
+    seen: list[int] = []
     while others[0].alive and len(seen) < 200:
         now = status(Ledger(root))
         seen.append(now.sealed_events)

@@ -294,7 +294,7 @@ def test_a_segment_of_an_older_copy_is_found(ledger: Ledger, tmp_path: Path) -> 
     ours, theirs = _segments(ledger)[3], _segments(other)[3]
     shutil.copy(theirs.path, ours.path)
     assert "its name says" in _only(verify(ledger)).problem
-    _adopt(ledger, ours, shutil.copy(theirs.path, ours.path.with_name("older.parquet")))
+    _adopt(ledger, ours, Path(shutil.copy(theirs.path, ours.path.with_name("older.parquet"))))
     assert not verify(ledger).ok
 
 
