@@ -163,6 +163,30 @@ def check_group(group: Group) -> Checked:
     )
 
 
+def check_some(group: Group, indexes: Sequence[int], findings: list[Finding]) -> Iterator[tuple[int, bytes]]:
+    """Yield (index, exact bytes) of these entries of a row group, their columns derived again and compared.
+
+    What is wrong is added to `findings`; an entry that cannot be read is not yielded.
+    """
+    where = f"log/{group.segment.path.name}"
+    if group.file_problem:
+        findings.append(Finding(where, group.file_problem))
+    first = group.first
+    try:
+        for batch in read_batches(group.segment, groups=[group.number]):
+            for index in (i for i in indexes if first <= i < first + len(batch)):
+                row = batch.slice(index - first, 1)
+                entry = row.column("entry")[0].as_py() or b""
+                derived = _derived([entry], where, index, findings)
+                if derived:
+                    table = pa.Table.from_batches([row])
+                    _compare_columns(table, rows_table(derived, index), where, index, findings)
+                yield index, entry
+            first += len(batch)
+    except IntegrityError as error:
+        findings.append(Finding(where, str(error)))
+
+
 def payloads(rows: Sequence[Row]) -> Iterator[str]:
     """Yield the blobs that entries name."""
     return filter(None, (blob_name(str(row.values[_DATA])) for row in rows))

@@ -13,11 +13,12 @@ from ledger.findings import Finding, Progress, Verification
 from ledger.growth import prove_growth
 from ledger.heads import Head
 from ledger.log import Log, load
+from ledger.merkle import leaf_hash
 from ledger.paths import AuditPaths
 from ledger.tile_cache import TileCache
 from ledger.trust import NOTHING_BROUGHT, Trust
 from ledger.verify_heads import read_copies, read_heads, verify_signatures
-from ledger.verify_rows import Group, check_group, groups
+from ledger.verify_rows import Group, check_some, groups
 
 if TYPE_CHECKING:
     from ledger.handle import Ledger
@@ -31,7 +32,7 @@ def verify_sample(
     trust: Trust = NOTHING_BROUGHT,
     since: Sequence[Path] = (),
 ) -> Verification:
-    """Check the row groups that hold `count` random entries, every signature, and the copies in `since`.
+    """Check `count` random entries and their paths to the newest head, every signature, and the copies in `since`.
 
     What was altered elsewhere is not seen: the result says how much was looked at. Paths come from the tile
     cache, which is made (once, from all entries) where it is missing.
@@ -69,17 +70,15 @@ def _look(ledger: Ledger, log: Log, head: Head, count: int, progress: Progress, 
     TileCache(ledger.layout).catch_up(log)
     paths = AuditPaths(ledger.layout, log, head.checkpoint)
     for group, indexes in _by_group(log, chosen, result):
-        checked = check_group(group)
-        leaves = checked.leaf_hashes()
-        for finding in checked.findings:
+        findings: list[Finding] = []
+        for index, entry in check_some(group, indexes, findings):
+            _prove(paths, index, leaf_hash(entry), result)
+            result.entries += 1
+            result.entry_bytes += len(entry)
+        for finding in findings:
             result.add(finding)
-        for index in indexes:
-            if index - group.first < len(leaves):
-                _prove(paths, index, leaves[index - group.first], result)
-        result.entries += checked.count
-        result.entry_bytes += checked.entry_bytes
-        result.sampled = (result.sampled or 0) + len(indexes)
-        progress(result.sampled, len(chosen))
+        result.sampled = result.entries
+        progress(result.entries, len(chosen))
 
 
 def _prove(paths: AuditPaths, index: int, leaf: bytes, result: Verification) -> None:
