@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,12 +29,21 @@ def storage_config(request: pytest.FixtureRequest) -> StorageConfig:
     return config
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give DAGSTER_HOME, empty but for a `dagster.yaml`."""
-    folder = tmp_path / "dagster"
+@pytest.fixture(scope="session")
+def new_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a DAGSTER_HOME whose databases are made and empty, to be copied: making them takes half a second."""
+    folder = tmp_path_factory.mktemp("new") / "dagster"
     folder.mkdir()
     (folder / "dagster.yaml").write_text(QUIET)
+    with dg.DagsterInstance.from_config(str(folder)):
+        return folder
+
+
+@pytest.fixture
+def home(new_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give DAGSTER_HOME, without any runs."""
+    folder = tmp_path / "dagster"
+    shutil.copytree(new_home, folder)
     monkeypatch.setenv("DAGSTER_HOME", str(folder))
     for name in ("LEDGER_URL", "TRACE_ID", "RELEASE_ID", "GIT_SHA", "BATCH_ID"):
         monkeypatch.delenv(name, raising=False)

@@ -52,15 +52,24 @@ def assert_holds(instance: dg.DagsterInstance, ledger: Ledger, deleted: Collecti
     `deleted` names runs that Dagster no longer has; what the ledger holds of them is not compared.
     """
     expected, lines = dagster_records(instance)
-    held = [record for record in ledger_records(ledger) if record[0] not in deleted]
+    with open_snapshot(ledger, NOW) as snapshot:
+        records = snapshot.rows("SELECT run_id, storage_id FROM events WHERE storage_id IS NOT NULL")
+        counted = snapshot.rows(_LOG_LINES)
+        planned, judged = snapshot.rows(_items("items")), snapshot.rows(_items("outcomes"))
+        alarms = snapshot.rows("SELECT * FROM events WHERE event_type = 'record.conflicted.v1'")
+    held = [(run, storage_id) for run, storage_id in records if run not in deleted]
     assert sorted(held) == sorted(expected), _difference(held, expected)
-    told = "SELECT run_id, last(data ORDER BY index) FROM events WHERE event_type = 'run.closed.v1' GROUP BY run_id"
-    counted = rows(ledger, f"SELECT run_id, (data->>'$.log_lines')::INT FROM ({told}) AS t(run_id, data)")
-    assert {r: n for r, n in counted if r not in deleted} == {
-        r: lines.get(r, 0) for r, _ in counted if r not in deleted
+    assert {run: n for run, n in counted if run not in deleted} == {
+        run: lines.get(run, 0) for run, _ in counted if run not in deleted
     }
-    assert items(ledger, "plan.committed.v1", "items") == items(ledger, "outcomes.derived.v1", "outcomes")
-    assert rows(ledger, "SELECT * FROM events WHERE event_type = 'record.conflicted.v1'") == []
+    assert planned == judged
+    assert alarms == []
+
+
+_LOG_LINES = """
+    SELECT run_id, (last(data ORDER BY index)->>'$.log_lines')::INT
+    FROM events WHERE event_type = 'run.closed.v1' GROUP BY run_id
+"""
 
 
 def _difference(held: list[Record], expected: set[Record]) -> str:
@@ -68,9 +77,16 @@ def _difference(held: list[Record], expected: set[Record]) -> str:
     return f"missing {expected - set(held)}, extra {set(held) - expected}, twice {twice}"
 
 
-def items(ledger: Ledger, event_type: str, member: str) -> list[tuple[Any, ...]]:
-    """Return the items of closed runs that these events name: (run, asset, partition, check)."""
-    sql = f"""
+def assert_each_item_has_one_outcome(ledger: Ledger) -> None:
+    """Require that what closed runs planned and what they were judged by are the same items, each once."""
+    with open_snapshot(ledger, NOW) as snapshot:
+        assert snapshot.rows(_items("items")) == snapshot.rows(_items("outcomes"))
+
+
+def _items(member: str) -> str:
+    """Return SQL for the items of closed runs: those planned, or those with an outcome of the last closing."""
+    event_type = {"items": "plan.committed.v1", "outcomes": "outcomes.derived.v1"}[member]
+    return f"""
         WITH closed AS (
             SELECT run_id, max((data->>'$.revision')::INT) AS revision
             FROM events WHERE event_type = 'run.closed.v1' GROUP BY run_id
@@ -83,7 +99,6 @@ def items(ledger: Ledger, event_type: str, member: str) -> list[tuple[Any, ...]]
         )
         SELECT run_id, i.asset_key, i.partition, i.check_name FROM named ORDER BY ALL
     """
-    return rows(ledger, sql)
 
 
 def outcomes(ledger: Ledger, run_id: str) -> dict[str, str]:
