@@ -20,7 +20,7 @@ from sensors.capturing import Capturing
 from sensors.sync import sync_runs
 
 _ASSETS = 100
-_RUNS = 200
+_RUNS = 60
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
