@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,17 +14,25 @@ from ledger.snapshot import open_snapshot
 from tests.ledger.samples import NOON, RUN, Clock, own, records
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six sealed records, one unsealed event; beside the ledger, files that are nobody's business."""
-    made = Ledger(tmp_path / "ledger", clock=Clock())
+    folder = tmp_path_factory.mktemp("prepared")
+    made = Ledger(folder / "ledger", clock=Clock())
     made.append(records(range(6)))
     made.seal()
     made.append([own("run.seen.v1")])
-    (tmp_path / "secret.csv").write_text("a,b\n1,2\n")
-    (tmp_path / "secret.json").write_text('{"a":1}')
-    (tmp_path / "target").mkdir()
-    return made
+    (folder / "secret.csv").write_text("a,b\n1,2\n")
+    (folder / "secret.json").write_text('{"a":1}')
+    (folder / "target").mkdir()
+    return folder
+
+
+@pytest.fixture
+def ledger(prepared: Path, tmp_path: Path) -> Ledger:
+    """Return a copy of that ledger, with what lies beside it."""
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    return Ledger(tmp_path / "ledger", clock=Clock())
 
 
 HOSTILE = [

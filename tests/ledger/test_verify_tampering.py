@@ -31,15 +31,21 @@ from ledger.verify_rows import check_all
 from tests.ledger.samples import NOON, Clock, own, record, records
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three segments of five entries, one payload beside the log, two entries that wait in the inbox."""
-    made = Ledger(tmp_path / "ledger", clock=Clock())
+    made = Ledger(tmp_path_factory.mktemp("sound") / "ledger", clock=Clock())
     for start in (0, 5, 10):
         made.append(records(range(start, start + 5)))
         made.seal()
     made.append([own("plan.committed.v1", data={"text": "x" * MAX_DATA_BYTES}), record(15)])
-    return made
+    return made.root
+
+
+@pytest.fixture
+def ledger(sound: Path, tmp_path: Path) -> Ledger:
+    """Return a copy of the sound ledger, to be tampered with."""
+    return Ledger(shutil.copytree(sound, tmp_path / "ledger"), clock=Clock(NOON + 1_000))
 
 
 def _segments(ledger: Ledger) -> tuple[Segment, ...]:
