@@ -95,8 +95,9 @@ def _commits(ledger: Ledger) -> list[Path]:
 
 
 def _follow(next_step: str, ledger: Ledger) -> None:
-    """Do what the message says, as a person would type it."""
-    environment = {**os.environ, "LEDGER_URL": str(ledger.root)}
+    """Do what the message says, as a person would type it with the environment of this Python active."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "LEDGER_URL": str(ledger.root), "PATH": path}
     subprocess.run(["bash", "-ec", next_step], check=True, env=environment, capture_output=True)
 
 
