@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -17,21 +18,21 @@ if TYPE_CHECKING:
     from evidence.verdict import RunVerdict
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
+_AS_OF = Annotated[
+    str | None,
+    typer.Option("--as-of", metavar="SIZE|CHECKPOINT|TIME", help="The ledger as it was: entries, file or time."),
+]
+_AS_OF_OCCURRED = Annotated[
+    str | None, typer.Option("--as-of-occurred", metavar="TIME", help="Only what happened by TIME.")
+]
 _RUN = Annotated[str, typer.Argument(metavar="RUN_ID", help="The run, or the start of its id if that is enough.")]
 
 
 def runs(
     ctx: typer.Context,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many runs at most, the newest.")] = 20,
-    as_of: Annotated[
-        str | None,
-        typer.Option(
-            "--as-of", metavar="SIZE|CHECKPOINT|TIME", help="The ledger as it was: entries, file or time."
-        ),
-    ] = None,
-    as_of_occurred: Annotated[
-        str | None, typer.Option("--as-of-occurred", metavar="TIME", help="Only what happened by TIME.")
-    ] = None,
+    as_of: _AS_OF = None,
+    as_of_occurred: _AS_OF_OCCURRED = None,
     as_json: _JSON = False,
 ) -> None:
     """List runs, newest first, each with its verdict and denominators."""
@@ -53,14 +54,21 @@ def runs(
         say("The ledger has no runs yet. Next: ledger sync")
 
 
-def show(ctx: typer.Context, run_id: _RUN, as_json: _JSON = False) -> None:
+def show(
+    ctx: typer.Context,
+    run_id: _RUN,
+    as_of: _AS_OF = None,
+    as_of_occurred: _AS_OF_OCCURRED = None,
+    as_json: _JSON = False,
+) -> None:
     """Tell one run: verdict, timeline, assets, checks, what was left out and why, and what proves it."""
     from evidence.facts import read_runs
     from evidence.prefix import open_prefix
     from evidence.report import report_of
+    from ledger.as_of import parse_as_of
 
     session: Session = ctx.obj
-    with open_prefix(session.ledger()) as prefix:
+    with open_prefix(session.ledger(), parse_as_of(as_of, as_of_occurred)) as prefix:
         facts = read_runs(prefix, [_resolve(prefix, run_id)])[0]
         if as_json:
             out_json(report_of(prefix, facts))
@@ -76,34 +84,43 @@ def report(
     folder: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Where to write; else reports/week06 for a Week06 run, reports for others."
+            "--out",
+            metavar="DIR",
+            help="Where to write; else WEEK06_REPORT_DIR or reports/week06 for a Week06 run, reports for others.",
         ),
     ] = None,
+    as_of: _AS_OF = None,
+    as_of_occurred: _AS_OF_OCCURRED = None,
     as_json: _JSON = False,
 ) -> None:
     """Write a run's evidence: report, summary, and hand-over documents. Seals first; overwrites nothing.
 
-    For a Week06 run week06_delivery_summary.md is brought up to date over all runs.
+    For a Week06 run week06_delivery_summary.md is brought up to date over all runs. With --as-of nothing is sealed
+    and that file is left alone: the documents are those the ledger gave then, byte for byte; a TIME stands for the
+    entries before the first that was recorded later.
     """
     from evidence.files import write_delivery_summary, write_run_documents
     from evidence.prefix import open_prefix
+    from ledger.as_of import parse_as_of
 
     session: Session = ctx.obj
     ledger = session.ledger()
-    with open_prefix(ledger) as prefix:
+    asked = parse_as_of(as_of, as_of_occurred)
+    with open_prefix(ledger, asked) as prefix:
         found = _resolve(prefix, run_id)
         week06 = _is_week06(prefix, found)
-    target = folder or Path("reports/week06" if week06 else "reports")
-    written = write_run_documents(ledger, found, target)
+    target = folder or Path((os.environ.get("WEEK06_REPORT_DIR") or "reports/week06") if week06 else "reports")
+    written = write_run_documents(ledger, found, target, asked)
     paths = [*written.evidence, written.report, written.summary]
     if week06:
-        paths.append(write_delivery_summary(ledger, target).latest)
+        summary = write_delivery_summary(ledger, target, as_of=asked)
+        paths.append(summary.latest or summary.kept)
     if as_json:
         out_json({"run_id": found, "final": written.final, "size": written.size, "files": list(map(str, paths))})
         return
     for path in paths:
         out(str(path))
-    if not written.final:
+    if not written.final and not asked.past:
         say(f"Interim: run {found} is not closed in the ledger. When it has ended: ledger sync, then report again.")
 
 

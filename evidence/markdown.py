@@ -12,7 +12,7 @@ _LINK = r":(?=//)|@|(?<=www)\."  # GitHub makes links of bare addresses
 _LINE_START = r"\A[-+=#>:]"  # a list, a heading, a quotation
 _SPECIAL = re.compile("|".join((_ALWAYS, _UNDERSCORE, _ENTITY, _LINK, _LINE_START)))
 _NUMBERED = re.compile(r"\A([0-9]{1,9})([.)])")
-_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:@-]*")
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:@+=-]*")
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, Final
 
+from evidence.resting import Signing, read_signing
 from ledger import IntegrityError, Ledger, UsageError
-from ledger.as_of import NOW, AsOf
+from ledger.as_of import NOW, AsOf, calculated_head, sealed_size
 from ledger.checkpoint import Checkpoint
 from ledger.heads import read_head
 from ledger.layout import Layout, is_checkpoint_name
@@ -23,11 +24,17 @@ _VIEWS: Final = ("events", "outcomes", "runs")
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """A snapshot open for reading, and the head of the log it shows; `None` when nothing was sealed."""
+    """A snapshot open for reading, and the head of the log it shows; `None` when there is none of just that.
+
+    `stored` says whether the head is a checkpoint of the ledger or was calculated, `signing` who signed it.
+    """
 
     snapshot: Snapshot
     head: Checkpoint | None
     layout: Layout
+    as_of: AsOf = NOW
+    stored: bool = True
+    signing: Signing = field(default_factory=Signing)
 
     def select(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Run `sql/<query>.sql` of this package with these parameters and return all rows."""
@@ -58,35 +65,55 @@ def query_digests(queries: Sequence[str]) -> list[dict[str, str]]:
 
 @contextlib.contextmanager
 def open_prefix(ledger: Ledger, as_of: AsOf = NOW) -> Iterator[Prefix]:
-    """Open the ledger as it is now, unsealed entries included, or the prefix that `as_of` names.
+    """Open the ledger as it is now, unsealed entries included, or the part of it that `as_of` names.
 
-    Raises what `ledger.snapshot.open_snapshot` raises.
+    Raises what `ledger.snapshot.open_snapshot` and `ledger.as_of.calculated_head` raise.
     """
     with open_snapshot(ledger, as_of) as snapshot:
-        whole = as_of.whole  # a time cuts through the log; no tree head is of what is left
-        yield Prefix(snapshot, _head(ledger.layout, snapshot.sealed) if whole else None, ledger.layout)
+        yield _prefix(ledger, snapshot, as_of)
+
+
+def _prefix(ledger: Ledger, snapshot: Snapshot, as_of: AsOf) -> Prefix:
+    layout = ledger.layout
+    if as_of.recorded_by is not None:  # it cuts through the log; no tree head is of what is left
+        return Prefix(snapshot, None, layout, as_of)
+    if head := read_head(layout, snapshot.sealed):
+        return Prefix(snapshot, head.checkpoint, layout, as_of, signing=read_signing(layout, head))
+    if as_of.size:  # somebody wants just these; else the next seal writes the head that is missing
+        head_of_these = calculated_head(ledger, snapshot.log, as_of.size)
+        return Prefix(snapshot, head_of_these, layout, as_of, stored=False)
+    return Prefix(snapshot, None, layout, as_of)
 
 
 @contextlib.contextmanager
-def sealed_prefix(ledger: Ledger, run_id: str | None = None) -> Iterator[Prefix]:
-    """Seal the ledger and open what is sealed; with a run, the shortest prefix with a tree head that has all of it.
+def sealed_prefix(ledger: Ledger, run_id: str | None = None, as_of: AsOf = NOW) -> Iterator[Prefix]:
+    """Open what a document is derived from: the sealed log, now or as it was; nothing is sealed for the past.
 
-    A run's last document is then the same however much the ledger has grown since. Raises `UsageError` when
-    the ledger does not know the run, `IntegrityError` when the inbox holds what cannot be sealed.
+    With a run, the shortest prefix with a tree head that has all of the run as of then: its last document is the
+    same however much the ledger has grown since. Raises `UsageError` when the ledger does not know the run,
+    `IntegrityError` when the inbox holds what cannot be sealed, or a signature of the tree head is wrong.
     """
+    size = sealed_size(ledger, as_of) if as_of.past else _seal(ledger)
+    if run_id is not None:
+        size = _covering_size(ledger, run_id, size)
+    with open_prefix(ledger, AsOf(size=size, occurred_by=as_of.occurred_by)) as prefix:
+        if prefix.signing.problem:
+            raise IntegrityError(f"Nothing is derived from {prefix.signing.problem}.", next_step="ledger verify")
+        yield prefix
+
+
+def _seal(ledger: Ledger) -> int:
     sealed = ledger.seal()
     if sealed.refused:  # it may hold the very records that would change what the document says
         raise IntegrityError(
             f"{len(sealed.refused)} objects of the inbox cannot be sealed, the first: {sealed.refused[0]}",
             next_step="ledger doctor",
         )
-    size = sealed.size if run_id is None else _covering_size(ledger, run_id, sealed.size)
-    with open_prefix(ledger, AsOf(size=size)) as prefix:
-        yield prefix
+    return sealed.size
 
 
 def _covering_size(ledger: Ledger, run_id: str, sealed: int) -> int:
-    with open_snapshot(ledger, AsOf(size=sealed)) as snapshot:
+    with open_snapshot(ledger, AsOf(size=sealed), ("events",)) as snapshot:
         last = snapshot.rows("SELECT max(index) FROM events WHERE run_id = $run_id", {"run_id": run_id})[0][0]
     if last is None:
         raise unknown_run(run_id, [])
@@ -101,8 +128,3 @@ def unknown_run(run_id: str, nearest: Sequence[str]) -> UsageError:
         f"The ledger has no run {run_id!r}.{hint}",
         next_step="ledger runs lists the runs it has; ledger sync captures what it lacks",
     )
-
-
-def _head(layout: Layout, size: int) -> Checkpoint | None:
-    head = read_head(layout, size)
-    return head.checkpoint if head else None

@@ -13,6 +13,7 @@ from evidence.document import Document, timestamp
 from evidence.facts import QUERIES, RunFacts, read_runs
 from evidence.prefix import query_digests, unknown_run
 from evidence.recorded import Recorded
+from evidence.resting import read_from
 
 if TYPE_CHECKING:
     from evidence.prefix import Prefix
@@ -50,12 +51,9 @@ def report_of(prefix: Prefix, facts: RunFacts) -> Document:
 
 def statement(prefix: Prefix, facts: RunFacts) -> str:
     """Say in a sentence what the document is worth: final or not, and as of what."""
-    if prefix.head is None:
-        where = "Read from entries that are not sealed, so nothing proves it yet"
-    else:
-        where = f"As of checkpoint {prefix.head.size} of {prefix.head.origin}"
-        if prefix.snapshot.unsealed:
-            where += f" and {prefix.snapshot.unsealed} entries that are not sealed"
+    where = read_from(prefix)
+    if prefix.head is not None:
+        where += f" ({prefix.signing.sentence})"
     if facts.final:
         return f"{where}, after the run had ended and its log was read whole."
     if facts.row.closing:
@@ -195,13 +193,15 @@ def _capture(facts: RunFacts) -> Document | None:
 
 def provenance(prefix: Prefix, facts: RunFacts) -> Document:
     """Say what was read and how, so that anyone derives the same document again."""
-    head = prefix.head
+    head, by = prefix.head, prefix.as_of.occurred_by
     indexes = [event.index for event in facts.events if event.index is not None]
     return {
         "checkpoint": None
         if head is None
         else {"origin": head.origin, "size": head.size, "root_sha256": head.root.hex()},
         "checkpoint_note": _head_note(prefix),
+        "signature": {"signed": bool(prefix.signing.signed_by), "verifier_keys": list(prefix.signing.signed_by)},
+        "only_what_happened_by": None if by is None else timestamp(by),
         "events_read": len(facts.events),
         "events_unsealed": len(facts.events) - len(indexes),
         "first_index": min(indexes, default=None),
@@ -211,8 +211,10 @@ def provenance(prefix: Prefix, facts: RunFacts) -> Document:
 
 
 def _head_note(prefix: Prefix) -> str:
-    if prefix.head is not None:
+    if prefix.head is not None and prefix.stored:
         return "The tree head over the log's first `size` entries; `ledger verify` recalculates it."
+    if prefix.head is not None:
+        return "The tree head over the log's first `size` entries, calculated: no checkpoint was written there."
     if prefix.snapshot.sealed:
-        return "No tree head was written for exactly what was read; `ledger seal` writes one."
+        return "No tree head is of exactly what was read."
     return "Nothing is sealed in this ledger, so there is no tree head; `ledger seal` makes one."

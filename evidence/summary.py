@@ -16,6 +16,7 @@ from evidence.document import timestamp
 from evidence.facts import QUERIES, RunFacts, RunRow, read_rows, read_runs
 from evidence.markdown import code, table, text
 from evidence.prefix import query_digests
+from evidence.resting import read_from
 from evidence.verdict import RunVerdict, item_name
 from evidence.week06 import Delivery, deliveries
 
@@ -90,9 +91,11 @@ def _opening(prefix: Prefix, partitions: Sequence[_Partition]) -> Iterator[str]:
 
 
 def _as_of(prefix: Prefix) -> str:
+    where = f"{read_from(prefix, code)}."
     if prefix.head is None:
-        return "Read from entries that are not sealed: nothing proves this summary yet."
-    return f"As of checkpoint {prefix.head.size} of {code(prefix.head.origin)}."
+        return where
+    words = _signing(prefix)
+    return f"{where} {words[0].upper()}{words[1:]}."
 
 
 def _overview(partitions: Sequence[_Partition]) -> list[str]:
@@ -147,14 +150,22 @@ def _closing(prefix: Prefix, queries: Sequence[str]) -> Iterator[str]:
     yield ""
     head = prefix.head
     if head is None:
-        yield "- Nothing it was read from is sealed; `ledger seal` gives it a checkpoint."
+        yield f"- {read_from(prefix, code)}"
+        yield "- No tree head is of exactly this, so nothing proves it; `ledger seal`, then derive it again"
     else:
-        yield f"- Log {code(head.origin)}, its first {head.size} entries, tree head {code(head.root.hex())}"
-    if prefix.snapshot.unsealed:
-        yield f"- And {prefix.snapshot.unsealed} entries that are not sealed"
+        yield f"- Log {code(head.origin)}, its first {head.size} entries"
+        yield f"- Tree head {code(head.root.hex())}: {_signing(prefix)}"
     for query in query_digests(queries):
         yield f"- SQL {code(query['name'])}, SHA-256 {code(query['sha256'])}"
     yield ""
-    yield "Verify: `ledger verify` hashes every entry again and recalculates the tree head above;"
-    yield "`ledger show RUN_ID` tells one run, `ledger report RUN_ID` derives its documents again."
+    yield "To check it: `ledger verify` hashes every entry again and recalculates the tree head;"
+    yield "`ledger prove --file REPORT` and `ledger check PROOF REPORT --key VKEY` hold a run's report"
+    yield "(`run_report/`) against its entries, without the ledger; `ledger report RUN_ID --as-of SIZE`"
+    yield "derives its documents again."
     yield ""
+
+
+def _signing(prefix: Prefix) -> str:
+    if prefix.signing.signed_by:
+        return f"signed by {' and '.join(map(code, prefix.signing.signed_by))}"
+    return text(prefix.signing.sentence)

@@ -24,6 +24,7 @@ PRODUCT: Final = "week06/silver/ticket_fact_partitioned"
 LAKEHOUSE: Final = "week06/external/lakehouse_state"
 MART: Final = "week06/external/support_kpi_mart"
 DRY_RUN: Final = "dry_run_no_db_write"
+NOT_SIGNED: Final = "checkpoint_not_signed"
 
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _STATUS: Final[Mapping[str, str]] = {
@@ -114,8 +115,12 @@ def _delivery(facts: RunFacts, asset_key: str, partition: str) -> Delivery:
     return Delivery(facts, asset_key, partition, outcomes, verdict)
 
 
-def contract_document(delivery: Delivery, report_path: str) -> Document:
-    """Write one delivery in the contract's words. `report_path` is relative to the folder of documents."""
+def contract_document(delivery: Delivery, report_path: str, *, signed: bool) -> Document:
+    """Write one delivery in the contract's words. `report_path` is relative to the folder of documents.
+
+    The contract has no field for signatures: where the checkpoint is not signed a reason code says so, where it is
+    the report that `report_path` names has the verifier key, and its name the key's id.
+    """
     row = delivery.facts.row
     ended_at = row.ended_at
     if ended_at is None:  # an interim document: the run's latest event stands for its end
@@ -129,7 +134,7 @@ def contract_document(delivery: Delivery, report_path: str) -> Document:
         "started_at": timestamp(row.started_at),
         "finished_at": timestamp(ended_at),
         "report_path": report_path,
-        "reason_codes": list(dict.fromkeys(_reason_codes(delivery))),
+        "reason_codes": list(dict.fromkeys([*_reason_codes(delivery), *([] if signed else [NOT_SIGNED])])),
         "downstream_decision": delivery.decision,
         "checks": [_check(delivery, o) for o in delivery.outcomes if o.item.kind == "check"],
         **_optional(delivery),

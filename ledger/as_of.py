@@ -1,16 +1,24 @@
-"""Which prefix of the ledger is meant: all of it, what a checkpoint covers, or what was there by a time."""
+"""Which prefix of the ledger is meant: all of it, what a checkpoint covers, or what was there by a time.
+
+A time of recording is read in two ways. For rows (`query`, `runs`, `show`) it is a condition on each entry, and
+unsealed ones count. A document is derived from a prefix of the tree, so for it the time becomes a size
+(`sealed_size`), and the tree head over that many entries is calculated where none was stored.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledger.errors import EnvironmentFault, UsageError
+from ledger.errors import EnvironmentFault, IntegrityError, UsageError
 
 if TYPE_CHECKING:
     from ledger.checkpoint import Checkpoint
+    from ledger.handle import Ledger
+    from ledger.log import Log
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +35,9 @@ class AsOf:
     head: Checkpoint | None = None
 
     @property
-    def whole(self) -> bool:
-        """Whether it is a prefix of the log as the tree has it: no time cuts through, so a head can be of it."""
-        return self.recorded_by is None and self.occurred_by is None
+    def past(self) -> bool:
+        """Whether it is cut off somewhere in the log, so that nothing appended from now on belongs to it."""
+        return self.size is not None or self.recorded_by is not None
 
     def condition(self) -> str:
         """Return the SQL condition on an entry; built from integers alone."""
@@ -90,3 +98,53 @@ def _time(option: str, text: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return round(moment.timestamp() * 1_000_000)
+
+
+def sealed_size(ledger: Ledger, as_of: AsOf) -> int:
+    """Return how many entries the longest prefix of the sealed log has that `as_of` covers whole.
+
+    Of a time of recording: the entries before the first that was recorded later. That an event is sealed after
+    one that was recorded later (two machines, two clocks) happens; it is in no prefix then that ends between.
+
+    Raises what `open_snapshot` raises; `UsageError` when that is no entry at all.
+    """
+    from ledger.snapshot import open_snapshot
+
+    with open_snapshot(ledger, replace(as_of, recorded_by=None, occurred_by=None), ("events",)) as snapshot:
+        size = snapshot.sealed
+        if as_of.recorded_by is not None:
+            later = "SELECT min(index) FROM events WHERE recorded_at > make_timestamptz($by)"
+            first = snapshot.rows(later, {"by": as_of.recorded_by})[0][0]
+            size = size if first is None else int(first)
+    if not size:
+        raise UsageError("Nothing was sealed by then.", next_step="a later --as-of, or without it: ledger seal")
+    return size
+
+
+def calculated_head(ledger: Ledger, log: Log, size: int) -> Checkpoint:
+    """Calculate the tree head over the first `size` entries of the log, for a prefix that no stored head is of.
+
+    From the tiles, and proved to be a prefix of the newest stored head where that is larger; tiles that do not
+    lead there are made again from the entries first.
+
+    Raises: IntegrityError when the entries do not lead there either.
+    """
+    from ledger.checkpoint import Checkpoint
+    from ledger.growth import prove_growth
+    from ledger.heads import newest_head
+    from ledger.proof import read_frontier
+    from ledger.tile_cache import TileCache
+
+    cache, origin, newest = TileCache(ledger.layout), ledger.require(), newest_head(ledger.layout)
+
+    def calculate(prepare: Callable[[Log], object]) -> Checkpoint:
+        prepare(log)
+        head = Checkpoint(origin, size, read_frontier(size, cache.reader(size)).root())
+        if newest is not None and newest.checkpoint.size >= size:
+            prove_growth(ledger.layout, lambda: log, head, newest.checkpoint)
+        return head
+
+    try:
+        return calculate(cache.catch_up)
+    except IntegrityError:
+        return calculate(cache.rebuild)

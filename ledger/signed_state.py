@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ledger.errors import IntegrityError
-from ledger.heads import newest_head
+from ledger.heads import Head, newest_head
 from ledger.keys import format_vkey
 from ledger.layout import Layout
-from ledger.notary import read_records
+from ledger.notary import KeyRecord, read_records
 from ledger.note import open_note
 
 
@@ -35,6 +36,17 @@ class SignedState:
         return f"signed by {self.signed_by[-1]}{also}"
 
 
+def own_signers(head: Head, records: Sequence[KeyRecord]) -> tuple[str, ...]:
+    """Return the verifier keys, of those the ledger names as its own, that signed a head.
+
+    Raises: IntegrityError when one of their signatures is not over this head.
+    """
+    own = [record.verifier for record in records if head.names(record.verifier)]
+    if own:
+        open_note(head.message, own)
+    return tuple(map(format_vkey, own))
+
+
 def signed_state(layout: Layout) -> SignedState:
     """Look at the newest head's signatures; never raises for what is wrong with them."""
     try:
@@ -50,12 +62,12 @@ def signed_state(layout: Layout) -> SignedState:
         sorted({s.name for s in head.signatures if all((s.name, s.key_id) != (k.name, k.key_id) for k in own)})
     )
     size = head.checkpoint.size
-    if own:
-        try:
-            open_note(head.message, own)
-        except IntegrityError as error:
-            return SignedState(keys, (), others, f"the checkpoint of {size} entries: {error}")
-        return SignedState(keys, tuple(map(format_vkey, own)), others)
+    try:
+        signers = own_signers(head, records)
+    except IntegrityError as error:
+        return SignedState(keys, (), others, f"the checkpoint of {size} entries: {error}")
+    if signers:
+        return SignedState(keys, signers, others)
     begun = [r for r in records if r.signed_from is not None and size >= r.signed_from]
     if begun:
         problem = f"the checkpoint of {size} entries lacks the signature by {format_vkey(begun[-1].verifier)}"

@@ -121,7 +121,7 @@ def test_success_with_the_optional_asset_left_out_in_the_run(world: World) -> No
     document, report = world.run(raw, fact, complete, lake, git_sha="0123abcd")
     assert decided(document) == ("success", "proceed_to_week07")
     assert (document["input_row_count"], document["output_row_count"], document["git_sha"]) == (12, 11, "0123abcd")
-    assert document["reason_codes"] == ["week04_lakehouse_not_available"]
+    assert document["reason_codes"] == ["week04_lakehouse_not_available", "checkpoint_not_signed"]
     assert report["verdict"]["denominators"] == "3 of 4 planned passed, 1 not available"
     assert report["capture"]["dagster_records"] == report["capture"]["ledger_records"]
     rate = next(m for p in report["products"] for m in p["metadata"] if m["label"] == "null_rate")

@@ -10,12 +10,19 @@ from evidence_runs import START, Story, Tell, failed_run, good_run, open_run, pl
 
 import evidence
 from evidence import write_delivery_summary, write_run_documents
-from ledger import EnvironmentFault, IntegrityError, UsageError
+from ledger import EnvironmentFault, IntegrityError, Ledger, UsageError
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Return every file below a folder."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def newest(ledger: Ledger, folder: Path) -> tuple[evidence.WrittenSummary, Path]:
+    """Write the delivery summary; return it with the file of the fixed name, which has to be there."""
+    written = write_delivery_summary(ledger, folder)
+    assert written.latest is not None
+    return written, written.latest
 
 
 def test_a_runs_documents_are_files_that_refer_to_each_other(told: Tell, tmp_path: Path) -> None:
@@ -26,9 +33,9 @@ def test_a_runs_documents_are_files_that_refer_to_each_other(told: Tell, tmp_pat
     assert written.decisions == ("proceed_to_week07",)
     names = sorted(contents(tmp_path / "out"))
     assert names == [
-        f"run_evidence/2026-04-17_run-1_final_{written.size}.json",
-        f"run_report/run-1_final_{written.size}.json",
-        f"summaries/run_run-1_final_{written.size}.md",
+        f"run_evidence/2026-04-17_run-1_final_{written.size}_unsigned.json",
+        f"run_report/run-1_final_{written.size}_unsigned.json",
+        f"summaries/run_run-1_final_{written.size}_unsigned.md",
     ]
     handed_over = orjson.loads(written.evidence[0].read_bytes())
     assert tmp_path / "out" / handed_over["report_path"] == written.report
@@ -73,13 +80,13 @@ def test_other_content_under_a_name_is_an_error_and_is_kept(told: Tell, tmp_path
 def test_the_delivery_summary_has_its_fixed_name_and_one_of_its_own(told: Tell, tmp_path: Path) -> None:
     """The well-known file is replaced by a newer derivation; every derivation is kept."""
     ledger = told(failed_run("run-1"))
-    first = write_delivery_summary(ledger, tmp_path)
+    first, latest = newest(ledger, tmp_path)
     old = first.kept.read_bytes()
-    assert first.latest == tmp_path / "week06_delivery_summary.md"
-    assert first.latest.read_bytes() == old
+    assert latest == tmp_path / "week06_delivery_summary.md"
+    assert latest.read_bytes() == old
     told(good_run("run-2", start=START + 1_000_000))
-    second = write_delivery_summary(ledger, tmp_path)
-    assert second.latest.read_bytes() == second.kept.read_bytes() != old
+    second, latest = newest(ledger, tmp_path)
+    assert latest.read_bytes() == second.kept.read_bytes() != old
     assert first.kept.read_bytes() == old
     named = write_delivery_summary(ledger, tmp_path, ["run-1"])
     assert named.kept not in {first.kept, second.kept}
@@ -88,14 +95,16 @@ def test_the_delivery_summary_has_its_fixed_name_and_one_of_its_own(told: Tell, 
 def test_a_slow_writer_does_not_put_an_older_summary_back(told: Tell, tmp_path: Path) -> None:
     """A rival that derived from more of the same log has the last word, whoever writes last."""
     ledger = told(failed_run("run-1"))
-    written = write_delivery_summary(ledger, tmp_path)
-    newer = written.latest.read_text().replace(f"checkpoint {written.size} of", f"checkpoint {written.size + 1} of")
-    written.latest.write_text(newer)
+    written, latest = newest(ledger, tmp_path)
+    larger = latest.read_text().replace(f"checkpoint {written.size} of", f"checkpoint {written.size + 1} of")
+    signed = latest.read_text().replace("Not signed.", "Signed by `somebody`.")
+    for newer in (larger, signed):
+        latest.write_text(newer)
+        write_delivery_summary(ledger, tmp_path)
+        assert latest.read_text() == newer
+    latest.write_text(larger.replace("run-evidence-ledger/0", "run-evidence-ledger/9"))
     write_delivery_summary(ledger, tmp_path)
-    assert written.latest.read_text() == newer
-    written.latest.write_text(newer.replace("run-evidence-ledger/0", "run-evidence-ledger/9"))
-    write_delivery_summary(ledger, tmp_path)
-    assert written.latest.read_bytes() == written.kept.read_bytes()
+    assert latest.read_bytes() == written.kept.read_bytes()
 
 
 def test_another_project_gets_a_report_and_a_summary(told: Tell, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def documents(ledger: Ledger, run_id: str) -> list[dict[str, Any]]:
     with open_prefix(ledger) as prefix:
         facts = read_runs(prefix, [run_id])[0]
         validator("run_evidence_report_v1").validate(orjson.loads(encode_document(report_of(prefix, facts))))
-        written = [encode_document(contract_document(d, "run_report/x.json")) for d in deliveries(facts)]
+        written = [encode_document(contract_document(d, "x.json", signed=True)) for d in deliveries(facts)]
     found = [orjson.loads(content) for content in written]
     for document in found:
         validator("week06_run_evidence_v1").validate(document)

@@ -51,7 +51,8 @@ def test_event_time_cuts_across_the_order_of_the_log(ledger: Ledger) -> None:
     assert count(ledger, "5", at_noon) == 5
     assert count(ledger, "9", "1999-01-01") == 0
     parsed = parse_as_of("9", at_noon)
-    assert (parsed.size, parsed.occurred_by, parsed.whole) == (9, NOON + 4_000, False)
+    assert (parsed.size, parsed.occurred_by, parsed.past) == (9, NOON + 4_000, True)
+    assert not parse_as_of(None, at_noon).past, "what is recorded from now on may have happened before"
 
 
 def test_a_checkpoint_of_another_history_names_no_prefix(ledger: Ledger, tmp_path: Path) -> None:

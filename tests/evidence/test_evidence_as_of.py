@@ -1,0 +1,195 @@
+"""The past is derived again, byte for byte: by size, by checkpoint, by time, whatever was recorded since."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from evidence_runs import START, Story, Tell, dry_run, failed_run, good_run, open_run
+
+from ledger import Ledger
+from ledger.amend import amend
+from ledger.as_of import calculated_head, parse_as_of, sealed_size
+from ledger.checkpoint import format_checkpoint
+from ledger.cli import main
+from ledger.heads import newest_head
+from ledger.snapshot import open_snapshot
+from ledger.verify import verify
+
+HOUR = 3_600_000_000
+Asked = Callable[..., str]
+
+
+@pytest.fixture
+def ask(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Asked:
+    """Run the command line on the test's ledger and return what it printed; it has to end well."""
+
+    def run(*arguments: str, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["ledger", "--ledger", str(ledger.root), *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        assert int(ended.value.code or 0) == code, printed.err
+        return printed.out if code == 0 else printed.err
+
+    return run
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder but the delivery summary's fixed name, which the past leaves alone."""
+    found = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    found.pop("week06_delivery_summary.md", None)
+    return found
+
+
+def grown(told: Tell, ledger: Ledger) -> None:
+    """Let the ledger grow by a correction of a run, by other runs, and by what is not sealed."""
+    amend(ledger, event_of(ledger, "run.seen.v1"), reason="a remark", actor="ana")
+    told(failed_run("run-2", start=START + HOUR))
+    told(good_run("run-3", start=START + 2 * HOUR))
+    told(dry_run("run-4", start=START + 3 * HOUR), seal=False)
+
+
+def event_of(ledger: Ledger, event_type: str) -> str:
+    """Return the id of the first event of a type."""
+    with open_snapshot(ledger) as snapshot:
+        rows = snapshot.rows(
+            "SELECT event_id FROM events WHERE event_type = $type ORDER BY index", {"type": event_type}
+        )
+    return str(rows[0][0])
+
+
+@pytest.mark.parametrize("story", [good_run, failed_run, dry_run, open_run])
+def test_a_report_of_the_past_is_the_one_that_was_given_then(
+    told: Tell, ask: Asked, ledger: Ledger, tmp_path: Path, story: Callable[[str], Story]
+) -> None:
+    """Named by size, by a kept checkpoint or by time: all the same files, byte for byte, and nothing is sealed."""
+    told(story("run-1"))
+    ask("report", "run-1", "--out", str(tmp_path / "then"))
+    size = ledger.log().size
+    shutil.copy(ledger.layout.checkpoint(size), tmp_path / "kept")
+    ledger.clock = lambda: START + 9 * HOUR
+    grown(told, ledger)
+    waiting = sorted(ledger.layout.inbox.iterdir())
+    for number, as_of in enumerate((str(size), str(tmp_path / "kept"), "2026-04-17T05:00:00Z")):
+        out = tmp_path / f"again-{number}"
+        ask("report", "run-1", "--as-of", as_of, "--out", str(out))
+        assert files(out) == files(tmp_path / "then")
+        assert not (out / "week06_delivery_summary.md").exists()
+    assert sorted(ledger.layout.inbox.iterdir()) == waiting
+
+
+def test_show_and_runs_of_the_past_are_as_they_were(told: Tell, ask: Asked, ledger: Ledger) -> None:
+    """What a person was shown then, and what a program got, by size and by time."""
+    told(open_run("run-1"))
+    size = ledger.log().size
+    shown = [ask("show", "run-1"), ask("show", "run-1", "--json"), ask("runs"), ask("runs", "--json")]
+    ledger.clock = lambda: START + 9 * HOUR
+    told(good_run("run-1"), failed_run("run-2", start=START + HOUR))
+    at = ("--as-of", str(size))
+    assert [ask("show", "run-1", *at), ask("show", "run-1", "--json", *at)] == shown[:2]
+    assert [ask("runs", *at), ask("runs", "--json", *at)] == shown[2:]
+    assert ask("runs", "--json", "--as-of", "2026-04-17T05:00:00Z") == shown[3]
+    by_time = orjson.loads(ask("show", "run-1", "--json", "--as-of", "2026-04-17T05:00:00Z"))
+    assert by_time["kind"] == "interim"
+    assert by_time["provenance"]["checkpoint"] is None
+    assert "what was recorded by 2026-04-17T05:00:00.000000Z" in by_time["statement"]
+
+
+def test_a_size_between_two_checkpoints_has_a_calculated_head(
+    told: Tell, ask: Asked, ledger: Ledger, tmp_path: Path
+) -> None:
+    """The document says that no checkpoint was written there; its tree head is the one the entries give."""
+    told(good_run("run-1"))
+    told(good_run("run-2", start=START + HOUR))
+    size = ledger.log().size - 5
+    document: dict[str, Any] = orjson.loads(ask("show", "run-2", "--json", "--as-of", str(size)))
+    assert "where no checkpoint was written (not signed)" in document["statement"]
+    head = document["provenance"]["checkpoint"]
+    stated = calculated_head(ledger, ledger.log(), size)
+    assert (head["size"], head["root_sha256"]) == (size, stated.root.hex())
+    kept = tmp_path / "stated"
+    kept.write_text(format_checkpoint(stated))
+    assert verify(ledger, since=[kept]).since == [size], "verify finds the same root from the entries"
+    shutil.rmtree(ledger.layout.tiles)
+    assert calculated_head(ledger, ledger.log(), size) == stated
+    ask("report", "run-2", "--as-of", str(size), "--out", str(tmp_path / "out"))
+    ask("report", "run-2", "--as-of", str(size), "--out", str(tmp_path / "out"))
+    assert f"run_report/run-2_interim_{size}_unsigned.json" in files(tmp_path / "out")
+
+
+def test_damaged_tiles_give_no_wrong_head(told: Tell, ledger: Ledger) -> None:
+    """A head is calculated from a cache, and held against the newest checkpoint before anybody sees it."""
+    told(good_run("run-1"))
+    told(good_run("run-2", start=START + HOUR))
+    right = calculated_head(ledger, ledger.log(), 20)
+    for tile in (p for p in ledger.layout.tiles.rglob("*") if p.is_file() and p.name != "frontier"):
+        content = bytearray(tile.read_bytes())
+        content[5] ^= 1
+        tile.write_bytes(content)
+    assert calculated_head(ledger, ledger.log(), 20) == right
+    newest = newest_head(ledger.layout)
+    assert newest is not None
+    assert calculated_head(ledger, ledger.log(), newest.checkpoint.size) == newest.checkpoint
+
+
+def test_event_time_bounds_a_document_and_is_said_in_it(
+    told: Tell, ask: Asked, ledger: Ledger, tmp_path: Path
+) -> None:
+    """By the moment before its end the run was still going on; name and content say what bound was asked for."""
+    told(good_run("run-1"))
+    bound = ("--as-of", str(ledger.log().size), "--as-of-occurred", "2026-04-17T00:00:00.013Z")
+    out = tmp_path / "out"
+    ask("report", "run-1", *bound, "--out", str(out))
+    found = files(out)
+    told(failed_run("run-2", start=START + HOUR))
+    ask("report", "run-1", *bound, "--out", str(out))
+    assert files(out) == found
+    (name,) = [n for n in found if n.startswith("run_report/")]
+    assert f"_happened-by-{START + 13_000}_unsigned" in name
+    document = orjson.loads(found[name])
+    assert (document["kind"], document["run"]["ended_at"]) == ("interim", None)
+    assert document["provenance"]["only_what_happened_by"] == "2026-04-17T00:00:00.013000Z"
+    assert "of these what had happened by 2026-04-17T00:00:00.013000Z" in document["statement"]
+    assert "run-1" not in ask("runs", "--as-of-occurred", "2026-04-16T00:00:00Z")
+    assert ask("show", "run-1", "--as-of-occurred", "2026-04-17T00:00:00.013Z").count("not ended") == 1
+
+
+def test_a_time_is_the_longest_prefix_recorded_by_then(told: Tell, ledger: Ledger) -> None:
+    """An entry that was sealed after a later one is not in it, though it was recorded in time."""
+    told(good_run("run-1"))
+    first = ledger.log().size
+    ledger.clock = lambda: START + 9 * HOUR
+    told(failed_run("run-2"))
+    ledger.clock = lambda: START + 2 * HOUR
+    told(dry_run("run-3"))
+    assert sealed_size(ledger, parse_as_of("2026-04-17T05:00:00Z")) == first
+    assert sealed_size(ledger, parse_as_of("2026-04-17T09:00:00Z")) == ledger.log().size
+
+
+def test_what_there_was_not_yet_is_refused(told: Tell, ask: Asked, ledger: Ledger, tmp_path: Path) -> None:
+    """Before the first entry, before the run, beyond the log, and what is no point at all."""
+    told(good_run("run-1"))
+    size = ledger.log().size
+    told(failed_run("run-2", start=START + HOUR))
+    out = ("--out", str(tmp_path / "out"))
+    assert "no run" in ask("report", "run-1", "--as-of", "2020-01-01", *out, code=2)
+    assert "no run" in ask("report", "run-2", "--as-of", str(size), *out, code=2)
+    assert "has" in ask("report", "run-1", "--as-of", "999", *out, code=2)
+    assert "time" in ask("show", "run-1", "--as-of", "soon", code=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_reports_go_is_the_projects_setting(
+    told: Tell, ask: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WEEK06_REPORT_DIR holds for Week06 runs, and --out is stronger."""
+    monkeypatch.setenv("WEEK06_REPORT_DIR", str(tmp_path / "setting"))
+    told(good_run("run-1"))
+    assert all(line.startswith(str(tmp_path / "setting")) for line in ask("report", "run-1").splitlines())
+    assert ask("report", "run-1", "--out", str(tmp_path / "out")).startswith(str(tmp_path / "out"))

@@ -1,0 +1,117 @@
+"""Every document says who signed the checkpoint it was derived as of; a later signature makes another document."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+from evidence_runs import good_run
+
+from evidence import write_delivery_summary, write_run_documents
+from evidence.facts import read_runs
+from evidence.prefix import open_prefix
+from evidence.telling import tell_run
+from ledger import IntegrityError, Ledger
+from ledger.note import add_signatures
+from tests.trust.ledgers import LOG_KEY, OTHER_KEY, VKEY, WITNESS_KEY, head_of, signed_ledger
+
+RUN = "5b2b9a4e-0d3c-4f57-8f59-6c1f0f1f7a11"
+KEY_ID = LOG_KEY.verifier().key_id.hex()
+
+
+def told_run(tmp_path: Path, *, signed: bool) -> Ledger:
+    """Return a ledger with one closed run, sealed with the key or without."""
+    ledger = signed_ledger(tmp_path / "ledger", [], LOG_KEY if signed else None)
+    ledger.append(good_run(RUN).events)
+    ledger.seal()
+    return ledger
+
+
+def documents(ledger: Ledger, out: Path) -> dict[str, str]:
+    """Write every document of the run; return {kind: text}, and what `ledger show` tells as `show`."""
+    written = write_run_documents(ledger, RUN, out)
+    summary = write_delivery_summary(ledger, out)
+    with open_prefix(ledger) as prefix:
+        show = tell_run(prefix, read_runs(prefix, [RUN])[0], None)
+    paths = {"hand-over": written.evidence[0], "report": written.report, "summary": written.summary}
+    paths["delivery"] = summary.kept
+    return {"show": show, **{kind: path.read_text(encoding="utf-8") for kind, path in paths.items()}}
+
+
+def test_every_document_of_an_unsigned_ledger_says_so(tmp_path: Path) -> None:
+    """In words for a person, as a reason code and a member for a program."""
+    found = documents(told_run(tmp_path, signed=False), tmp_path / "out")
+    assert "(not signed)" in found["show"]
+    assert "Not signed." in found["summary"]
+    assert "Not signed." in found["delivery"]
+    handed_over, report = orjson.loads(found["hand-over"]), orjson.loads(found["report"])
+    assert "checkpoint_not_signed" in handed_over["reason_codes"]
+    assert handed_over["report_path"].endswith("_unsigned.json")
+    assert report["provenance"]["signature"] == {"signed": False, "verifier_keys": []}
+    assert "(not signed)" in report["statement"]
+
+
+def test_every_document_of_a_signed_ledger_names_the_key(tmp_path: Path) -> None:
+    """The verifier key itself; in the hand-over document, which has no field for it, the key's id."""
+    found = documents(told_run(tmp_path, signed=True), tmp_path / "out")
+    assert f"(signed by {VKEY})" in found["show"]
+    assert f"Signed by `{VKEY}`." in found["summary"]
+    assert f"Signed by `{VKEY}`." in found["delivery"]
+    handed_over, report = orjson.loads(found["hand-over"]), orjson.loads(found["report"])
+    assert "checkpoint_not_signed" not in handed_over["reason_codes"]
+    assert handed_over["report_path"].endswith(f"_signed-{KEY_ID}.json")
+    assert report["provenance"]["signature"] == {"signed": True, "verifier_keys": [VKEY]}
+
+
+def test_a_signature_that_comes_later_makes_other_documents(tmp_path: Path) -> None:
+    """The first ones stay byte for byte, the new ones stand beside them, the fixed name leads to the signed one."""
+    unsigned = told_run(tmp_path, signed=False)
+    out = tmp_path / "out"
+    first = write_run_documents(unsigned, RUN, out)
+    write_delivery_summary(unsigned, out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    signed = signed_ledger(tmp_path / "ledger", [])
+    assert signed.seal().size == first.size
+    again = write_run_documents(signed, RUN, out)
+    latest = write_delivery_summary(signed, out).latest
+    assert again.size == first.size
+    assert latest is not None
+    assert f"Signed by `{VKEY}`." in latest.read_text()
+    assert {again.report, again.summary, *again.evidence}.isdisjoint(before)
+    assert all(path.read_bytes() == content for path, content in before.items() if path != latest)
+    assert write_run_documents(signed, RUN, out) == again
+
+
+def test_a_cosignature_changes_no_document(tmp_path: Path) -> None:
+    """Witnesses sign when they can; nobody here has their keys, so documents do not speak of them."""
+    ledger = told_run(tmp_path, signed=True)
+    first = documents(ledger, tmp_path / "out")
+    head = head_of(ledger, ledger.log().size)
+    cosigned = add_signatures(head.message, [WITNESS_KEY.cosign(head.text, 1)])
+    ledger.layout.checkpoint(head.checkpoint.size).write_bytes(cosigned)
+    assert documents(ledger, tmp_path / "out") == first
+
+
+def test_what_somebody_without_the_key_sealed_is_called_not_signed(tmp_path: Path) -> None:
+    """However many checkpoints before it are signed."""
+    ledger = told_run(tmp_path, signed=True)
+    ledger.append(good_run("another-run").events)
+    keyless = Ledger(ledger.root, clock=ledger.clock)
+    written = write_run_documents(keyless, "another-run", tmp_path / "out")
+    assert written.report.name.endswith("_unsigned.json")
+    assert write_run_documents(ledger, RUN, tmp_path / "out").report.name.endswith(f"_signed-{KEY_ID}.json")
+
+
+def test_nothing_is_derived_from_a_checkpoint_that_is_signed_wrongly(tmp_path: Path) -> None:
+    """A line that claims to be the ledger's key and is not: no document, and `show` says what is wrong."""
+    ledger = told_run(tmp_path, signed=True)
+    head = head_of(ledger, ledger.log().size)
+    other = OTHER_KEY.sign(head.text)
+    forged = add_signatures(head.message, [type(other)(LOG_KEY.name, LOG_KEY.verifier().key_id, other.value)])
+    ledger.layout.checkpoint(head.checkpoint.size).write_bytes(forged)
+    with pytest.raises(IntegrityError, match="is not over this text"):
+        write_run_documents(ledger, RUN, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with open_prefix(ledger) as prefix:
+        assert "is not over this text" in tell_run(prefix, read_runs(prefix, [RUN])[0], None)
