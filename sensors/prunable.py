@@ -13,8 +13,9 @@ from ledger.handle import RunKnown
 from ledger.snapshot import open_snapshot
 from sensors import source
 from sensors.reconcile import compare_run
+from sensors.settled import is_settled
 from sensors.source import RunFacts
-from sensors.sync import is_settled, run_pages
+from sensors.sync import KNOWN_RUNS, run_pages
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -53,7 +54,7 @@ def prunable(instance: DagsterInstance, ledger: Ledger, ended_before: int) -> It
 
 
 def _pages_of_settled(instance: DagsterInstance, ledger: Ledger) -> Iterator[Sequence[tuple[RunFacts, RunKnown]]]:
-    for page in run_pages(instance, 0):
+    for page in run_pages(instance, 0, KNOWN_RUNS):
         ids = [facts.run_id for facts in page]
         sizes, known = source.log_sizes(instance, ids), ledger.known(ids)
         settled = [

@@ -16,8 +16,9 @@ from ledger.as_of import NOW
 from ledger.handle import RunKnown
 from ledger.snapshot import open_snapshot
 from sensors import source
+from sensors.settled import is_settled
 from sensors.source import RUNLESS, RunFacts
-from sensors.sync import PAGE_RUNS, is_settled, run_pages
+from sensors.sync import KNOWN_RUNS, run_pages
 from sensors.translate import Correlation, Translator
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def _all(known: RunKnown, event_type: str) -> list[Any]:
 
 
 def _runs_with_knowledge(instance: DagsterInstance, ledger: Ledger) -> Iterator[tuple[RunFacts, RunKnown, bool]]:
-    for page in run_pages(instance, 0):
+    for page in run_pages(instance, 0, KNOWN_RUNS):
         ids = [facts.run_id for facts in page]
         sizes, known = source.log_sizes(instance, ids), ledger.known(ids)
         for facts in page:
@@ -183,8 +184,8 @@ def _deleted(instance: DagsterInstance, ledger: Ledger, gone: dict[str, str | No
     import dagster as dg
 
     run_ids = sorted(gone)
-    for first in range(0, len(run_ids), PAGE_RUNS):
-        page = run_ids[first : first + PAGE_RUNS]
+    for first in range(0, len(run_ids), KNOWN_RUNS):
+        page = run_ids[first : first + KNOWN_RUNS]
         there = {run.run_id for run in instance.get_runs(filters=dg.RunsFilter(run_ids=page))}
         known = ledger.known(page)
         for run_id in page:

@@ -8,10 +8,10 @@ of one page of runs, however many there are.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ledger.handle import RunKnown
 from ledger.redact import read_redaction
@@ -19,13 +19,20 @@ from sensors import source
 from sensors.capture import Outbox, capture_known, capture_runless, policy_of
 from sensors.capturing import Captured, Capturing
 from sensors.policy import Policy
+from sensors.settled import is_settled, is_unchanged, sealed_closings
 from sensors.source import RUNLESS, LogSize, RunFacts, facts_of, run_facts
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-PAGE_RUNS: Final = 100
-SEAL_EVENTS: Final = 20_000
+PAGE_RUNS: Final = 500
+"""How many runs are looked at together. The look costs one query, and holds a few numbers for each of them."""
+
+KNOWN_RUNS: Final = 100
+KNOWN_RECORDS: Final = 50_000
+"""How many runs, and about how many records of theirs, are compared with the ledger together."""
+
+SEAL_EVENTS: Final = 10_000
 """How much may wait in the inbox during a long sync before it is sealed."""
 
 OVERLAP_US: Final = 120_000_000
@@ -168,17 +175,25 @@ class _Walker:
         """Capture the runs of a page that are not closed and unchanged; return how many the time allowed."""
         ids = [facts.run_id for facts in page]
         sizes = source.log_sizes(self._instance, ids)
-        known = self._how.ledger.known(ids)
+        closings = sealed_closings(self._how.ledger, ids)
+        settled = {
+            facts.run_id
+            for facts in page
+            if facts.run_id in closings and is_unchanged(facts, sizes[facts.run_id], *closings[facts.run_id])
+        }
         done = 0
-        for facts in page:
-            if done and self._is_late(share):  # one at least, so that every call comes further
-                break
-            self.runs += 1
-            done += 1
-            if is_settled(facts, sizes[facts.run_id], known[facts.run_id]):
-                self._unchanged += 1
-            else:
-                self._one(facts, sizes[facts.run_id], known[facts.run_id])
+        for group in _groups(page, sizes, settled):
+            known = self._how.ledger.known([facts.run_id for facts in group if facts.run_id not in settled])
+            for facts in group:
+                if done and self._is_late(share):  # one at least, so that every call comes further
+                    self._outbox.flush()
+                    return done
+                self.runs += 1
+                done += 1
+                if facts.run_id in settled or is_settled(facts, sizes[facts.run_id], known[facts.run_id]):
+                    self._unchanged += 1
+                else:
+                    self._one(facts, sizes[facts.run_id], known[facts.run_id])
         self._outbox.flush()
         return done
 
@@ -218,19 +233,27 @@ class _Walker:
         return done
 
 
-def is_settled(facts: RunFacts, size: LogSize, known: RunKnown) -> bool:
-    """Tell whether the ledger closed this run, and neither its row nor its log has changed since."""
-    closed: Mapping[str, Any] | None = next(
-        (event.data for event in reversed(known.own) if event.event_type == "run.closed.v1"), None
-    )
-    if closed is None or closed["run_updated_at"] != facts.updated_at:
-        return False
-    counted = closed["dagster_records"] + closed["log_lines"] + closed["unreadable_records"]
-    held = len(known.records) == closed["ledger_records"]
-    return held and size == LogSize(counted, closed["last_storage_id"])
+def _groups(
+    page: Sequence[RunFacts], sizes: Mapping[str, LogSize], settled: Collection[str]
+) -> Iterator[list[RunFacts]]:
+    """Yield a page in order, in parts whose runs that are not settled are few enough to be compared together."""
+    group: list[RunFacts] = []
+    runs = records = 0
+    for facts in page:
+        if facts.run_id not in settled:
+            if runs and (runs >= KNOWN_RUNS or records + sizes[facts.run_id].records > KNOWN_RECORDS):
+                yield group
+                group, runs, records = [], 0, 0
+            runs += 1
+            records += max(sizes[facts.run_id].records, 0)
+        group.append(facts)
+    if group:
+        yield group
 
 
-def run_pages(instance: DagsterInstance, updated_after: int) -> Iterator[list[RunFacts]]:
+def run_pages(
+    instance: DagsterInstance, updated_after: int, page_runs: int | None = None
+) -> Iterator[list[RunFacts]]:
     """Yield runs by the time they last changed, oldest first, in pages; runs may change while we walk.
 
     Pages go on from the last time seen, inclusive: a run that changes meanwhile moves to the end and is seen
@@ -238,7 +261,8 @@ def run_pages(instance: DagsterInstance, updated_after: int) -> Iterator[list[Ru
     """
     import dagster as dg
 
-    after, limit = updated_after, PAGE_RUNS
+    page_runs = page_runs or PAGE_RUNS
+    after, limit = updated_after, page_runs
     seen_at_edge: set[str] = set()
     while True:
         # Dagster compares "later than"; a microsecond less makes it "not before".
@@ -257,4 +281,4 @@ def run_pages(instance: DagsterInstance, updated_after: int) -> Iterator[list[Ru
             continue
         after = page[-1].updated_at
         seen_at_edge = {facts.run_id for facts in found if facts.updated_at == after}
-        limit = PAGE_RUNS
+        limit = page_runs

@@ -18,12 +18,15 @@ from history import (
 from holding import assert_holds, dagster_records, ledger_records, outcomes, rows, sync
 from scenarios import first, second, third
 
+import sensors.sync
 from ledger import Ledger
+from ledger.handle import RunKnown
 from sensors import skip, source
 from sensors.attached import Attachment
 from sensors.capture import Capturing, capture_run
 from sensors.completer import Cursor, tick
 from sensors.policy import OptionalDependency, Policy
+from sensors.run_capture import RunCapture
 from sensors.sync import sync_runs
 
 ABSENT_RUN = "00000000-0000-0000-0000-000000000000"
@@ -33,6 +36,14 @@ ABSENT_RUN = "00000000-0000-0000-0000-000000000000"
 def run_id(instance: dg.DagsterInstance) -> str:
     """Give a run that has ended: two assets."""
     return dg.materialize([first, second], instance=instance).run_id
+
+
+def _about(
+    instance: dg.DagsterInstance, ledger: Ledger, run_id: str
+) -> tuple[str, source.RunFacts, Capturing, RunKnown]:
+    facts = source.run_facts(instance, run_id)
+    assert facts is not None
+    return source.store_id(instance), facts, Capturing(ledger, grace_seconds=0), ledger.known([run_id])[run_id]
 
 
 def _count(ledger: Ledger, event_type: str) -> int:
@@ -144,6 +155,42 @@ def test_five_hundred_runs_while_nothing_watched(instance: dg.DagsterInstance, l
     expected = [(run, storage_id) for run in (run_id, *copies) for storage_id in ids]
     assert sorted(ledger_records(ledger)) == sorted(expected)
     assert sync(instance, ledger).unchanged == 501
+
+
+@pytest.mark.parametrize(("runs", "records"), [(1, 50_000), (2, 1), (3, 60)])
+def test_runs_are_compared_in_parts_that_do_not_show(
+    instance: dg.DagsterInstance,
+    ledger: Ledger,
+    run_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+    runs: int,
+    records: int,
+) -> None:
+    """However few runs are compared together: all is captured; what is closed and unchanged is passed over."""
+    copies = copy_runs(instance, run_id, 7)
+    sync(instance, ledger)
+    write_materialization(instance, copies[3], "late", "first")
+    more = copy_runs(instance, run_id, 4)
+    monkeypatch.setattr(sensors.sync, "KNOWN_RUNS", runs)
+    monkeypatch.setattr(sensors.sync, "KNOWN_RECORDS", records)
+    done = sync(instance, ledger)
+    assert (done.runs, done.unchanged, done.open_runs) == (12, 7, ())
+    assert {run for run, _ in ledger_records(ledger)} == {run_id, *copies, *more}
+    assert_holds(instance, ledger)
+
+
+def test_what_waits_unsealed_does_not_hide_that_a_run_is_open(
+    instance: dg.DagsterInstance, ledger: Ledger, run_id: str
+) -> None:
+    """A late record that is in the inbox only, of a run whose closing is sealed, still reopens the run."""
+    sync(instance, ledger)
+    write_materialization(instance, run_id, "late", "first")
+    late = list(RunCapture(*_about(instance, ledger, run_id)).new_records(instance))
+    assert len(late) == 1
+    ledger.append(late)  # whoever captured it died before it said anything else
+    sync(instance, ledger)
+    assert _count(ledger, "run.reopened.v1") == 1
+    assert_holds(instance, ledger)
 
 
 def test_two_deployments_of_the_sensor_on_one_ledger(

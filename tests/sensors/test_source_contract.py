@@ -1,13 +1,16 @@
 """What capture asks of a Dagster storage, on every kind of storage it supports."""
 
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from dagster._serdes import serialize_value
+from history import shard
 from stores import StorageConfig
 
 from ledger import EnvironmentFault
@@ -80,6 +83,23 @@ def test_a_log_size_counts_what_reading_yields(stored: dg.DagsterInstance) -> No
         ids = [r.storage_id for r in source.read_records(stored, run_id)]
         assert sizes[run_id] == LogSize(len(ids), max(ids, default=0))
     assert all(sizes[run_id].records > 10 for run_id in _run_ids(stored))
+
+
+def test_a_log_size_counts_what_its_writer_has_not_put_in_its_place(instance: dg.DagsterInstance) -> None:
+    """While a writer is there, part of a run's log lies beside its file: it counts, and the file is left alone."""
+    run_id = dg.materialize([upstream], instance=instance).run_id
+    path = shard(instance, run_id)
+    with closing(sqlite3.connect(path)) as resting:
+        resting.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = source.log_sizes(instance, [run_id])[run_id]
+    with closing(sqlite3.connect(path)) as writer:
+        with writer:
+            columns = "run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition"
+            writer.execute(f"INSERT INTO event_logs ({columns}) SELECT {columns} FROM event_logs WHERE id = 1")
+        assert path.with_name(f"{path.name}-wal").stat().st_size > 0
+        during = source.log_sizes(instance, [run_id])[run_id]
+    assert (during.records, during.last_id) == (before.records + 1, before.last_id + 1)
+    assert source.log_sizes(instance, [run_id])[run_id] == during
 
 
 def test_a_run_without_records_reads_as_nothing_and_leaves_no_trace(stored: dg.DagsterInstance) -> None:
