@@ -164,6 +164,10 @@ def _run_json(row: RunRow, verdict: RunVerdict) -> dict[str, Any]:
         "denominators": verdict.denominators.sentence,
         "planned": verdict.denominators.planned,
         "counts": dict(verdict.denominators.counts),
+        "amendments": [
+            {"index": c.index, "event_id": c.event_id, "action": c.action, "actor": c.actor, "reason": c.reason}
+            for c in verdict.corrections
+        ],
         "trace_id": row.trace_id,
         "release_id": row.release_id,
         "batch_id": row.batch_id,

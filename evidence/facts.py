@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from evidence.corrections import Correction, read_corrections
 from evidence.recorded import Recorded
 from evidence.verdict import RunVerdict, judge
 from ledger import IntegrityError
@@ -19,7 +20,7 @@ from ledger.plan import PlanItem, read_plan
 if TYPE_CHECKING:
     from evidence.prefix import Prefix
 
-QUERIES: Final = ("runs", "run_events")
+QUERIES: Final = ("runs", "run_amendments", "run_events")
 """The queries a run is read with (`sql/`)."""
 
 ALL_RUNS: Final = 2**62
@@ -74,13 +75,18 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """A run as the ledger has it: its row, its events, one outcome for each planned item, and the verdict."""
+    """A run as the ledger has it: its row, its events, one outcome for each planned item, and the verdict.
+
+    `corrections` are of any of its events, `derived_in` the events its outcomes were recorded in.
+    """
 
     row: RunRow
     events: tuple[Recorded, ...]
     outcomes: tuple[Outcome, ...]
     after: Mapping[str, tuple[str, ...]]
     verdict: RunVerdict
+    corrections: tuple[Correction, ...] = ()
+    derived_in: frozenset[str] = frozenset()
 
     @property
     def final(self) -> bool:
@@ -127,6 +133,15 @@ class RunFacts:
         repeated = outcome.reason_code == outcome.outcome  # then the code says nothing that the outcome did not
         return ": ".join(filter(None, ["" if repeated and reason else outcome.reason_code, reason]))
 
+    def target_of(self, correction: Correction) -> str:
+        """Name the event a correction is about: its type, and what it is about itself."""
+        event = next((e for e in self.events if e.event_id == correction.target_event_id), None)
+        if event is None:
+            return correction.target_event_id
+        about = event.asset_key or event.step_key
+        subject = f"{event.check_name} of {about}" if event.check_name else about
+        return f"{event.event_type} of {subject}" if subject else event.event_type
+
     @property
     def closing(self) -> Recorded | None:
         """The event that closed the run last: how many records were read on both sides."""
@@ -147,8 +162,9 @@ def read_rows(prefix: Prefix, run_ids: Sequence[str] | None = None, limit: int =
 def read_runs(prefix: Prefix, run_ids: Sequence[str]) -> list[RunFacts]:
     """Read everything about the named runs, newest first. A run the ledger does not know is left out."""
     rows = read_rows(prefix, run_ids)
-    events = _read_events(prefix, [row.run_id for row in rows], None)
-    return [_facts(row, events[row.run_id]) for row in rows]
+    found = [row.run_id for row in rows]
+    events, corrections = _read_events(prefix, found, None), read_corrections(prefix, found)
+    return [_facts(row, events[row.run_id], corrections.get(row.run_id, ())) for row in rows]
 
 
 def read_verdicts(prefix: Prefix, rows: Sequence[RunRow]) -> dict[str, RunVerdict]:
@@ -156,22 +172,39 @@ def read_verdicts(prefix: Prefix, rows: Sequence[RunRow]) -> dict[str, RunVerdic
     closed = [row.run_id for row in rows if row.closed]
     still_open = [row.run_id for row in rows if not row.closed]
     events = _read_events(prefix, closed, _OF_OUTCOMES) | _read_events(prefix, still_open, _OUTCOME_TYPES)
-    return {row.run_id: _judge(row, _outcomes(row, events.get(row.run_id, []))) for row in rows}
+    corrections = read_corrections(prefix, [row.run_id for row in rows])
+    return {row.run_id: _judge(row, events.get(row.run_id, []), corrections.get(row.run_id, ())) for row in rows}
 
 
-def _facts(row: RunRow, events: Sequence[Recorded]) -> RunFacts:
-    outcomes = _outcomes(row, events)
+def _facts(row: RunRow, events: Sequence[Recorded], corrections: tuple[Correction, ...]) -> RunFacts:
     return RunFacts(
         row=row,
         events=tuple(events),
-        outcomes=outcomes,
+        outcomes=_outcomes(row, events),
         after=read_plan(e.data for e in events if e.event_type == "plan.committed.v1").after,
-        verdict=_judge(row, outcomes),
+        verdict=_judge(row, events, corrections),
+        corrections=corrections,
+        derived_in=_derived_in(row, events),
     )
 
 
-def _judge(row: RunRow, outcomes: tuple[Outcome, ...]) -> RunVerdict:
-    return judge(outcomes, status=row.status, closed=row.closed)
+def _judge(row: RunRow, events: Sequence[Recorded], corrections: Sequence[Correction]) -> RunVerdict:
+    return judge(
+        _outcomes(row, events),
+        status=row.status,
+        closed=row.closed,
+        corrections=corrections,
+        derived_in=_derived_in(row, events),
+    )
+
+
+def _derived_in(row: RunRow, events: Sequence[Recorded]) -> frozenset[str]:
+    """Return the events that recorded what the run came to when it was closed; none while it is open."""
+    if not row.closed:
+        return frozenset()
+    return frozenset(
+        e.event_id for e in events if e.event_type in _OF_OUTCOMES and e.data.get("revision") == row.closing
+    )
 
 
 def _outcomes(row: RunRow, events: Sequence[Recorded]) -> tuple[Outcome, ...]:

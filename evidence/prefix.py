@@ -18,7 +18,7 @@ from ledger.layout import Layout, is_checkpoint_name
 from ledger.lookup import sql_text
 from ledger.snapshot import Snapshot, open_snapshot
 
-_VIEWS: Final = ("events", "outcomes", "runs")
+_VIEWS: Final = ("amendments", "events", "outcomes", "runs")
 """The ledger's own views that the queries of this package rest on."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from evidence.corrections import Correction
 from evidence.document import Document, timestamp
 from evidence.facts import QUERIES, RunFacts, read_runs
 from evidence.prefix import query_digests, unknown_run
@@ -39,11 +40,12 @@ def report_of(prefix: Prefix, facts: RunFacts) -> Document:
         "statement": statement(prefix, facts),
         "run": _run(facts),
         "verdict": _verdict(facts),
-        "items": [_item(outcome, index_of) for outcome in facts.outcomes],
+        "items": [_item(outcome, index_of, facts) for outcome in facts.outcomes],
         "checks": [_check(event) for event in facts.checks],
         "products": [_product(event) for event in facts.products],
         "skips": [_skip(event) for event in facts.skips],
         "failures": [_failure(event) for event in facts.failures],
+        "corrections": [_correction(c, index_of, facts) for c in facts.corrections],
         "capture": _capture(facts),
         "provenance": provenance(prefix, facts),
     }
@@ -94,11 +96,12 @@ def _verdict(facts: RunFacts) -> Document:
             {"asset_key": o.item.asset_key, "check_name": o.item.check_name, "reason_code": o.reason_code}
             for o in verdict.absent
         ],
+        "amended_by": [{"event_id": c.event_id, "index": c.index} for c in verdict.corrections],
     }
 
 
-def _item(outcome: Outcome, index_of: Mapping[str, int | None]) -> Document:
-    item = outcome.item
+def _item(outcome: Outcome, index_of: Mapping[str, int | None], facts: RunFacts) -> Document:
+    item, corrected = outcome.item, [c for c in facts.corrections if c.target_event_id in outcome.basis]
     return {
         "asset_key": item.asset_key,
         "partition": item.partition,
@@ -112,6 +115,7 @@ def _item(outcome: Outcome, index_of: Mapping[str, int | None]) -> Document:
         "reason_code": outcome.reason_code,
         "reason": outcome.reason,
         "basis": [{"event_id": event_id, "index": index_of.get(event_id)} for event_id in outcome.basis],
+        "amended_by": [{"event_id": c.event_id, "index": c.index} for c in corrected],
     }
 
 
@@ -172,6 +176,21 @@ def _failure(event: Recorded) -> Document:
         "error_class": event.error_class,
         "message": event.message,
         **_measured(event),
+    }
+
+
+def _correction(correction: Correction, index_of: Mapping[str, int | None], facts: RunFacts) -> Document:
+    target = correction.target_event_id
+    return {
+        "index": correction.index,
+        "event_id": correction.event_id,
+        "recorded_at": timestamp(correction.recorded_at),
+        "action": correction.action,
+        "target": {"event_id": target, "index": index_of.get(target)},
+        "actor": correction.actor,
+        "reason": correction.reason,
+        "changes": dict(correction.changes),
+        "verdict_rests_on_it": correction in facts.verdict.corrections,
     }
 
 

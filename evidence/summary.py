@@ -21,6 +21,7 @@ from evidence.verdict import RunVerdict, item_name
 from evidence.week06 import Delivery, deliveries
 
 if TYPE_CHECKING:
+    from evidence.corrections import Correction
     from evidence.prefix import Prefix
     from ledger.outcomes import Outcome
 
@@ -121,6 +122,7 @@ def _run_section(
     yield f"- Verdict {code(verdict.verdict)}: {text(verdict.denominators.sentence)}"
     if verdict.reason:
         yield f"- Why: {code(verdict.reason_code)}, {text(verdict.reason)}"
+    yield from _corrections(facts, verdict)
     checks = [o for o in outcomes if o.item.kind == "check"]
     assets = [o for o in outcomes if o.item.kind != "check"]
     for heading, verdicts, among in (
@@ -138,6 +140,22 @@ def _run_section(
             yield f"  - {name} ({code(outcome.outcome)}{optional}): {text(facts.why(outcome))}"
     if facts.row.late_events:
         yield f"- Late records reopened the run: {facts.row.late_events} times"
+
+
+def _corrections(facts: RunFacts, verdict: RunVerdict) -> Iterator[str]:
+    """Tell what was corrected since, apart from corrections the verdict does not rest on."""
+    rests = [c for c in facts.corrections if c in verdict.corrections]
+    others = [c for c in facts.corrections if c not in verdict.corrections]
+    if rests:
+        yield f"- Corrections of what the verdict rests on, {len(rests)} (it was derived without them):"
+        yield from (_correction(facts, correction) for correction in rests)
+    if others:
+        yield f"- Other corrections, {len(others)}:"
+        yield from (_correction(facts, correction) for correction in others)
+
+
+def _correction(facts: RunFacts, correction: Correction) -> str:
+    return f"  - {text(facts.target_of(correction))}: {text(correction.sentence)}"
 
 
 def _times(row: RunRow) -> str:

@@ -76,7 +76,7 @@ def _cells(row: RunRow, verdict: RunVerdict, *, several: bool) -> list[str]:
         row.partition or "",
         row.status,
         verdict.verdict,
-        verdict.denominators.sentence,
+        "; ".join([verdict.denominators.sentence, *(c.sentence for c in verdict.corrections)]),
     ]
 
 
@@ -111,6 +111,7 @@ def tell_run(prefix: Prefix, facts: RunFacts, width: int | None) -> str:
         _section("Checks", _checks(facts, width)),
         _section("Left out", _left_out(facts, width)),
         _section("Failures", _failures(facts, width)),
+        _section("Corrections", _corrections(facts, width)),
         _section("Where this comes from", _origin(prefix, facts, width)),
     ]
     return _printable("\n\n".join(section for section in sections if section))
@@ -128,6 +129,8 @@ def _head(facts: RunFacts, width: int | None) -> Iterator[str]:
     told = [("verdict", f"{word}: {verdict.denominators.sentence}")]
     if verdict.reason:
         told.append(("because", f"{verdict.reason_code}: {verdict.reason}"))
+    if count := len(verdict.corrections):
+        told.append(("amended", f"it rests on events that were corrected since ({count}, see Corrections)"))
     told += [("decision", f"{d.decision} for {d.partition}") for d in deliveries(facts)]
     told += [("partition", row.partition or ""), ("dagster", f"{row.status}, {_span(row)}")]
     told += [("trace", row.trace_id or ""), ("release", row.release_id or ""), ("batch", row.batch_id or "")]
@@ -228,6 +231,14 @@ def _failures(facts: RunFacts, width: int | None) -> Iterator[str]:
     steps = [e for e in facts.failures if e.event_type != "run.failed.v1"]
     for event in steps or facts.failures:  # a run's own failure repeats its steps' messages
         yield from _told_apart(_TOLD[event.event_type], event.step_key or "", event.told, width, "red")
+
+
+def _corrections(facts: RunFacts, width: int | None) -> Iterator[str]:
+    for correction in facts.corrections:
+        rests = ", which the verdict rests on" if correction in facts.verdict.corrections else ""
+        for line in _wrapped(f"{facts.target_of(correction)}{rests}", width, len(_INDENT)):
+            yield styled(line, "yellow" if rests else None)
+        yield from (_INDENT + line for line in _wrapped(correction.sentence, width, 2 * len(_INDENT)))
 
 
 def _told_apart(

@@ -7,10 +7,11 @@ the policy lets be missing does not lower the verdict, and it is counted and nam
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from evidence.corrections import Correction
 from ledger.outcomes import Outcome
 
 LATTICE: Final = ("passed", "warned", "skipped", "not_available", "not_evaluated", "unknown", "failed")
@@ -63,13 +64,17 @@ class Denominators:
 
 @dataclass(frozen=True, slots=True)
 class RunVerdict:
-    """What a run comes to. Everything but `passed` has a reason; `absent` are the optional items left out."""
+    """What a run comes to. Everything but `passed` has a reason; `absent` are the optional items left out.
+
+    `corrections` are of events it rests on; it is as it was derived, without them.
+    """
 
     verdict: str
     reason_code: str | None
     reason: str | None
     denominators: Denominators
     absent: tuple[Outcome, ...]
+    corrections: tuple[Correction, ...] = ()
 
 
 def count(outcomes: Sequence[Outcome]) -> Denominators:
@@ -78,16 +83,26 @@ def count(outcomes: Sequence[Outcome]) -> Denominators:
     return Denominators(len(outcomes), {heading: found[heading] for heading in HEADINGS})
 
 
-def judge(outcomes: Sequence[Outcome], *, status: str, closed: bool) -> RunVerdict:
+def judge(
+    outcomes: Sequence[Outcome],
+    *,
+    status: str,
+    closed: bool,
+    corrections: Sequence[Correction] = (),
+    derived_in: Collection[str] = (),
+) -> RunVerdict:
     """Fold a run's outcomes, one for each planned item, into its verdict.
 
     `status` is what Dagster's log says of the run (queued, running, succeeded, failed, canceled). A run that
     is open is `unknown`, because nobody knows yet what it comes to. So is a run that planned nothing, unless
-    it failed.
+    it failed. Of the run's `corrections` the verdict takes those of its outcomes' basis, and of the events the
+    outcomes were `derived_in`.
     """
+    basis = {event_id for outcome in outcomes for event_id in outcome.basis}.union(derived_in)
     absent = tuple(o for o in outcomes if not o.item.required and o.verdict in _LEFT_OUT)
     verdict, reason_code, reason = _fold(outcomes, status, closed=closed)
-    return RunVerdict(verdict, reason_code, reason, count(outcomes), absent)
+    corrected = tuple(c for c in corrections if c.target_event_id in basis)
+    return RunVerdict(verdict, reason_code, reason, count(outcomes), absent, corrected)
 
 
 _Judgement = tuple[str, str | None, str | None]

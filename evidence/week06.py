@@ -24,6 +24,7 @@ PRODUCT: Final = "week06/silver/ticket_fact_partitioned"
 LAKEHOUSE: Final = "week06/external/lakehouse_state"
 MART: Final = "week06/external/support_kpi_mart"
 DRY_RUN: Final = "dry_run_no_db_write"
+AMENDED: Final = "evidence_amended"
 NOT_SIGNED: Final = "checkpoint_not_signed"
 
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -62,24 +63,29 @@ class Delivery:
 
     @property
     def status(self) -> str:
-        """The contract's status. An open run is a warning at best, since nobody knows what it comes to."""
+        """The contract's status. An open run is a warning at best, since nobody knows what it comes to.
+
+        So is a run whose verdict rests on events that were corrected since.
+        """
         if self.facts.final:
-            return _STATUS[self.verdict.verdict]
+            status = _STATUS[self.verdict.verdict]
+            return "warning" if status == "success" and self.verdict.corrections else status
         return "failed" if any(w == "failed" for w, _ in weigh(self.outcomes)) else "warning"
 
     @property
     def decision(self) -> str:
         """What those downstream may do with the partition.
 
-        Proceeding takes a closed run that passed and made the product itself. A dry run is one that says so
-        and wrote nothing; anything else that made nothing is for a person to look at.
+        Proceeding takes a closed run that passed and made the product itself, and whose evidence nobody corrected.
+        A dry run is one that says so and wrote nothing; anything else is for a person to look at.
         """
         if not self.facts.final or self.verdict.verdict in _HOLDING:
             return "hold_downstream"
         made = self.product.outcome == "materialized"
         if not made and DRY_RUN in {o.reason_code for o in self.outcomes}:
             return "dry_run_only"
-        if self.verdict.verdict == "passed" and made and self.asset_key == PRODUCT:
+        sound = self.verdict.verdict == "passed" and not self.verdict.corrections
+        if sound and made and self.asset_key == PRODUCT:
             return "proceed_to_week07"
         return "manual_review_required"
 
@@ -111,7 +117,13 @@ def _product_of(facts: RunFacts) -> str | None:
 
 def _delivery(facts: RunFacts, asset_key: str, partition: str) -> Delivery:
     outcomes = tuple(o for o in facts.outcomes if o.item.partition in {None, partition})
-    verdict = judge(outcomes, status=facts.row.status, closed=facts.row.closed)
+    verdict = judge(
+        outcomes,
+        status=facts.row.status,
+        closed=facts.row.closed,
+        corrections=facts.corrections,
+        derived_in=facts.derived_in,
+    )
     return Delivery(facts, asset_key, partition, outcomes, verdict)
 
 
@@ -136,7 +148,10 @@ def contract_document(delivery: Delivery, report_path: str, *, signed: bool) -> 
         "report_path": report_path,
         "reason_codes": list(dict.fromkeys([*_reason_codes(delivery), *([] if signed else [NOT_SIGNED])])),
         "downstream_decision": delivery.decision,
-        "checks": [_check(delivery, o) for o in delivery.outcomes if o.item.kind == "check"],
+        "checks": [
+            *(_check(delivery, o) for o in delivery.outcomes if o.item.kind == "check"),
+            *([_corrections(delivery)] if delivery.verdict.corrections else []),
+        ],
         **_optional(delivery),
     }
 
@@ -151,6 +166,8 @@ def _reason_codes(delivery: Delivery) -> Iterator[str]:
     for weight, outcome in weigh(delivery.outcomes):
         if facts.final and outcome.item.kind == "check" and weight in _HOLDING:
             yield "asset_checks_failed"
+    if delivery.verdict.corrections:
+        yield AMENDED
     for event in delivery.events((*facts.failures, *facts.checks)):
         yield from event.reason_codes
     for outcome in by_gravity(delivery.outcomes):
@@ -188,6 +205,20 @@ def _check(delivery: Delivery, outcome: Outcome) -> Document:
         "status": status or "skipped",
         "reason_codes": list(dict.fromkeys(codes)),
         "metadata": metadata,
+    }
+
+
+def _corrections(delivery: Delivery) -> Document:
+    """Write what was corrected since as a check that warns: the contract has no other place for it."""
+    amendments = [
+        {"action": c.action, "index": c.index, "event_id": c.event_id, "actor": c.actor, "reason": c.reason}
+        for c in delivery.verdict.corrections
+    ]
+    return {
+        "name": "ledger_amendments",
+        "status": "warning",
+        "reason_codes": [AMENDED],
+        "metadata": {"asset_key": delivery.asset_key, "amendments": amendments},
     }
 
 
