@@ -67,15 +67,17 @@ class Prover:
         return ProofFile(tuple(self._included(entries)), self.head, ("run", run_id))
 
     def prove_document(self, document: bytes) -> ProofFile:
-        """Prove what a document rests on: the events it names, and the closings of its run.
+        """Prove what a document rests on: the events it names, and the closings of its run that it could know.
 
         Raises: UsageError when it names no event and no run, or something that is not sealed; IntegrityError
         when the tree head it names is not one of this log.
         """
         body = read_document(document)
-        growth = self._reach(named_checkpoint(body))
+        named = named_checkpoint(body)
+        growth = self._reach(named)
         found = dict(self._by_id(event_id) for event_id in sorted(_named_events(body)))
-        of_runs = [entry for run_id in sorted(_named_runs(body)) for entry in self._of_run(run_id)]
+        known = named[1] if named else self.size  # a run that was reopened later was not for this document
+        of_runs = [e for run_id in sorted(_named_runs(body)) for e in self._of_run(run_id) if e[0] < known]
         found.update(_closings(of_runs) if found else of_runs)
         if not found:
             raise UsageError(

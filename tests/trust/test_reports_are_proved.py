@@ -17,7 +17,7 @@ from ledger.check import check_proof
 from ledger.proof_file import format_proof, parse_proof
 from ledger.prove import open_prover
 from ledger.trust import read_trust
-from tests.evidence.evidence_runs import Story, dry_run, failed_run, good_run, open_run, warned_run
+from tests.evidence.evidence_runs import FACT, Story, dry_run, failed_run, good_run, open_run, warned_run
 from tests.trust.ledgers import LOG_KEY, VKEY, grow, signed_ledger
 
 TRUST = read_trust([VKEY], [])
@@ -42,6 +42,19 @@ def test_every_kind_of_report_is_proved(tmp_path: Path, story: Callable[[str], S
     proven = check_proof(parse_proof(format_proof(proof)), TRUST, text)
     assert proven.origin == LOG_KEY.name
     assert proven.compared > 10
+
+
+def test_a_report_from_before_its_run_was_reopened_is_still_proved(tmp_path: Path) -> None:
+    """What the run came to later is not what the document could know; its own checkpoint says what was."""
+    ledger, report, run_id = reported(tmp_path, good_run("5b2b9a4e-0d3c-4f57-8f59-6c1f0f1f7a11"))
+    late = good_run(run_id).checked("row_count_output_count", FACT, "failed").reopen().close(2)
+    ledger.append(late.events)
+    again = write_run_documents(ledger, run_id, tmp_path / "reports").report
+    assert again != report
+    for text in (report.read_bytes(), again.read_bytes()):
+        with open_prover(ledger) as prover:
+            proof = prover.prove_document(text)
+        assert check_proof(parse_proof(format_proof(proof)), TRUST, text).compared > 10
 
 
 def changed_places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
