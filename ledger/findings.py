@@ -31,8 +31,9 @@ class Verification:
     `beyond_checkpoint` entries are sealed and in no checkpoint yet: a seal died between its commit and its
     checkpoint, and the next one writes it. `signed_by` are the keys that signed the newest head, `cosigned_by`
     (witness key, seconds since 1970); `key_given` says whether the verifier brought the key or took the one the
-    ledger names itself. `since` are sizes of older heads the log was proved to extend. `erased` payloads are gone
-    on record. `sampled` entries of all were looked at, `None` where all were.
+    ledger names itself. `unchecked` are the signers of lines in checkpoints that there is no key for: nothing is
+    known of these lines, not even whether they were changed. `since` are sizes of older heads the log was proved to
+    extend. `erased` payloads are gone on record. `sampled` entries of all were looked at, `None` where all were.
     """
 
     origin: str
@@ -50,6 +51,7 @@ class Verification:
     signed_by: tuple[str, ...] = ()
     cosigned_by: tuple[tuple[str, int], ...] = ()
     key_given: bool = False
+    unchecked: tuple[str, ...] = ()
     since: list[int] = field(default_factory=list)
     sampled: int | None = None
     findings: list[Finding] = field(default_factory=list)

@@ -1,8 +1,9 @@
 """Rows with their proof: every segment behind a query is verified against a tree head before it is asked.
 
-A query can read any segment, and learns from each one's statistics whether it has to; so all of them are
-verified, not only those whose rows come out. That costs a full verification (`ledger verify`), on every
-processor.
+A query touches every segment: it learns from each one's statistics whether it has to read it, and forged
+statistics would make rows invisible. So all of them are verified, not only those whose rows come out; to verify
+the others less would prove that the rows shown are right, and not that none is missing. That costs a full
+verification (`ledger verify`), on every processor.
 """
 
 from __future__ import annotations

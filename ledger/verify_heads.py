@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ledger.errors import IntegrityError
@@ -73,6 +73,7 @@ def verify_signatures(layout: Layout, heads: Mapping[int, Head], trust: Trust, r
     own = [record.verifier for record in records]
     known = list(dict.fromkeys([*trust.logs, *own]))
     result.key_given = bool(trust.logs)
+    result.unchecked = _unchecked(heads.values(), [*known, *trust.witnesses])
     sound = {
         size
         for size, head in sorted(heads.items())
@@ -84,6 +85,13 @@ def verify_signatures(layout: Layout, heads: Mapping[int, Head], trust: Trust, r
     newest = max(heads, default=None)
     if newest in sound and newest is not None:
         _describe_newest(heads[newest], trust, known, result)
+
+
+def _unchecked(heads: Iterable[Head], keys: Sequence[Verifier]) -> tuple[str, ...]:
+    """Name the signers of lines that none of the keys can check."""
+    checked = {(key.name, key.key_id) for key in keys}
+    lines = (line for head in heads for line in head.signatures)
+    return tuple(sorted({f"{s.name}+{s.key_id.hex()}" for s in lines if (s.name, s.key_id) not in checked}))
 
 
 def _verify_records(records: Sequence[KeyRecord], heads: Mapping[int, Head], result: Verification) -> None:

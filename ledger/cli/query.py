@@ -48,7 +48,12 @@ def query(  # noqa: PLR0913, PLR0917 - one argument for each option
         str | None, typer.Option("--as-of-occurred", metavar="TIME", help="Only what happened by TIME.")
     ] = None,
     verified: Annotated[
-        bool, typer.Option("--verify", help="Verify every segment first; rows come with their checkpoint.")
+        bool,
+        typer.Option(
+            "--verify",
+            help="Verify every segment first, for a query touches all; rows come with their checkpoint. "
+            "Takes as long as ledger verify --parallel.",
+        ),
     ] = False,
     keys: Annotated[
         list[str] | None, typer.Option("--key", metavar="VKEY", help="The log's verifier key; implies --verify.")

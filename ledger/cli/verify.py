@@ -103,6 +103,8 @@ def _print_signatures(result: Any) -> None:
         out(f"signed by {key} ({whose})")
     for key, seconds in result.cosigned_by:
         out(f"cosigned by {key} at {datetime.fromtimestamp(seconds, tz=UTC).isoformat().replace('+00:00', 'Z')}")
+    for signer in result.unchecked:
+        out(f"{styled('not checked', 'yellow')}: the signature by {printable(signer)}, no key (--witness-key VKEY)")
     if not result.signed_by:
         out(f"{styled('not signed', 'yellow')}: whoever can write here can rewrite all of it; next: ledger key new")
 

@@ -185,6 +185,30 @@ def test_a_wrong_cosignature(ledger: Ledger) -> None:
     assert "is not over this text" in told(verify(ledger, trust=trust).findings)
 
 
+def test_a_cosignature_is_worth_what_its_key_is_worth(ledger: Ledger, tmp_path: Path) -> None:
+    """Without the witness's key nobody can tell a flipped byte, and that is said; with it every byte counts."""
+    head = head_of(ledger, 300)
+    path = ledger.layout.checkpoint(300)
+    right = add_signatures(head.message, [WITNESS_KEY.cosign(head.text, 1_776_427_200)])
+    path.write_bytes(right)
+    witness = WITNESS_KEY.verifier()
+    trust = read_trust([VKEY], [format_vkey(witness)])
+    assert verify(ledger, trust=trust).unchecked == ()
+    changed = bytearray(right)
+    changed[-20] ^= 1
+    path.write_bytes(changed)
+    result = verify(ledger, trust=TRUST)
+    assert (result.ok, result.unchecked) == (True, (f"{witness.name}+{witness.key_id.hex()}",))
+    assert verify_sample(ledger, 5, trust=TRUST).unchecked == result.unchecked
+    shown = cli(tmp_path, "--ledger", str(ledger.root), "verify")
+    assert f"not checked: the signature by {witness.name}+{witness.key_id.hex()}, no key" in shown.stdout
+    for position in range(len(head.message), len(right)):
+        changed = bytearray(right)
+        changed[position] ^= 1
+        path.write_bytes(changed)
+        assert path.name in told(verify(ledger, trust=trust).findings), f"byte {position}"
+
+
 # --- histories --------------------------------------------------------------------------------------------
 
 

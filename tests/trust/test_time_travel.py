@@ -114,6 +114,22 @@ def test_no_row_is_returned_from_a_ledger_that_was_altered(ledger: Ledger, tmp_p
         assert verified.snapshot.rows(COUNT) == [(30,)]
 
 
+def test_a_segment_a_query_skips_is_verified_too(ledger: Ledger) -> None:
+    """Its statistics are what it is skipped by: forged ones hide rows from a query that reads none of it."""
+    asked = "SELECT count(*) FROM events WHERE step_key = 'step_0'"
+    with open_verified(ledger, workers=1) as verified:
+        ((every,),) = verified.snapshot.rows(asked)
+    path = ledger.log().segments[1].path
+    content = path.read_bytes()
+    body, footer = content[: len(content) // 2], content[len(content) // 2 :]
+    path.write_bytes(body + footer.replace(b"step_0", b"step_1"))
+    with open_snapshot(ledger) as snapshot:
+        ((seen,),) = snapshot.rows(asked)
+    assert seen < every
+    with pytest.raises(IntegrityError, match="no rows are returned"), open_verified(ledger, workers=1):
+        pass
+
+
 def test_wrong_keys_and_uncovered_entries_are_refused(ledger: Ledger, tmp_path: Path) -> None:
     other = read_trust([format_vkey(OTHER_KEY.verifier())], [])
     with pytest.raises(IntegrityError, match="is signed by"), open_verified(ledger, trust=other):
