@@ -14,8 +14,8 @@ DATA_FACTORY_JOB = "week06_data_factory"
 OBSERVE_JOB = "week06_observe_sources"
 
 
-def base_definitions() -> dg.Definitions:
-    """Build the factory from the environment as it is now.
+def base_definitions(*, tick_seconds: int = 30) -> dg.Definitions:
+    """Build the factory from the environment as it is now; final evidence is looked for every `tick_seconds`.
 
     Raises: UsageError or InputError, naming the variable, for an environment that cannot be used.
     """
@@ -33,7 +33,7 @@ def base_definitions() -> dg.Definitions:
             dg.define_asset_job(OBSERVE_JOB, selection=dg.AssetSelection.assets(SEED_MANIFESTS)),
         ],
         resources={**resources_from_environment(os.environ), "week06_ledger": LedgerResource()},
-        sensors=[final_evidence_sensor(DATA_FACTORY_JOB)],
+        sensors=[final_evidence_sensor(DATA_FACTORY_JOB, tick_seconds)],
     )
 
 

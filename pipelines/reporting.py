@@ -100,12 +100,15 @@ def report_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefiniti
     return [run_evidence_report, data_factory_delivery_summary]
 
 
-def final_evidence_sensor(job_name: str) -> dg.SensorDefinition:
-    """Make the sensor that writes a run's final documents when the ledger has closed the run."""
+def final_evidence_sensor(job_name: str, tick_seconds: int = 30) -> dg.SensorDefinition:
+    """Make the sensor that writes a run's final documents when the ledger has closed the run.
+
+    It looks every `tick_seconds`.
+    """
 
     @dg.sensor(
         name=_FINAL_SENSOR,
-        minimum_interval_seconds=30,
+        minimum_interval_seconds=tick_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Writes the final evidence of every run that the ledger has closed, failed ones included.",
     )

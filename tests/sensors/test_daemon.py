@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -16,6 +10,7 @@ import pytest
 from holding import assert_holds, dagster_records, ledger_records, outcomes, rows, sync
 
 from ledger import Ledger
+from tests.dagster_processes import DAEMON_YAML, command, running, wait_until
 
 HERE = Path(__file__).parent
 PROJECT = ["-m", "attached_project", "-d", str(HERE)]
@@ -28,44 +23,6 @@ def environment(home: Path, ledger: Ledger) -> dict[str, str]:
     return {**os.environ, "DAGSTER_HOME": str(home), "LEDGER_URL": str(ledger.root), "PYTHONPATH": path}
 
 
-def command(*words: str, env: dict[str, str]) -> None:
-    """Run a command of Dagster's and show what it said when it fails."""
-    program = [sys.executable, "-m", "dagster", *words]
-    done = subprocess.run(program, env=env, capture_output=True, text=True, timeout=90, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@contextmanager
-def daemon(env: dict[str, str], log: Path) -> Iterator[None]:
-    """Run `dagster-daemon` on the project; ends it, and everything it started, afterwards."""
-    program = [sys.executable, "-m", "dagster._daemon", "run", *PROJECT]
-    with log.open("wb") as output:
-        process = subprocess.Popen(program, env=env, stdout=output, stderr=output, start_new_session=True)
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(20)
-        finally:
-            with_children = process.pid  # the session it was started in: itself and its code servers
-            for each in (signal.SIGTERM, signal.SIGKILL):
-                try:
-                    os.killpg(with_children, each)
-                except ProcessLookupError:
-                    break
-                time.sleep(0.5)
-            process.wait(20)
-
-
-def wait_until(holds: Callable[[], bool], what: str, log: Path, seconds: float = 100) -> None:
-    """Return when it holds; fails with the end of the daemon's log when it does not in time."""
-    give_up = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < give_up, f"not {what} within {seconds} s\n{log.read_text()[-4_000:]}"
-        time.sleep(0.5)
-
-
 @pytest.mark.daemon
 def test_the_sensors_alone_capture_and_close_everything(
     home: Path, ledger: Ledger, environment: dict[str, str], tmp_path: Path
@@ -73,11 +30,9 @@ def test_the_sensors_alone_capture_and_close_everything(
     """Launched runs, a backfill of ten partitions, an automation run, a failure: captured and closed, no hook."""
     env = {**environment, "ATTACH": "sensors"}
     log = tmp_path / "daemon.log"
-    (home / "dagster.yaml").write_text(
-        "telemetry:\n  enabled: false\nsensors:\n  use_threads: true\n  num_workers: 4\n"
-        "run_queue:\n  max_concurrent_runs: 4\n  dequeue_interval_seconds: 1\n"
-    )
-    with daemon(env, log), dg.DagsterInstance.from_config(str(home)) as instance:
+    (home / "dagster.yaml").write_text(DAEMON_YAML)
+    daemon = running("dagster._daemon", "run", *PROJECT, env=env, log=log)
+    with daemon, dg.DagsterInstance.from_config(str(home)) as instance:
         for job in ("orders_job", "broken_job", "op_job"):
             command("job", "launch", *PROJECT, "-j", job, env=env)
         command("job", "backfill", *PROJECT, "-j", "daily_job", "--all", "all", "--noprompt", env=env)
