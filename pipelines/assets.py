@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from ledger.errors import UsageError
 from pipelines.external_state import Absent, read_lakehouse, read_mart
 from pipelines.failures import explained
 from pipelines.ingest import PartitionReader, TicketCounts
@@ -81,7 +82,7 @@ def _manifest_gate(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
         """Read and judge what the partition's manifests declare; a rejected manifest fails."""
         with explained():
-            inputs = judge_inputs(week06_reports.source_settings(week06_minio), context.partition_key)
+            inputs = judge_inputs(week06_reports.source_settings(week06_minio), _partition(context))
             if inputs.batch_id and "batch_id" not in context.run.tags:
                 context.instance.add_run_tags(context.run.run_id, {"batch_id": inputs.batch_id})
             admit(inputs)
@@ -114,7 +115,7 @@ def _raw_ticket_events(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefiniti
     ) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
         """Ingest this partition's tickets, Bronze and Silver in one transaction; or, dry, only count them."""
         with explained():
-            inputs = admit_inputs(week06_reports.source_settings(week06_minio), context.partition_key)
+            inputs = admit_inputs(week06_reports.source_settings(week06_minio), _partition(context))
             limit = week06_reports.limit if config.limit is None else config.limit
             reader = PartitionReader(inputs.sources, inputs.window, limit)
             dry_run = week06_reports.dry_run if config.dry_run is None else config.dry_run
@@ -147,7 +148,7 @@ def _ticket_fact(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
         """Hand over the partition's ticket facts, after making sure that every Bronze ticket has one."""
         with explained():
-            inputs = judge_inputs(week06_reports.source_settings(week06_minio), context.partition_key)
+            inputs = judge_inputs(week06_reports.source_settings(week06_minio), _partition(context))
             state = week06_postgres.open().partition_state(inputs.window)
         if state.without_silver_count:
             raise dg.Failure(
@@ -180,7 +181,7 @@ def _backfill_plan(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
             plan = plan_backfill(
                 week06_reports.source_settings(week06_minio),
                 week06_postgres.open(),
-                context.partition_key,
+                _partition(context),
                 operator=week06_reports.operator,
                 now=datetime.now(UTC),
             )
@@ -252,6 +253,17 @@ def _explain_only(context: dg.AssetExecutionContext, inputs: PartitionInputs, re
         f"{counts.invalid_in_partition} refused; nothing was written"
     )
     skip(context, reason_code="dry_run_no_db_write", text=text)
+
+
+def _partition(context: dg.AssetExecutionContext) -> str:
+    """Return the run's partition. Raises: UsageError for a run that has none."""
+    if not context.has_partition_key:
+        raise UsageError(
+            "this run has no partition, and the factory works on one day at a time",
+            next_step="""launch it with one (--tags '{"dagster/partition": "2026-04-17"}'), """
+            "or set WEEK06_DEFAULT_PARTITION",
+        )
+    return str(context.partition_key)
 
 
 def _stamp(context: dg.AssetExecutionContext, reports: ReportsResource) -> BatchStamp:

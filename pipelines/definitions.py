@@ -7,18 +7,21 @@ import dagster as dg
 from pipelines.assets import GROUP, SEED_MANIFESTS, factory_assets, seed_manifests
 from pipelines.checks import FACTORY_CHECKS
 from pipelines.reporting import OPTIONAL, LedgerResource, final_evidence_sensor, report_assets
-from pipelines.resources import partition_start, resources_from_environment
+from pipelines.resources import default_partition, partition_start, resources_from_environment
 from sensors import with_ledger
 
 DATA_FACTORY_JOB = "week06_data_factory"
 OBSERVE_JOB = "week06_observe_sources"
 
+_PARTITION_TAG = "dagster/partition"  # the run tag by which Dagster itself knows a run's partition
+
 
 def base_definitions(*, tick_seconds: int = 30) -> dg.Definitions:
     """Build the factory from the environment as it is now; final evidence is looked for every `tick_seconds`.
 
-    Raises: UsageError or InputError, naming the variable, for an environment that cannot be used.
+    Raises: UsageError, naming the variable, for an environment that cannot be used.
     """
+    partition = default_partition(os.environ)
     daily = dg.DailyPartitionsDefinition(start_date=partition_start(os.environ), timezone="UTC")
     assets = [
         *factory_assets(daily),
@@ -29,7 +32,12 @@ def base_definitions(*, tick_seconds: int = 30) -> dg.Definitions:
         asset_checks=FACTORY_CHECKS,
         jobs=[
             # the group's executable assets and their checks; the observed source has a job of its own
-            dg.define_asset_job(DATA_FACTORY_JOB, selection=dg.AssetSelection.groups(GROUP)),
+            dg.define_asset_job(
+                DATA_FACTORY_JOB,
+                selection=dg.AssetSelection.groups(GROUP),
+                # on the run itself, so that what is planned, made and handed over is of this partition too
+                tags={_PARTITION_TAG: partition} if partition else None,
+            ),
             dg.define_asset_job(OBSERVE_JOB, selection=dg.AssetSelection.assets(SEED_MANIFESTS)),
         ],
         resources={**resources_from_environment(os.environ), "week06_ledger": LedgerResource()},

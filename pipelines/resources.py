@@ -10,7 +10,7 @@ from typing import Final
 
 import dagster as dg
 
-from ledger.errors import UsageError
+from ledger.errors import InputError, UsageError
 from pipelines.databases import open_database
 from pipelines.inputs import SourceSettings
 from pipelines.partitions import daily_window
@@ -115,8 +115,30 @@ def resources_from_environment(environ: Mapping[str, str]) -> dict[str, dg.Confi
 
 
 def partition_start(environ: Mapping[str, str]) -> str:
-    """Return the first daily partition. Raises: InputError when the variable names no day."""
-    return daily_window(environ.get("WEEK06_PARTITION_START_DATE") or DEFAULT_PARTITION_START).key
+    """Return the first daily partition. Raises: UsageError when the variable names no day."""
+    return _day(environ, "WEEK06_PARTITION_START_DATE") or DEFAULT_PARTITION_START
+
+
+def default_partition(environ: Mapping[str, str]) -> str | None:
+    """Return the partition of a run of the factory that names none; None when nobody said, and it fails.
+
+    Raises: UsageError when the variable names no day, or one before the first partition.
+    """
+    day, start = _day(environ, "WEEK06_DEFAULT_PARTITION"), partition_start(environ)
+    if day is not None and day < start:
+        raise UsageError(
+            f"WEEK06_DEFAULT_PARTITION={day!r} lies before the first partition, {start}",
+            next_step=f"name {start} or a later day, unset it, or move WEEK06_PARTITION_START_DATE",
+        )
+    return day
+
+
+def _day(environ: Mapping[str, str], name: str) -> str | None:
+    text = environ.get(name)
+    try:
+        return daily_window(text).key if text else None
+    except InputError as error:
+        raise UsageError(f"{name}: {error}", next_step=f"correct {name} or unset it") from error
 
 
 def _flag(value: Mapping[str, str], name: str) -> bool | None:

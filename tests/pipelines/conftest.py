@@ -37,7 +37,8 @@ EXTERNAL_ASSETS = (LAKEHOUSE_STATE, SUPPORT_KPI_MART)
 FACTORY_VARIABLES = (
     *("DATABASE_URL", "MINIO_ENDPOINT", "MINIO_ACCESS_KEY", "MINIO_SECRET_KEY", "MINIO_BUCKET"),
     *("SEED_MANIFEST_PATH", "WEEK06_TICKET_SEED_PATH", "WEEK06_REPORT_DIR", "WEEK06_PARTITION_START_DATE"),
-    *("WEEK06_INGEST_DRY_RUN", "WEEK06_INGEST_LIMIT", "WEEK06_DATA_RELEASE_ID", "RELEASE_ID"),
+    *("WEEK06_DEFAULT_PARTITION", "WEEK06_INGEST_DRY_RUN", "WEEK06_INGEST_LIMIT"),
+    *("WEEK06_DATA_RELEASE_ID", "RELEASE_ID"),
     *("WEEK06_OPERATOR", "LAKEHOUSE_ENABLED", "ANALYTICS_ENABLED", "WEEK06_WEEK04_REPORT_PATH"),
     *("WEEK06_WEEK05_RUN_RESULTS_PATH", "METRIC_REGISTRY_PATH"),
 )
@@ -127,8 +128,8 @@ class Factory:
         """The warehouse the factory writes to."""
         return Warehouse(DuckDBFile(self.root / "warehouse.duckdb"))
 
-    def run(self, partition: str, *, tags: dict[str, str] | None = None, **ingest: Any) -> FinishedRun:
-        """Run the job for a partition, with run config for the ingest, from the environment as it is now.
+    def run(self, partition: str | None, *, tags: dict[str, str] | None = None, **ingest: Any) -> FinishedRun:
+        """Run the job from the environment as it is now, for a partition or naming none, with config for the ingest.
 
         Without the two report assets, which are derived from a ledger and have tests of their own.
         """

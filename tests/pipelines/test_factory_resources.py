@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 
-from ledger.errors import InputError, UsageError
+from ledger.errors import UsageError
 from pipelines.definitions import base_definitions
 from pipelines.resources import (
     DEFAULT_DATABASE_URL,
     ReportsResource,
+    default_partition,
     partition_start,
     resources_from_environment,
 )
@@ -84,8 +85,21 @@ def test_a_limit_that_is_no_count_is_refused(text: str) -> None:
 
 def test_a_first_partition_that_is_no_day_is_refused() -> None:
     """Before any run can start with it."""
-    with pytest.raises(InputError, match="not a daily partition"):
+    with pytest.raises(UsageError, match="WEEK06_PARTITION_START_DATE: 'March' is not a daily partition"):
         partition_start({"WEEK06_PARTITION_START_DATE": "March"})
+
+
+def test_a_default_partition_is_a_day_there_can_be() -> None:
+    """Nobody said means none; a day before the first, or no day, is refused by the variable's name."""
+    assert default_partition({}) is None
+    assert default_partition({"WEEK06_DEFAULT_PARTITION": ""}) is None
+    assert default_partition({"WEEK06_DEFAULT_PARTITION": "2026-04-17"}) == "2026-04-17"
+    with pytest.raises(UsageError, match="WEEK06_DEFAULT_PARTITION: '20260417' is not a daily partition"):
+        default_partition({"WEEK06_DEFAULT_PARTITION": "20260417"})
+    start = {"WEEK06_PARTITION_START_DATE": "2026-04-10"}
+    with pytest.raises(UsageError, match="'2026-04-09' lies before the first partition, 2026-04-10"):
+        default_partition({**start, "WEEK06_DEFAULT_PARTITION": "2026-04-09"})
+    assert default_partition({**start, "WEEK06_DEFAULT_PARTITION": "2026-04-10"}) == "2026-04-10"
 
 
 def test_secrets_are_passed_on_by_name(

@@ -274,6 +274,30 @@ def test_a_newer_ticket_takes_the_release_of_the_run(factory: Factory) -> None:
         assert run("SELECT DISTINCT release_id FROM ticket_fact") == [("release-7",)]
 
 
+def test_a_run_without_a_partition_fails_and_says_how_to_name_one(factory: Factory) -> None:
+    """No day is guessed."""
+    run = factory.run(None)
+    assert not run.success
+    description, metadata = run.failure(GATE)
+    assert "this run has no partition" in description
+    assert "WEEK06_DEFAULT_PARTITION" in description
+    assert metadata["reason_codes"] == ["input_invalid"]
+    assert run.materialized() == set()
+
+
+def test_the_default_partition_is_that_of_runs_that_name_none(
+    factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is on the run and on all it makes, as if it had been named; who names one gets that one."""
+    monkeypatch.setenv("WEEK06_DEFAULT_PARTITION", CLEAN_DAY)
+    for named, expected in ((None, CLEAN_DAY), (EMPTY_DAY, EMPTY_DAY)):
+        run = factory.run(named)
+        made = run.events(EVENT.ASSET_MATERIALIZATION)
+        assert factory.tags(run)["dagster/partition"] == expected
+        assert {event.partition for event in made} == {expected}
+        assert run.materialized() == CORE
+
+
 def test_sources_are_observed_in_a_job_of_their_own(factory: Factory) -> None:
     """One observation with what lies there, good or bad; its data version follows the contents."""
 
