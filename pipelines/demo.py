@@ -76,7 +76,10 @@ def main() -> int:
 
 
 def _prepare(root: Path) -> None:
-    """Point everything at `root`. What an earlier demo left in the ledger stays: a ledger only grows."""
+    """Point everything at `root`, before the first day: with a warehouse that holds nothing yet.
+
+    What an earlier demo left in the ledger stays: a ledger only grows.
+    """
     home = root.absolute() / "dagster"
     home.mkdir(parents=True, exist_ok=True)
     (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n", encoding="utf-8")
@@ -89,6 +92,7 @@ def _prepare(root: Path) -> None:
         "WEEK06_OPERATOR": "demo",
     }
     os.environ.update(settings)
+    (root / "warehouse.duckdb").unlink(missing_ok=True)
     for absent in ("WEEK06_WEEK04_REPORT_PATH", "WEEK06_WEEK05_RUN_RESULTS_PATH", "WEEK06_INGEST_DRY_RUN"):
         os.environ.pop(absent, None)
 
