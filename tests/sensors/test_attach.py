@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 from holding import assert_holds, ledger_records, outcomes, rows, sync
 
+import sensors.hook
 from ledger import Ledger, UsageError
 from sensors import OptionalDependency, with_ledger
 from sensors.hook import HOOK_NAME
@@ -300,6 +301,32 @@ def test_the_hook_writes_nothing_for_an_ephemeral_instance(ledger: Ledger, attac
     """A run that nobody keeps leaves no evidence and no trouble."""
     assert attached.resolve_job_def("assets_job").execute_in_process().success
     assert not ledger.exists()
+
+
+def test_quick_steps_share_a_look(
+    instance: dg.DagsterInstance, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within the pause only the run's first step and one that failed are looked at; `sync` brings in the rest."""
+    monkeypatch.setattr(sensors.hook, "PAUSE_SECONDS", 3_600.0)
+
+    def step(name: str, after: Sequence[str], works: bool = True) -> dg.AssetsDefinition:
+        @dg.asset(name=name, deps=after)
+        def made() -> None:
+            if not works:
+                raise ValueError("broken")
+
+        return made
+
+    assets = [step("a", []), step("b", ["a"]), step("c", ["b"], works=False), step("d", ["b"])]
+    job = with_ledger(dg.Definitions(assets=assets), ledger=ledger.root).resolve_implicit_global_asset_job_def()
+    for runs in (1, 2):
+        run_id = job.execute_in_process(instance=instance, raise_on_error=False).run_id
+        seen = rows(ledger, "SELECT asset_key FROM materializations WHERE run_id = $run", run=run_id)
+        assert {asset for (asset,) in seen} >= {"a", "b"}, "the failure brings in what came before it"
+        assert len(rows(ledger, "SELECT 1 FROM events WHERE event_type = 'step.failed.v1'")) == runs
+        assert len(rows(ledger, "SELECT DISTINCT recorded_at FROM events WHERE run_id = $run", run=run_id)) == 2
+    sync(instance, ledger)
+    assert_holds(instance, ledger)
 
 
 def test_what_the_hook_says_is_not_said_again(instance: dg.DagsterInstance, ledger: Ledger) -> None:
