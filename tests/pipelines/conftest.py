@@ -129,7 +129,7 @@ class Factory:
         return Warehouse(DuckDBFile(self.root / "warehouse.duckdb"))
 
     def run(self, partition: str | None, *, tags: dict[str, str] | None = None, **ingest: Any) -> FinishedRun:
-        """Run the job from the environment as it is now, for a partition or naming none, with config for the ingest.
+        """Run the job from the environment as it is now, for a partition or for none, with config for the ingest.
 
         Without the two report assets, which are derived from a ledger and have tests of their own.
         """
