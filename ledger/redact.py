@@ -14,6 +14,7 @@ import fnmatch
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ MASK: Final = "[redacted]"
 MARK: Final = "redacted"
 """The member of `data` that names the kinds of secrets that were taken out."""
 
-_SECRET_NAME: Final = re.compile(
+SECRET_NAME: Final = re.compile(
     r"(?:^|[^a-z0-9])(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|secret[_-]?key"
     r"|private[_-]?key|client[_-]?secret|credentials?|authorization)$",
     re.IGNORECASE,
@@ -56,26 +57,19 @@ _BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
         rf"\g<1>{MASK}",
     ),
 }
-_WORDS: Final = re.compile(
-    rb"ken|cret|pwd|passwd|sswor|hrase|vate|redent|uthori|bearer|pi[-_]?key|cess[-_]?key|://[^\"]*@"
+_SIGNS: Final = re.compile(
+    rb"c(?:ret|redent)|w(?:(?<=ssw)or|(?<=[ps]w)d)|vate|p(?<=ssp)hrase|bearer|xox|j(?<=eyj)|g(?:h[pousr]_|ithub_p|lpat-)"
+    rb"|k(?:(?<=tok)en|(?<=pik|ssk)ey|(?<=pi[-_]k|ss[-_]k)ey|_live_|_test_|(?<=sk)-|(?<=ak)ia)"
+    rb"|z(?:(?<=thoriz)ation|(?<=aiz)a)|\xc4[\xb0\xb1]|\xc5\xbf|\xe2\x84\xaa"
 )
-_PREFIXES: Final = (
-    b"gh",
-    b"glpat-",
-    b"xox",
-    b"AKIA",
-    b"ASIA",
-    b"AIza",
-    b"eyJ",
-    b"k_live_",
-    b"k_test_",
-    b"sk-",
-    b"github_p",
-)
-"""What a text has in it if any pattern can match; `_WORDS` in lower case, from their rarest letters on.
+"""What a text in lower case has in it if any pattern can match, but for addresses and `ASIA…`.
 
-They are looked for first, because it is several times as fast as the patterns and enough for nearly all events.
+It is looked for first, because that is several times as fast as the patterns and enough for nearly all events. One
+pass, and each word from its rarest letter on: a pass costs what its candidates cost. The last three are the letters
+outside ASCII (İ, ı, ſ and the Kelvin sign) that a pattern without regard to case takes for i, s and k.
 """
+
+_ADDRESS: Final = re.compile(rb"://[^\"]*@")
 
 _TEXT_COLUMNS: Final = (
     "job_name",
@@ -88,6 +82,7 @@ _TEXT_COLUMNS: Final = (
     "batch_id",
     "reason_code",
 )
+_texts_of: Final = attrgetter(*_TEXT_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +98,9 @@ class Redaction:
     def apply(self, event: Event) -> Event:
         """Return the event without its secrets; the same object when it has none.
 
-        Cost: about 15 ns a byte when nothing looks like a secret.
+        Cost: about 8 ns a byte when nothing looks like a secret.
         """
-        if not self.declared and not _suspicious(_bytes_of(event)):
+        if not self.declared and not suspicious(looked_at(event)):
             return event
         found: set[str] = set()
         data = self._clean(event.data, found)
@@ -138,7 +133,7 @@ class Redaction:
         label = value.get("label")  # metadata is a list of {label, type, value}
         for name, item in value.items():
             says = label if name == "value" and isinstance(label, str) else name
-            if isinstance(item, str) and item and isinstance(says, str) and _SECRET_NAME.search(says):
+            if isinstance(item, str) and item and isinstance(says, str) and SECRET_NAME.search(says):
                 found.add("named_secret")
                 cleaned[name] = MASK
             else:
@@ -146,8 +141,8 @@ class Redaction:
         return cleaned
 
     def _clean_text(self, text: str, found: set[str]) -> str:
-        if _suspicious(text.encode("utf-8", "surrogatepass")):
-            for name, pattern, mask in _PATTERNS:
+        if suspicious(text.encode("utf-8", "surrogatepass")):
+            for name, pattern, mask in PATTERNS:
                 text, count = pattern.subn(mask, text)
                 if count:
                     found.add(name)
@@ -158,21 +153,24 @@ class Redaction:
         return text
 
 
-_PATTERNS: Final = tuple((name, re.compile(text, re.DOTALL), mask) for name, (text, mask) in _BUILT_IN.items())
+PATTERNS: Final = tuple((name, re.compile(text, re.DOTALL), mask) for name, (text, mask) in _BUILT_IN.items())
 
 
-def _suspicious(text: bytes) -> bool:
-    for prefix in _PREFIXES:  # not any(…): a generator would cost as much again
-        if prefix in text:
-            return True
-    return _WORDS.search(text.lower()) is not None
+def suspicious(text: bytes) -> bool:
+    """Tell whether a pattern or a name may say that there is a secret in this text, or in this JSON.
+
+    False is a promise: `PATTERNS` and `SECRET_NAME` find nothing in it. Cost: about 7 ns a byte.
+    """
+    if b"@" in text and _ADDRESS.search(text):
+        return True
+    return b"ASIA" in text or _SIGNS.search(text.lower()) is not None
 
 
-def _bytes_of(event: Event) -> bytes:
-    """Return all that is looked at of an event."""
-    texts = [getattr(event, name) for name in _TEXT_COLUMNS]
+def looked_at(event: Event) -> bytes:
+    """Return all of an event that is looked at, as one text for `suspicious`."""
+    texts = _texts_of(event)
     try:
-        return orjson.dumps([event.data, texts])
+        return orjson.dumps((event.data, texts))
     except (TypeError, ValueError):  # something that `bounded` will make text of: look at what that is
         return repr([event.data, texts]).encode("utf-8", "surrogatepass")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger import Event, InputError, Ledger
-from ledger.redact import MARK, MASK, Redaction, read_redaction
+from ledger.redact import MARK, MASK, PATTERNS, SECRET_NAME, Redaction, looked_at, read_redaction, suspicious
 from ledger.verify import verify
 from tests.ledger.samples import Clock, events, record
 
@@ -102,6 +102,75 @@ def test_redacting_twice_is_redacting_once(event: Event) -> None:
 def test_any_payload_passes(value: Any) -> None:
     event = Event(event_type="a.b.v1", occurred_at=0, data={"v": value, "at": object()})
     assert set(Redaction().apply(event).data) <= {"v", "at", MARK}
+
+
+# --- looking first whether there is anything to look for ---------------------------------------------------
+
+WORDS = [
+    "password", "passwd", "passphrase", "pwd", "secret", "token", "api", "access", "private", "client", "key",
+    "credential", "s", "authorization", "basic ", "bearer ", "ghp_", "github_pat_", "glpat-", "xoxb-", "AKIA",
+    "ASIA", "AIza", "eyJ", "sk_live_", "rk_test_", "sk-", "-----BEGIN ", "PRIVATE KEY", "-----", "s3", "://",
+    ":", "@", "/", "=", "-", "_", ".", " ", "\n", "\t", '"', "'", "\\", "é", "中", "\u017f", "\u212a", "\u0131",
+    "\u0130", "\udc80", "\x00", "A" * 40, "a1" * 20, "x", "0",
+]  # fmt: skip
+MIXED = st.lists(
+    st.sampled_from(WORDS) | st.sampled_from(WORDS).map(str.swapcase) | st.sampled_from(WORDS).map(str.title),
+    max_size=12,
+).map("".join)
+
+
+def in_the_forms_looked_at(text: str) -> list[bytes]:
+    """Return every text in which `suspicious` may be asked about this one."""
+    event = Event(event_type="a.b.v1", occurred_at=0, data={"m": [{"label": "x", "value": text}], "n": "y"})
+    odd = Event(event_type="a.b.v1", occurred_at=0, data={"m": text, "at": object()}, job_name="j")
+    column = Event(event_type="a.b.v1", occurred_at=0, partition=text)
+    return [text.encode("utf-8", "surrogatepass"), *map(looked_at, (event, odd, column))]
+
+
+@given(MIXED | st.one_of(*(st.from_regex(pattern) for _, pattern, _ in PATTERNS)))
+def test_looking_first_never_misses_what_a_pattern_finds(text: str) -> None:
+    """Whatever a pattern finds in a text is suspected in all of its forms; what is not is passed by unread."""
+    if any(pattern.search(text) for _, pattern, _ in PATTERNS):
+        assert all(map(suspicious, in_the_forms_looked_at(text)))
+
+
+NAMES = [
+    "password", "passwd", "passphrase", "pwd", "secret", "token", "apikey", "api-key", "api_key", "accesskey",
+    "access-key", "access_key", "secretkey", "secret-key", "privatekey", "private_key", "clientsecret",
+    "client_secret", "credential", "credentials", "authorization",
+]  # fmt: skip
+KEYS = [f"gh{kind}_{'a1B2' * 9}" for kind in "pousr"] + [f"{kind}IA{'B2' * 8}" for kind in ("AK", "AS")]
+KEYS += [f"AIza{'a1B2c3D' * 5}"]
+KEYS += [f"{role}k_{stage}_{'a1B2' * 4}" for role in "sr" for stage in ("live", "test")]
+LIKE_ASCII = str.maketrans({"s": "\u017f", "k": "\u212a", "i": "\u0131"})
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_kind_of_key_is_taken_out(key: str) -> None:
+    """Each prefix a provider has, also in the column of an event, and after a line's end."""
+    assert applied(m=f"x\n{key}")["m"] == f"x\n{MASK}"
+    event = record(1, partition=key)
+    assert Redaction().apply(event).partition == MASK
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_secret_name_counts_in_any_letters(name: str) -> None:
+    """In capitals, and in letters that look and match like ASCII ones without being such."""
+    for form in (name, name.upper(), name.title(), name.translate(LIKE_ASCII), name.replace("i", "\u0130")):
+        assert applied(**{form: "hunter2"})[form] == MASK
+        assert applied(m=[{"label": form, "value": "hunter2"}])["m"] == [{"label": form, "value": MASK}]
+        if any(pattern.search(f"{form}=hunter2") for _, pattern, _ in PATTERNS):
+            assert "hunter2" not in applied(m=f"with {form}=hunter2 in it")["m"]
+
+
+@given(MIXED | st.from_regex(SECRET_NAME))
+def test_looking_first_never_misses_a_secret_name(name: str) -> None:
+    """As a key and as a label."""
+    if SECRET_NAME.search(name):
+        for data in ({name: "v"}, {"m": [{"label": name, "type": "text", "value": "v"}]}):
+            event = Event(event_type="a.b.v1", occurred_at=0, data=data)
+            assert suspicious(looked_at(event))
+            assert "v" not in Redaction().apply(event).data.values()
 
 
 # --- in a ledger ------------------------------------------------------------------------------------------
