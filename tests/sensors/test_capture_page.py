@@ -22,10 +22,11 @@ PATHS = ("hook", "status sensors", "cursor sensor", "`ledger sync`")
 
 def table() -> dict[str, dict[str, str]]:
     """Read the page's table: {how a run comes about: {path: yes or no}}."""
-    lines = PAGE.read_text(encoding="utf-8").split("## Who hears of a run")[1].splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    section = PAGE.read_text(encoding="utf-8").split("## Who hears of a run")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|") and not line.startswith("|---")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert tuple(cells[0][1:]) == PATHS
-    return {row[0]: dict(zip(PATHS, row[1:], strict=True)) for row in cells[1:12]}
+    return {row[0]: dict(zip(PATHS, row[1:], strict=True)) for row in cells[1:]}
 
 
 @dg.asset
@@ -104,6 +105,18 @@ def ephemeral(defs: dg.Definitions, _: dg.DagsterInstance) -> None:
     defs.resolve_job_def("made_job").execute_in_process()
 
 
+def unwrapped(_: dg.Definitions, instance: dg.DagsterInstance) -> None:
+    """Run an asset that the ledger was not attached to, on the instance where it is."""
+    dg.materialize([made], instance=instance)
+
+
+def cancelled(defs: dg.Definitions, instance: dg.DagsterInstance) -> None:
+    """Cancel a run while it waits to be started."""
+    run = instance.create_run_for_job(defs.resolve_job_def("made_job"))
+    instance.report_run_canceling(run)
+    instance.report_run_canceled(run)
+
+
 def deleted(defs: dg.Definitions, instance: dg.DagsterInstance) -> None:
     """Run something that nobody attached, and delete it."""
     implicit(project(), instance)
@@ -122,10 +135,12 @@ def earlier(_: dg.Definitions, __: dg.DagsterInstance) -> None:
 STARTS: dict[str, Start] = {
     "assets, from the UI": implicit,
     "assets, by": job("made_job"),
+    "assets that are not wrapped": unwrapped,
     "op job": job("op_job"),
     "job of observable sources": job("observe_job"),
     "asset checks alone": job("check_job"),
     "run that fails before its first step": job("needing_job"),
+    "run that is cancelled before it starts": cancelled,
     "run that ended before the ledger was attached": earlier,
     "late record of a run that was closed": late,
     "no run": outside,
