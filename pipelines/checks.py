@@ -113,5 +113,8 @@ def _result(context: dg.AssetCheckExecutionContext, finding: Finding) -> dg.Asse
         **finding.numbers,
     }
     return dg.AssetCheckResult(
-        passed=finding.passed, severity=dg.AssetCheckSeverity(finding.severity), metadata=metadata
+        passed=finding.passed,
+        severity=dg.AssetCheckSeverity(finding.severity),
+        description=finding.text or None,
+        metadata=metadata,
     )

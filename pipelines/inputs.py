@@ -137,7 +137,7 @@ def judge_inputs(settings: SourceSettings, partition_key: str) -> PartitionInput
         sources = _admitted(own, late=False) + _admitted(later, late=True)
     stopped = any(reason.judgement is Judgement.REJECT for reason in reasons)
     if not stopped and all(source.late for source in sources):
-        text = f"no delivery with a usable tickets file covers {window.key}"
+        text = f"{settings.manifest_path}: no delivery with a usable tickets file covers {window.key}"
         reasons.append(Reason("structured_manifest_missing_or_empty", text, Judgement.REJECT))
     return PartitionInputs(window, own, later, sources, tuple(reasons))
 

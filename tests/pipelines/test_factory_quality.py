@@ -38,7 +38,10 @@ def expected(violations: dict[str, int] | None = None, **changes: int) -> Expect
 
 
 def verdict(finding: Finding) -> tuple[str, ...]:
-    """Severity and reason codes of a finding; nothing when it passed."""
+    """Severity and reason codes of a finding; nothing when it passed, and else words and a next step as well."""
+    assert finding.passed == (finding.text == "")
+    assert finding.passed or " Next step: " in finding.text
+    assert "\n" not in finding.text, "a person is shown the first line"
     return () if finding.passed else (finding.severity, *finding.reason_codes)
 
 

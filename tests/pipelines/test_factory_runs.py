@@ -47,6 +47,7 @@ def test_a_clean_partition_succeeds(factory: Factory) -> None:
     assert run.success
     assert run.materialized() == CORE
     assert run.check_reasons() == {name: [] for name in CHECKS}
+    assert {check.description for check in run.checks().values()} == {None}
     raw, fact = run.metadata("raw_ticket_events_partitioned"), run.metadata("ticket_fact_partitioned")
     state = factory.warehouse.partition_state(daily_window(CLEAN_DAY))
     assert raw["output_row_count"] == state.event_count == raw["counts"]["inserted"]
@@ -147,6 +148,12 @@ def test_invalid_rows_are_refused_counted_and_warned_about(factory: Factory) -> 
     run = factory.run(INVALID_DAY)
     raw = run.metadata("raw_ticket_events_partitioned")
     assert raw["counts"]["invalid_in_partition"] == sum(raw["violations"].values()) == len(raw["examples"]) == 7
+    description = run.checks()["partition_completeness"].description
+    assert description.startswith(f"7 tickets refused, first {raw['examples'][0]}. Next step: have the delivery")
+    assert f"{factory.deliveries / INVALID_DAY / 'tickets.jsonl'}:" in description
+    assert run.checks()["required_field_null_rate"].description.startswith(
+        "refused tickets lack required fields: customer_id:missing (1), owner:null (1). Next step:"
+    )
     reasons = run.check_reasons()
     assert reasons["partition_completeness"] == ["invalid_rows_rejected"]
     assert reasons["required_field_null_rate"] == ["required_field_nulls_detected"]
