@@ -69,7 +69,7 @@ def open_prefix(ledger: Ledger, as_of: AsOf = NOW) -> Iterator[Prefix]:
 
     Raises what `ledger.snapshot.open_snapshot` and `ledger.as_of.calculated_head` raise.
     """
-    with open_snapshot(ledger, as_of) as snapshot:
+    with open_snapshot(ledger, as_of, _VIEWS) as snapshot:
         yield _prefix(ledger, snapshot, as_of)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evidence.document import timestamp
+from evidence.words import counted, listed
 from ledger import IntegrityError
 from ledger.notary import read_records
 from ledger.signed_state import own_signers
@@ -35,7 +36,7 @@ class Signing:
     @property
     def sentence(self) -> str:
         """Say it to a person."""
-        return self.problem or (f"signed by {' and '.join(self.signed_by)}" if self.signed_by else "not signed")
+        return self.problem or (f"signed by {listed(self.signed_by)}" if self.signed_by else "not signed")
 
     @property
     def name(self) -> str:
@@ -66,8 +67,7 @@ def read_from(prefix: Prefix, shown: Callable[[object], str] = str) -> str:
     else:
         where = "Read from entries that are not sealed, so nothing proves it yet"
     if prefix.snapshot.unsealed and by is None and sealed:
-        count = prefix.snapshot.unsealed
-        where += f" and {count} {'entry that is' if count == 1 else 'entries that are'} not sealed"
+        where += f" and {counted(prefix.snapshot.unsealed, 'entry that is', 'entries that are')} not sealed"
     if prefix.as_of.occurred_by is not None:
         where += f", of these what had happened by {timestamp(prefix.as_of.occurred_by)}"
     return where

@@ -7,7 +7,7 @@ named with its reason, and the last lines say what it was derived from and how t
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,14 +19,24 @@ from evidence.prefix import query_digests
 from evidence.resting import read_from
 from evidence.verdict import RunVerdict, item_name
 from evidence.week06 import Delivery, deliveries
+from evidence.words import counted, listed
 
 if TYPE_CHECKING:
     from evidence.corrections import Correction
     from evidence.prefix import Prefix
     from ledger.outcomes import Outcome
 
-DECISIONS: Final = ("proceed_to_week07", "manual_review_required", "dry_run_only", "hold_downstream")
-"""The decisions, in the order in which they are counted."""
+DECISIONS: Final[Mapping[str, tuple[str, str]]] = {
+    "proceed_to_week07": ("may proceed", "may proceed"),
+    "manual_review_required": ("needs a person's review", "need a person's review"),
+    "dry_run_only": ("was a dry run", "were dry runs"),
+    "hold_downstream": ("is held back", "are held back"),
+}
+"""The decisions in the order in which they are counted, and what they say of one partition and of several."""
+
+
+_ROWS: Final = {"input_row_count": "read", "output_row_count": "written"}
+_NAMED: Final = {"output_snapshot_id": "snapshot", "manifest_id": "manifest", "batch_id": "batch"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +55,7 @@ def derive_delivery_summary(prefix: Prefix, run_ids: Sequence[str] | None = None
         lines += [*_overview(partitions), ""]
     for partition in partitions:
         delivery = partition.delivery
-        lines += [f"## {code(delivery.partition)}: {code(delivery.decision)}", ""]
+        lines += [f"## {code(delivery.partition)}: {code(delivery.decision)}", "", _product(delivery)]
         lines += [*_run_section(delivery.facts, delivery.verdict, delivery.outcomes, delivery.partition), ""]
     return "\n".join([*lines, *_closing(prefix, (*QUERIES, "planned_partitions"))])
 
@@ -56,7 +66,7 @@ def derive_run_summary(prefix: Prefix, facts: RunFacts) -> str:
     lines = [f"# Run {code(row.run_id)}: {code(facts.verdict.verdict)}", ""]
     lines += [_as_of(prefix), ""]
     for delivery in deliveries(facts):
-        lines += [f"Partition {code(delivery.partition)}: {code(delivery.decision)}", ""]
+        lines += [f"Partition {code(delivery.partition)}: {code(delivery.decision)}", "", _product(delivery)]
     lines += [*_run_section(facts, facts.verdict, facts.outcomes, row.partition), ""]
     return "\n".join([*lines, *_closing(prefix, QUERIES)])
 
@@ -85,10 +95,32 @@ def _opening(prefix: Prefix, partitions: Sequence[_Partition]) -> Iterator[str]:
     if not partitions:
         yield "No run planned a daily partition of the data factory, so there is nothing to hand over."
         return
-    decided = Counter(p.delivery.decision for p in partitions)
-    said = ", ".join(f"{decided[name]} {code(name)}" for name in DECISIONS if decided[name])
-    yield f"Of {len(partitions)} partitions: {said}."
-    yield "The latest run of each partition counts, of those that planned the product."
+    yield f"{decided([p.delivery.decision for p in partitions])}."
+    yield "The latest run of each partition counts, of those that planned the product; documents of earlier"
+    yield "runs stay, and count no more. A program reads `run_evidence/`: of the run named here the file that says"
+    yield "`final` and has the largest number (the size of the log it was derived from), of two the signed one."
+
+
+def decided(decisions: Sequence[str]) -> str:
+    """Say how many partitions came to each decision; that none may proceed is said, other noughts are not."""
+    count = Counter(decisions)
+    said = [
+        f"{count[name] or 'none'} {one if count[name] == 1 else many} ({code(name)})"
+        for name, (one, many) in DECISIONS.items()
+        if count[name] or name == "proceed_to_week07"
+    ]
+    return f"Of {counted(len(decisions), 'partition')}, {listed(said)}"
+
+
+def _product(delivery: Delivery) -> str:
+    """Tell what became of the product, with what the run measured of it."""
+    known = week06.measured(delivery)
+    told = [
+        *(f"{counted(known[label], 'row')} {done}" for label, done in _ROWS.items() if label in known),
+        *(f"{name} {code(known[label])}" for label, name in _NAMED.items() if known.get(label) is not None),
+    ]
+    outcome = delivery.product.outcome
+    return f"- Product {code(delivery.asset_key)}, {code(outcome)}" + (f": {', '.join(told)}" if told else "")
 
 
 def _as_of(prefix: Prefix) -> str:
@@ -139,7 +171,7 @@ def _run_section(
             name = text(item_name(outcome, partition))
             yield f"  - {name} ({code(outcome.outcome)}{optional}): {text(facts.why(outcome))}"
     if facts.row.late_events:
-        yield f"- Late records reopened the run: {facts.row.late_events} times"
+        yield f"- Late records reopened the run {counted(facts.row.late_events, 'time')}"
 
 
 def _corrections(facts: RunFacts, verdict: RunVerdict) -> Iterator[str]:
@@ -185,5 +217,5 @@ def _closing(prefix: Prefix, queries: Sequence[str]) -> Iterator[str]:
 
 def _signing(prefix: Prefix) -> str:
     if prefix.signing.signed_by:
-        return f"signed by {' and '.join(map(code, prefix.signing.signed_by))}"
+        return f"signed by {listed(list(map(code, prefix.signing.signed_by)))}"
     return text(prefix.signing.sentence)

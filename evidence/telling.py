@@ -14,6 +14,7 @@ from evidence.recorded import Recorded
 from evidence.report import statement
 from evidence.verdict import RunVerdict, item_name
 from evidence.week06 import deliveries
+from evidence.words import counted
 from ledger.cli.session import VERDICT_STYLES, styled, table
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def _timeline(facts: RunFacts, width: int | None) -> Iterator[str]:
     for position, event in enumerate(told):
         if position in hidden:
             if position == hidden.start:
-                yield styled(f"… {len(hidden)} more events", "dim")
+                yield styled(f"… {counted(len(hidden), 'more event')}", "dim")
             continue
         start = f"{timestamp(event.occurred_at)[11:19]}  {since[position]:>{wide}}  "
         style = VERDICT_STYLES[event.outcome] if event.outcome not in {None, "passed"} else None
@@ -224,7 +225,8 @@ def _left_out(facts: RunFacts, width: int | None) -> Iterator[str]:
             )
     because = sum(event.event_type == "step.skipped.v1" for event in facts.skips)
     if because:
-        yield f"{because} steps were skipped by Dagster because an input of theirs was left out"
+        steps = counted(because, "step was", "steps were")
+        yield f"{steps} skipped by Dagster because an input was left out"
 
 
 def _failures(facts: RunFacts, width: int | None) -> Iterator[str]:
@@ -256,9 +258,9 @@ def _origin(prefix: Prefix, facts: RunFacts, width: int | None) -> Iterator[str]
     yield from _wrapped(statement(prefix, facts), width, len(_INDENT))
     row = facts.row
     if row.first_index is None:
-        yield f"{row.events} events, none of them sealed"
+        yield f"{counted(row.events, 'event')}, not sealed"
     else:
-        yield f"{row.events} events, at indexes {row.first_index} to {row.last_index}"
+        yield f"{counted(row.events, 'event')}, at indexes {row.first_index} to {row.last_index}"
     if prefix.head:
         yield f"tree head {prefix.head.root.hex()}"
     if closing := facts.closing:

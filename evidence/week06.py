@@ -152,7 +152,7 @@ def contract_document(delivery: Delivery, report_path: str, *, signed: bool) -> 
             *(_check(delivery, o) for o in delivery.outcomes if o.item.kind == "check"),
             *([_corrections(delivery)] if delivery.verdict.corrections else []),
         ],
-        **_optional(delivery),
+        **measured(delivery),
     }
 
 
@@ -229,7 +229,7 @@ def _why_left_out(delivery: Delivery, check: Outcome) -> str | None:
     return assets[0].reason_code if had_nothing_to_check(check, assets) else None
 
 
-def _optional(delivery: Delivery) -> Document:
+def measured(delivery: Delivery) -> Document:
     """Gather what the run measured and stated; what it did not is left out, never made up."""
     facts = delivery.facts
     sources = _sources(delivery)

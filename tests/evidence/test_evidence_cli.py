@@ -109,7 +109,7 @@ def test_show_tells_one_run(told: Tell, ask: Ask) -> None:
         "upstream_skipped  week06/silver/ticket_fact_partitioned",
         "not_evaluated  row_count_output_count  upstream_skipped",
         "week04_lakehouse_not_available: no Week04 here",
-        "2 steps were skipped by Dagster because an input of theirs was left out",
+        "2 steps were skipped by Dagster because an input was left out",
         "after the run had ended and its log was read whole",
         "tree head ",
     ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import pytest
 from evidence_runs import START, Story, Tell, dry_run, failed_run, good_run, open_run, planned, warned_run
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from markdown_it.token import Token
 from evidence.facts import read_runs
 from evidence.markdown import code, table, text
 from evidence.prefix import open_prefix
-from evidence.summary import derive_delivery_summary, derive_run_summary
+from evidence.summary import decided, derive_delivery_summary, derive_run_summary
 from ledger import Ledger
 
 HOUR = 3_600_000_000
@@ -67,11 +68,40 @@ def test_skips_failures_and_what_never_came_are_named_with_denominators(told: Te
     assert "- Never produced, 3 of 4:" in failed
     assert "- Checks never evaluated, 1 of 1:" in failed
     assert "week04_lakehouse_not_available: no Week04 here" in failed
-    assert "Of 1 partitions: 1 `hold_downstream`." in failed
+    assert (
+        "Of 1 partition, none may proceed (`proceed_to_week07`) and 1 is held back (`hold_downstream`)." in failed
+    )
     warned = summary(told(warned_run("run-2", start=START + HOUR)))
     assert "- Checks that did not pass, 1 of 1:" in warned
     assert "partition_has_no_seed_rows; rows=0" in warned
     assert "Never produced" not in warned
+
+
+@pytest.mark.parametrize(
+    ("proceed", "review", "dry", "held", "said"),
+    [
+        (1, 0, 0, 0, "Of 1 partition, 1 may proceed (`proceed_to_week07`)"),
+        (0, 0, 1, 1, "Of 2 partitions, none may proceed (…), 1 was a dry run (…) and 1 is held back (…)"),
+        (2, 1, 0, 2, "Of 5 partitions, 2 may proceed (…), 1 needs a person's review (…) and 2 are held back (…)"),
+        (0, 3, 2, 0, "Of 5 partitions, none may proceed (…), 3 need a person's review (…) and 2 were dry runs (…)"),
+    ],
+)
+def test_the_counts_make_a_sentence(proceed: int, review: int, dry: int, held: int, said: str) -> None:
+    """Of none, of one and of many; every decision that was made has its code beside it."""
+    decisions = ["hold_downstream"] * held + ["dry_run_only"] * dry + ["manual_review_required"] * review
+    sentence = decided(decisions + ["proceed_to_week07"] * proceed)
+    assert all(f"(`{name}`)" in sentence for name in decisions)
+    assert re.sub(r"`[a-z0-9_]+`", "…", sentence) == re.sub(r"`[a-z0-9_]+`", "…", said)
+
+
+def test_the_product_stands_with_what_was_measured_of_it(told: Tell) -> None:
+    """Rows read and written, snapshot, manifest and batch, as far as the run measured them."""
+    markdown = summary(told(good_run("run-1")))
+    assert (
+        "- Product `week06/silver/ticket_fact_partitioned`, `materialized`: 121 rows read, 119 rows written, "
+        "snapshot `sha256:bb`, manifest `manifest-tickets-20260417-001`, batch `batch-20260417`" in markdown
+    )
+    assert "`, `upstream_failed`\n" in summary(told(failed_run("run-2", start=START + HOUR)))
 
 
 def test_a_dry_run_and_an_open_run_are_not_shown_as_done(told: Tell) -> None:
