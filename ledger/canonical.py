@@ -103,12 +103,15 @@ def parse_canonical(entry: bytes) -> dict[str, Json]:
         raise ValueError("JSON nested too deeply") from None
     if encoded != entry:
         raise ValueError("JSON, but not canonical (key order, duplicate keys, white space or escapes)")
-    _refuse_unbounded(value, entry.isascii())
+    refuse_unbounded(value, entry.isascii())
     return value
 
 
-def _refuse_unbounded(root: dict[str, Json], all_ascii: bool) -> None:
-    """Refuse what `bounded` never leaves. Flat, and by exact type: this runs over every value of every entry."""
+def refuse_unbounded(root: dict[str, Json], all_ascii: bool) -> None:
+    """Refuse what `bounded` never leaves in an object; `all_ascii` says that no key can be outside ASCII.
+
+    Flat, and by exact type: this runs over every value of every entry. Raises `ValueError` with the reason.
+    """
     waiting: list[Any] = [root]
     while waiting:
         value = waiting.pop()

@@ -31,6 +31,7 @@ _MAX_ATTEMPT: Final = 2**31 - 1
 _TYPE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.v[1-9][0-9]*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _BLOB_KEY: Final = b'{"blob_sha256":'
+_BLOB_START: Final = _BLOB_KEY.decode()
 _BLOB = re.compile(r'\{"blob_sha256":"([0-9a-f]{64})","blob_size_bytes":[0-9]+\}')
 
 
@@ -75,11 +76,11 @@ COLUMNS: Final = (
 )
 """The columns derived from an entry, in the order of a segment (which has `index` before, `entry` after)."""
 
-_INTEGERS: Final = frozenset({"occurred_at", "recorded_at", "storage_id", "attempt"})
+INTEGERS: Final = frozenset({"occurred_at", "recorded_at", "storage_id", "attempt"})
 _TYPES: Final[dict[str, type]] = {
-    name: int if name in _INTEGERS else dict if name == "data" else str for name in COLUMNS
+    name: int if name in INTEGERS else dict if name == "data" else str for name in COLUMNS
 }
-_REQUIRED: Final = frozenset({"event_type", "occurred_at", "recorded_at", "data"})
+REQUIRED: Final = frozenset({"event_type", "occurred_at", "recorded_at", "data"})
 _DERIVED: Final = frozenset({"event_id", "recorded_at", "source_digest"})
 # A batch id that becomes known during a run must not make a skip, which one path saw before and another
 # after, into two skips: what an event is correlated with is no part of its identity.
@@ -124,13 +125,13 @@ def encode(event: Event, recorded_at: int, *, beside: bool = False) -> Encoded:
     always be sealed.
     """
     body = _body(event, recorded_at)
-    problem = _problem(body)
+    problem = broken_rule(body)
     if not problem and event.storage_id is None and event.source_digest is not None:
         problem = "source_digest belongs to a record of the orchestrator (storage_id); the ledger makes its own"
     if problem:
         raise UsageError(f"This event cannot be recorded: {problem}.", next_step="see docs/format.md, Events")
     body["data"], blob = _inline_or_blob(event.data, beside=beside)
-    body["event_id"], body["source_digest"] = _identity(body)
+    body["event_id"], body["source_digest"] = identity(body)
     entry = canonical(body)
     if len(entry) > MAX_ENTRY_BYTES:
         raise UsageError(
@@ -162,7 +163,7 @@ def _inline_or_blob(data: dict[str, Json], *, beside: bool) -> tuple[Json, bytes
     return {"blob_sha256": hashlib.sha256(payload).hexdigest(), "blob_size_bytes": len(payload)}, payload
 
 
-def _identity(body: dict[str, Any]) -> tuple[str, str]:
+def identity(body: dict[str, Any]) -> tuple[str, str]:
     """Return (event_id, source_digest): a record's from where it was stored, an own event's from its content."""
     occurred_at = body["occurred_at"]
     storage_id = body.get("storage_id")
@@ -174,13 +175,13 @@ def _identity(body: dict[str, Any]) -> tuple[str, str]:
     return _time_id(occurred_at, digest), digest
 
 
-def _problem(body: Mapping[str, Any]) -> str | None:
+def broken_rule(body: Mapping[str, Any]) -> str | None:
     """Say what breaks the model, if anything does. One rule for both ways: what goes in also comes out."""
     for name, value in body.items():
         wanted = _TYPES.get(name)
         if type(value) is not wanted:  # by exact type: a bool is an int, and would be written as `true`
             return f"{name} is not {wanted.__name__}: {value!r:.200}" if wanted else f"unknown member {name!r:.200}"
-    if missing := _REQUIRED - body.keys():
+    if missing := REQUIRED - body.keys():
         return f"{', '.join(sorted(missing))} is missing"
     problem = None
     if not _TYPE.fullmatch(body["event_type"]):
@@ -242,22 +243,22 @@ def columns(entry: bytes) -> Row:
         body: dict[str, Any] = parse_canonical(entry)
     except ValueError as error:
         raise IntegrityError(f"The entry is {error}.") from None
-    if problem := _problem(body):
+    if problem := broken_rule(body):
         raise IntegrityError(f"The entry breaks the model: {problem}.")
-    event_id, digest = _identity(body)
+    event_id, digest = identity(body)
     if body.get("event_id") != event_id:
         raise IntegrityError(f"The entry says event_id {body.get('event_id')}; its content gives {event_id}.")
     if body.get("source_digest") != digest:
         raise IntegrityError(
             f"The entry says source_digest {body.get('source_digest')}; its content gives {digest}."
         )
-    body["data"] = _data_text(entry)
-    values = tuple(map(body.get, COLUMNS))  # `_problem` has seen that each is a string or an integer
+    body["data"] = data_text(entry)
+    values = tuple(map(body.get, COLUMNS))  # `broken_rule` has seen that each is a string or an integer
     key = (body["store_id"], body["run_id"], body["storage_id"]) if "storage_id" in body else event_id
     return Row(entry, key, event_id, digest, values)
 
 
-def _data_text(entry: bytes) -> str:
+def data_text(entry: bytes) -> str:
     """Return the JSON text of `data` as it stands in a canonical entry.
 
     Before it come only strings and an integer, after it `event_id` and more of these; quotes inside strings
@@ -268,5 +269,5 @@ def _data_text(entry: bytes) -> str:
 
 def blob_name(data_text: str) -> str | None:
     """Return the SHA-256 under which an entry's payload lies in `blobs/`, `None` where it is in the entry."""
-    match = _BLOB.fullmatch(data_text)
+    match = data_text.startswith(_BLOB_START) and _BLOB.fullmatch(data_text)
     return match[1] if match else None

@@ -12,15 +12,17 @@ log), 3. drop what the log has, 4. write and flush a segment, 5. commit, 6. writ
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Final
 
 from ledger import inbox
 from ledger.alarm import conflict_event
+from ledger.batch import Batch, Entries, batches, entries_of, join
 from ledger.checkpoint import Checkpoint
 from ledger.commit import CommitLostError, commit_append
-from ledger.errors import EnvironmentFault, IntegrityError
+from ledger.derive import of_rows
+from ledger.errors import EnvironmentFault
 from ledger.event import Key, Row, columns, encode
 from ledger.heads import read_head
 from ledger.keys import Signer, format_vkey
@@ -28,12 +30,11 @@ from ledger.layout import Layout
 from ledger.log import Log, open_log
 from ledger.lookup import sealed_digests
 from ledger.merkle import Frontier, leaf_hash
-from ledger.segment import read_frontier, rows_tables, write
+from ledger.segment import indexed, read_frontier, write
 from ledger.signing import require_agreement, write_head
 from ledger.store import remove
 from ledger.tile_cache import TileCache
 
-MAX_SEGMENT_ENTRIES: Final = 100_000
 _MAX_LOST_RACES: Final = 1_000
 
 
@@ -53,21 +54,12 @@ class Sealed:
     unwitnessed: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class _Batch:
-    """Objects that are sealed together, and their rows by key: more than one where they differ in digest."""
-
-    objects: list[str] = field(default_factory=list)
-    rows: dict[Key, list[Row]] = field(default_factory=dict)
-    read: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class _New:
     """What a batch has that the log has not: entries, and the alarms for what contradicts what is recorded."""
 
-    entries: list[Row]
-    alarms: list[Row]
+    entries: Entries
+    alarms: Entries
     conflicts: int
 
 
@@ -80,49 +72,24 @@ def seal(layout: Layout, origin: str, clock: Callable[[], int], signer: Signer |
     """
     size = sealed = duplicates = alarms = 0
     refused: list[str] = []
-    for batch in _batches(layout, refused):
+    for batch in batches(layout, refused):
         size, new = _seal_batch(layout, origin, batch, clock(), signer)
         sealed += len(new.entries) + len(new.alarms)
         alarms += len(new.alarms)
-        duplicates += batch.read - len(new.entries) - new.conflicts
+        duplicates += len(batch.read) - len(new.entries) - new.conflicts
     signed_by = format_vkey(signer.verifier()) if signer and size else None
     return Sealed(size, sealed, duplicates, alarms, tuple(refused), signed_by)
 
 
-def _batches(layout: Layout, refused: list[str]) -> Iterator[_Batch]:
-    """Read the inbox in batches of about a segment; always at least one, so that the log is looked at."""
-    batch = _Batch()
-    for name in inbox.names(layout):
-        try:
-            rows = inbox.read_rows(layout, name)
-        except IntegrityError as error:
-            refused.append(str(error))
-            continue
-        _take(batch, name, rows or [])
-        if batch.read >= MAX_SEGMENT_ENTRIES:
-            yield batch
-            batch = _Batch()
-    yield batch
-
-
-def _take(batch: _Batch, name: str, rows: list[Row]) -> None:
-    for row in rows:
-        same = batch.rows.setdefault(row.key, [])
-        if all(row.source_digest != other.source_digest for other in same):
-            same.append(row)
-    batch.objects.append(name)
-    batch.read += len(rows)
-
-
-def _seal_batch(layout: Layout, origin: str, batch: _Batch, now: int, signer: Signer | None) -> tuple[int, _New]:
+def _seal_batch(layout: Layout, origin: str, batch: Batch, now: int, signer: Signer | None) -> tuple[int, _New]:
     """Seal one batch; return the size of the log and what was new."""
     for _ in range(_MAX_LOST_RACES):
         log = open_log(layout)
         new = _new(layout, log, batch, now)
-        rows = [*new.entries, *new.alarms]
+        rows = join([new.entries, new.alarms]) if len(new.alarms) else new.entries
         before = _frontier(layout, origin, log)
         try:
-            frontier = _commit(layout, log, before, rows) if rows else before
+            frontier = _commit(layout, log, before, rows) if len(rows) else before
         except CommitLostError:
             continue
         if frontier.size:
@@ -135,18 +102,29 @@ def _seal_batch(layout: Layout, origin: str, batch: _Batch, now: int, signer: Si
     )
 
 
-def _new(layout: Layout, log: Log, batch: _Batch, now: int) -> _New:
-    """Drop what is sealed; of rows under one key the one that is recorded counts, else the first."""
-    sealed = sealed_digests(log, batch.rows.keys())
-    entries = [rows[0] for key, rows in batch.rows.items() if key not in sealed]
-    conflicts: list[tuple[str, bytes]] = []
-    for key, rows in batch.rows.items():
-        recorded = sealed.get(key, rows[0].source_digest)
-        conflicts.extend((recorded, row.entry) for row in rows if row.source_digest != recorded)
-    alarms = {row.key: row for row in (_alarm(layout, digest, entry, now) for digest, entry in conflicts)}
-    known = sealed_digests(log, alarms.keys())
-    fresh = [row for key, row in alarms.items() if key not in known and key not in batch.rows]
-    return _New(entries, fresh, len(conflicts))
+def _new(layout: Layout, log: Log, batch: Batch, now: int) -> _New:
+    """Drop what is sealed; of entries under one key the one that is recorded counts, else the first."""
+    recorded = sealed_digests(log, set(batch.read.keys))
+    fresh: list[bool] = []
+    conflicts: dict[tuple[Key, str], tuple[str, bytes]] = {}
+    for key, digest, entry in zip(batch.read.keys, batch.read.digests, batch.read.bytes, strict=True):
+        known = recorded.get(key)
+        fresh.append(known is None)
+        if known is None:
+            recorded[key] = digest
+        elif known != digest:
+            conflicts[key, digest] = known, entry
+    alarms = _alarms(layout, log, list(conflicts.values()), now, recorded)
+    return _New(batch.read if all(fresh) else batch.read.only(fresh), alarms, len(conflicts))
+
+
+def _alarms(
+    layout: Layout, log: Log, conflicts: list[tuple[str, bytes]], now: int, recorded: Collection[Key]
+) -> Entries:
+    """Make an alarm of each conflict, but for those that are in the log, or have arrived, already."""
+    rows = {row.key: row for row in (_alarm(layout, digest, entry, now) for digest, entry in conflicts)}
+    known = sealed_digests(log, rows.keys())
+    return entries_of(of_rows([row for key, row in rows.items() if key not in known and key not in recorded]))
 
 
 def _alarm(layout: Layout, recorded_digest: str, rejected: bytes, now: int) -> Row:
@@ -155,10 +133,10 @@ def _alarm(layout: Layout, recorded_digest: str, rejected: bytes, now: int) -> R
     return columns(encoded.entry)
 
 
-def _commit(layout: Layout, log: Log, before: Frontier, rows: list[Row]) -> Frontier:
-    leaves = [leaf_hash(row.entry) for row in rows]
+def _commit(layout: Layout, log: Log, before: Frontier, new: Entries) -> Frontier:
+    leaves = list(map(leaf_hash, new.bytes))
     frontier = before.extend(leaves)
-    segment = write(log.folder, rows_tables(rows, log.size), frontier)
+    segment = write(log.folder, [indexed(new.table, log.size)], frontier)
     try:
         commit_append(log, segment)
     except CommitLostError:

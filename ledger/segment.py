@@ -13,15 +13,18 @@ import hashlib
 import io
 import re
 import secrets
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ledger.derive import Derived
 from ledger.errors import IntegrityError
-from ledger.event import COLUMNS, Row
+from ledger.event import COLUMNS
 from ledger.log import Segment
 from ledger.merkle import Frontier, format_frontier, parse_frontier
 from ledger.store import TMP_PREFIX, sync_file, sync_folder
@@ -48,44 +51,48 @@ _UNIQUE = ("entry", "event_id", "source_digest", "data", "index", "storage_id")
 _NAME = re.compile(r"[0-9]{16}-[0-9]+-([0-9a-f]{32})-[0-9a-f]{8}\.parquet")
 
 
-def rows_table(rows: Sequence[Row], first_index: int | None) -> pa.Table:
-    """Put rows into Arrow columns (`SCHEMA`); `first_index=None` for entries that have no index yet."""
-    if first_index is None:
-        indexes = pa.nulls(len(rows), pa.int64())
-    else:
-        indexes = pa.array(range(first_index, first_index + len(rows)), pa.int64())
-    arrays = [indexes]
-    derived = list(zip(*(row.values for row in rows), strict=True)) or [()] * len(COLUMNS)
-    for name, values in zip(COLUMNS, derived, strict=True):
+def table(derived: Derived, first_index: int | None = None) -> pa.Table:
+    """Put entries into Arrow columns (`SCHEMA`); without `first_index` they have no index yet."""
+    arrays = []
+    for name in COLUMNS:
         kind = SCHEMA.field(name).type
         stored = pa.int64() if kind == _TIMESTAMP else kind
-        arrays.append(pa.array(values, stored).cast(kind))
-    arrays.append(pa.array([row.entry for row in rows], pa.binary()))
-    return pa.table(arrays, schema=SCHEMA)
+        arrays.append(pa.array(derived.columns[name], stored).cast(kind))
+    found = pa.table([pa.nulls(len(derived), pa.int64()), *arrays, _binary(derived.entries)], schema=SCHEMA)
+    return found if first_index is None else indexed(found, first_index)
 
 
-def rows_tables(rows: Sequence[Row], first_index: int) -> Iterator[pa.Table]:
-    """Put rows into one Arrow table for each row group, so that only one of them is held at a time."""
-    for start in range(0, len(rows), ROW_GROUP_ROWS):
-        yield rows_table(rows[start : start + ROW_GROUP_ROWS], first_index + start)
+def _binary(values: Sequence[bytes]) -> pa.Array:
+    # As `pa.array` does, but it grows its memory as it goes, and memory that is new costs more than what is in it.
+    ends = array("i", accumulate(map(len, values), initial=0))
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(values))]
+    return pa.Array.from_buffers(pa.binary(), len(values), buffers)
 
 
-def write(folder: Path, tables: Iterable[pa.Table], frontier: Frontier) -> Segment:
-    """Write a segment durably, a row group for each table; nothing refers to it until it is committed.
+def indexed(rows: pa.Table, first_index: int) -> pa.Table:
+    """Give rows their indexes, from `first_index` on."""
+    indexes = pa.array(range(first_index, first_index + len(rows)), pa.int64())
+    return rows.set_column(0, SCHEMA.field("index"), indexes)
+
+
+def write(folder: Path, rows: Iterable[pa.Table], frontier: Frontier) -> Segment:
+    """Write a segment durably; no row group holds rows of two tables. Nothing refers to it until it is committed.
 
     The rows have dense indexes. The name carries the file's SHA-256 (128 bits), so that not a bit of what lies
     around the entries can change unseen, and a random part: rivals that seal the same range never share a file.
     """
+    import pyarrow.compute as pc  # takes as long to import as the rest of Arrow, and reading does without
+
     temporary = folder / f"{TMP_PREFIX}{secrets.token_hex(8)}"
     count, first_index, low, high = 0, 0, "", ""
     try:
         with _writer(temporary, frontier) as writer:
-            for table in filter(len, tables):
-                writer.write_table(table.cast(writer.schema), row_group_size=ROW_GROUP_ROWS)
-                ids = table.column("event_id").to_pylist()
+            for group in filter(len, rows):
+                writer.write_table(group.cast(writer.schema), row_group_size=ROW_GROUP_ROWS)
+                least, most = pc.min_max(group.column("event_id")).as_py().values()
                 if not count:
-                    first_index, low, high = table.column("index")[0].as_py(), ids[0], ids[0]
-                count, low, high = count + len(ids), min(low, *ids), max(high, *ids)
+                    first_index, low, high = group.column("index")[0].as_py(), least, most
+                count, low, high = count + len(group), min(low, least), max(high, most)
         sync_file(temporary)
         name = f"{first_index:016d}-{count}-{_digest(temporary)}-{secrets.token_hex(4)}.parquet"
         path = temporary.rename(folder / name)

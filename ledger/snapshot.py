@@ -116,9 +116,10 @@ def _add_entries(connection: duckdb.DuckDBPyConnection, log: Log, unsealed: list
 
     connection.execute(sql_text("create_unsealed"))
     if unsealed:
-        from ledger.segment import rows_table  # brings Arrow, which a query of sealed entries does without
+        from ledger.derive import of_rows
+        from ledger.segment import table  # brings Arrow, which a query of sealed entries does without
 
-        connection.register("arrived", rows_table(unsealed, None))
+        connection.register("arrived", table(of_rows(unsealed)))
         connection.execute("INSERT INTO unsealed_entries SELECT * FROM arrived")
         connection.unregister("arrived")
     source = "SELECT * FROM unsealed_entries"

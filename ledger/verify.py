@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ledger import inbox
+from ledger.derive import of_rows
 from ledger.errors import IntegrityError
 from ledger.findings import MAX_FINDINGS, Finding, Progress, Verification
 from ledger.heads import Head
@@ -110,7 +111,7 @@ class _Blobs:
 def _verify_inbox(layout: Layout, blobs: _Blobs, result: Verification) -> None:
     for name in inbox.names(layout):
         try:
-            rows = inbox.read_rows(layout, name) or []
+            rows = of_rows(inbox.read_rows(layout, name) or [])
         except IntegrityError as error:
             result.add(Finding(f"inbox/{name}", str(error)))
             continue

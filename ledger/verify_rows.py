@@ -15,15 +15,14 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from ledger.derive import Derived, derive, join, of_rows
 from ledger.errors import IntegrityError
-from ledger.event import COLUMNS, Row, blob_name, columns
+from ledger.event import blob_name, columns
 from ledger.findings import Finding
 from ledger.log import Log, Segment
 from ledger.merkle import HASH_BYTES, leaf_hash
-from ledger.segment import SCHEMA, file_problem, footer_problems, read_batches, row_groups, rows_table
+from ledger.segment import SCHEMA, file_problem, footer_problems, read_batches, row_groups, table
 
-_DATA: Final = COLUMNS.index("data")
-_EVENT_TYPE: Final = COLUMNS.index("event_type")
 _ERASURE: Final = "payload.erased.v1"
 _AHEAD: Final = 4
 
@@ -122,9 +121,9 @@ def check_group(group: Group) -> Checked:
     findings: list[Finding] = []
     if group.file_problem and group.number == 0:
         findings.append(Finding(where, group.file_problem))
-    rows: list[Row] = []
+    parts: list[Derived] = []
     leaves: list[bytes] = []
-    tables: list[pa.Table] = []
+    held: list[pa.Table] = []
     size = count = 0
     unreadable = False
     try:
@@ -133,22 +132,24 @@ def check_group(group: Group) -> Checked:
             first = group.first + count
             derived = _derived(entries, where, first, findings)
             if len(derived) == len(entries):
-                tables.append(rows_table(derived, first))
-                _compare_columns(pa.Table.from_batches([batch]), tables[-1], where, first, findings)
-            rows += derived
+                held.append(table(derived, first))
+                _compare_columns(pa.Table.from_batches([batch]), held[-1], where, first, findings)
+            parts.append(derived)
             leaves += map(leaf_hash, entries)
             size += sum(map(len, entries))
             count += len(entries)
-        if len(rows) == count and not group.file_problem:
-            table = pa.concat_tables([SCHEMA.empty_table(), *tables])
+        if sum(map(len, parts)) == count and not group.file_problem:
             findings += [
                 Finding(where, problem, group.first, expected, got)
-                for problem, expected, got in footer_problems(group.segment, group.number, table)
+                for problem, expected, got in footer_problems(
+                    group.segment, group.number, pa.concat_tables([SCHEMA.empty_table(), *held])
+                )
             ]
     except IntegrityError as error:
         findings.append(Finding(where, str(error)))
         unreadable = True
-    ids = [row.event_id for row in rows] if len(rows) == count else []
+    rows = join(parts)
+    ids = rows.columns["event_id"] if len(rows) == count else []
     return Checked(
         group,
         count,
@@ -178,39 +179,43 @@ def check_some(group: Group, indexes: Sequence[int], findings: list[Finding]) ->
                 row = batch.slice(index - first, 1)
                 entry = row.column("entry")[0].as_py() or b""
                 derived = _derived([entry], where, index, findings)
-                if derived:
-                    table = pa.Table.from_batches([row])
-                    _compare_columns(table, rows_table(derived, index), where, index, findings)
+                if len(derived):
+                    stored = pa.Table.from_batches([row])
+                    _compare_columns(stored, table(derived, index), where, index, findings)
                 yield index, entry
             first += len(batch)
     except IntegrityError as error:
         findings.append(Finding(where, str(error)))
 
 
-def payloads(rows: Sequence[Row]) -> Iterator[str]:
+def payloads(rows: Derived) -> Iterator[str]:
     """Yield the blobs that entries name."""
-    return filter(None, (blob_name(str(row.values[_DATA])) for row in rows))
+    return filter(None, map(blob_name, rows.columns["data"]))
 
 
-def erasures(rows: Sequence[Row]) -> Iterator[str]:
+def erasures(rows: Derived) -> Iterator[str]:
     """Yield the blobs that entries record as erased."""
     import orjson
 
-    for row in rows:
-        if row.values[_EVENT_TYPE] == _ERASURE:
-            name = orjson.loads(str(row.values[_DATA])).get("erased_sha256")
+    for event_type, data in zip(rows.columns["event_type"], rows.columns["data"], strict=True):
+        if event_type == _ERASURE:
+            name = orjson.loads(data).get("erased_sha256")
             if isinstance(name, str):
                 yield name
 
 
-def _derived(entries: Sequence[bytes], where: str, first: int, findings: list[Finding]) -> list[Row]:
+def _derived(entries: Sequence[bytes], where: str, first: int, findings: list[Finding]) -> Derived:
+    """Derive the columns of entries; those that are wrong are left out, each with a finding."""
+    derived = derive(entries)
+    if derived is not None:
+        return derived
     rows = []
     for index, entry in enumerate(entries, start=first):
         try:
             rows.append(columns(entry))
         except IntegrityError as error:
             findings.append(Finding(where, str(error), index))
-    return rows
+    return of_rows(rows)
 
 
 def _compare_columns(stored: pa.Table, derived: pa.Table, where: str, first: int, findings: list[Finding]) -> None:

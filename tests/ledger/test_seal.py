@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import Event, IntegrityError, Ledger
+from ledger import batch as batch_module
 from ledger import commit as commit_module
-from ledger import seal as seal_module
 from ledger.checkpoint import parse_checkpoint
 from ledger.commit import commit_append
 from ledger.event import MAX_DATA_BYTES, columns, encode
@@ -122,7 +122,7 @@ def test_a_seal_counts_what_it_dropped(ledger: Ledger) -> None:
 
 def test_a_large_inbox_is_sealed_in_several_segments(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """A segment has a bounded number of entries, and one seal still takes everything that was there."""
-    monkeypatch.setattr(seal_module, "MAX_SEGMENT_ENTRIES", 10)
+    monkeypatch.setattr(batch_module, "MAX_SEGMENT_ENTRIES", 10)
     for start in range(0, 44, 4):
         ledger.append(records(range(start, start + 4)))
     assert ledger.seal().sealed == 44

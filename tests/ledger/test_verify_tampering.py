@@ -17,14 +17,17 @@ from deltalake import DeltaTable, write_deltalake
 
 from ledger import IntegrityError, Ledger
 from ledger import seal as seal_module
+from ledger.batch import entries_of
 from ledger.canonical import canonical
 from ledger.cli.session import printable
+from ledger.derive import of_rows
 from ledger.event import MAX_DATA_BYTES, columns, encode
 from ledger.findings import Finding, Verification
 from ledger.inbox import names
 from ledger.log import Segment
 from ledger.merkle import Frontier, leaf_hash
-from ledger.segment import SCHEMA, read_batches, rows_tables, write
+from ledger.segment import SCHEMA, read_batches, write
+from ledger.segment import table as as_table
 from ledger.snapshot import open_snapshot
 from ledger.verify import verify
 from ledger.verify_rows import check_all
@@ -166,22 +169,19 @@ def _edited_entry(table: pa.Table) -> pa.Table:
     body["data"] = {"message": "another"}
     rows = [columns(entry) for entry in entries]
     rows[2] = columns(canonical(body))
-    (edited,) = rows_tables(rows, table.column("index")[0].as_py())
-    return edited
+    return as_table(of_rows(rows), table.column("index")[0].as_py())
 
 
 def _swapped(table: pa.Table) -> pa.Table:
     rows = [columns(entry) for entry in table.column("entry").to_pylist()]
     rows[1], rows[2] = rows[2], rows[1]
-    (edited,) = rows_tables(rows, table.column("index")[0].as_py())
-    return edited
+    return as_table(of_rows(rows), table.column("index")[0].as_py())
 
 
 def _doubled(table: pa.Table) -> pa.Table:
     rows = [columns(entry) for entry in table.column("entry").to_pylist()]
     rows[2] = rows[1]
-    (edited,) = rows_tables(rows, table.column("index")[0].as_py())
-    return edited
+    return as_table(of_rows(rows), table.column("index")[0].as_py())
 
 
 ROW_EDITS: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
@@ -227,7 +227,7 @@ def test_a_segment_forged_whole_is_found_by_the_checkpoint(ledger: Ledger) -> No
     rows = [columns(encode(record(n, step_key="forged"), NOON).entry) for n in range(5, 10)]
     earlier = [leaf_hash(entry) for entry in _table(_segments(ledger)[0]).column("entry").to_pylist()]
     tree = Frontier.empty().extend([*earlier, *(leaf_hash(row.entry) for row in rows)])
-    _adopt(ledger, segment, write(segment.path.parent, rows_tables(rows, 5), tree).path)
+    _adopt(ledger, segment, write(segment.path.parent, [as_table(of_rows(rows), 5)], tree).path)
     result = verify(ledger)
     assert [f.where for f in result.findings if "calculated root" in f.problem] == [
         f"checkpoints/{size:016d}" for size in (10, 15)
@@ -356,7 +356,7 @@ def _foreign_file(ledger: Ledger) -> None:
 
 def _foreign_rows_at_the_end(ledger: Ledger) -> None:
     rows = [columns(encode(record(n), NOON).entry) for n in (20, 21)]
-    (table,) = rows_tables(rows, 15)
+    table = as_table(of_rows(rows), 15)
     write_deltalake(ledger.root / "log", table, mode="append")
 
 
@@ -470,7 +470,7 @@ def test_an_event_that_is_there_twice_is_found(tmp_path: Path) -> None:
     log = ledger.log()
     before = seal_module._frontier(ledger.layout, ledger.require(), log)
     again = columns(encode(record(1, occurred_at=NOON + 5), NOON).entry)
-    seal_module._commit(ledger.layout, log, before, [again])
+    seal_module._commit(ledger.layout, log, before, entries_of(of_rows([again])))
     result = verify(ledger)
     assert [(f.problem, f.index) for f in result.findings] == [
         (f"record 1 of run {record(1).run_id} is there twice", 3)
