@@ -140,8 +140,21 @@ def _add_views(connection: duckdb.DuckDBPyConnection, views: Sequence[str]) -> N
     for position, view in reversed(list(enumerate(VIEWS))):
         if view in needed:  # what it builds on comes before it; another name in its text is a column's or a word
             needed |= views_in(_COMMENT.sub("", sql_text(view))) & set(VIEWS[:position])
-    made = [f"CREATE VIEW {view} AS {sql_text(view).rstrip()}" for view in VIEWS if view in needed]
-    connection.execute("; ".join(made))
+    for view in (view for view in VIEWS if view in needed):
+        text = sql_text(view)
+        if view == "effective_events" and not _corrected(connection):
+            text = sql_text("effective_events_uncorrected")
+        connection.execute(f"CREATE VIEW {view} AS {text}")
+
+
+def _corrected(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Tell whether anything may have been corrected: there are amendments, or a segment that cannot be read."""
+    import duckdb
+
+    try:
+        return bool(connection.execute("SELECT 1 FROM amendments LIMIT 1").fetchall())
+    except duckdb.Error:
+        return True  # the query that needs that segment says what is wrong with it
 
 
 def views_in(sql: str) -> set[str]:

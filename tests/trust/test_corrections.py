@@ -73,6 +73,22 @@ def test_a_voided_amendment_is_withdrawn(ledger: Ledger) -> None:
     assert select(ledger, "SELECT withdrawn FROM amendments ORDER BY recorded_at") == [(True,), (False,)]
 
 
+def test_the_effective_events_have_one_form_whether_anything_was_corrected_or_not(ledger: Ledger) -> None:
+    """Where nothing was, a shorter view stands in: the same columns in the same order, and the same rows."""
+    columns = "DESCRIBE effective_events"
+    shown = "SELECT * FROM effective_events ORDER BY index"
+    before, form = select(ledger, shown), select(ledger, columns)
+    assert [row[:-1] for row in before] == select(ledger, "SELECT * FROM events ORDER BY index")
+    assert {row[-1] for row in before} == {None}
+    made = amend(ledger, event_id(3), reason="r", actor="a", changes={"step_key": "x"})
+    assert select(ledger, columns) == form
+    after = select(ledger, shown)
+    assert [row for row in after if row[-1]] == [row for row in after if row[1] == event_id(3)]
+    assert [row for row in after if row[-1] is None and row[1] != made] == [
+        row for row in before if row[1] != event_id(3)
+    ]
+
+
 def test_typed_views_show_what_holds(tmp_path: Path) -> None:
     """A materialization that was voided is none; a check amended to failed is a failure, and both say so."""
     ledger = Ledger(tmp_path / "ledger", clock=Clock())
