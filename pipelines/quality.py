@@ -150,7 +150,7 @@ def check_completeness(inputs: PartitionInputs, expected: Expectation, current: 
     if counts.in_partition == 0 and counts.invalid_in_partition == 0:
         warnings["partition_has_no_seed_rows"] = f"no ticket of {inputs.window.key} was delivered"
     if counts.invalid_in_partition:
-        warnings["invalid_rows_rejected"] = f"{counts.invalid_in_partition} tickets refused{_first(expected)}"
+        warnings["invalid_rows_rejected"] = f"tickets refused: {counts.invalid_in_partition}{_first(expected)}"
     missing = f"the sources have {expected.event_count} distinct events, Bronze has {current.event_count}"
     return _finding(
         {"rows_missing": missing} if current.event_count < expected.event_count else {},

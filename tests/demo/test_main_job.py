@@ -39,8 +39,17 @@ class Demo:
 
 
 def _run(folder: Path) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("WEEK06_", "DAGSTER"))}
-    environment = {**inherited, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    """Run the demo in the shell of somebody who has a deployment of his own; it must not reach the demo."""
+    of_a_deployment = {
+        "DAGSTER_HOME": str(folder / "elsewhere"),
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+        "LAKEHOUSE_ENABLED": "false",
+        "LEDGER_URL": str(folder / "elsewhere"),
+        "TRACE_ID": "of-a-deployment",
+        "WEEK06_INGEST_LIMIT": "5",
+        "WEEK06_PARTITION_START_DATE": "2027-01-01",
+    }
+    environment = {**os.environ, **of_a_deployment, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
     return subprocess.run(
         [sys.executable, "-m", "pipelines.demo"],
         cwd=folder,
@@ -68,6 +77,7 @@ def instance(demo: Demo) -> Iterator[DagsterInstance]:
 def test_it_works_twice_in_a_row(demo: Demo) -> None:
     assert demo.first.returncode == 0, demo.first.stderr
     assert demo.second.returncode == 0, demo.second.stderr
+    assert [path.name for path in demo.folder.iterdir()] == [".demo"], "everything it writes is there"
 
 
 WARNED = ("succeeded", "warned", "manual_review_required", "9 of 13 planned passed, 2 warned, 2 not available")

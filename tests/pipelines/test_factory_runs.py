@@ -149,7 +149,7 @@ def test_invalid_rows_are_refused_counted_and_warned_about(factory: Factory) -> 
     raw = run.metadata("raw_ticket_events_partitioned")
     assert raw["counts"]["invalid_in_partition"] == sum(raw["violations"].values()) == len(raw["examples"]) == 7
     description = run.checks()["partition_completeness"].description
-    assert description.startswith(f"7 tickets refused, first {raw['examples'][0]}. Next step: have the delivery")
+    assert description.startswith(f"tickets refused: 7, first {raw['examples'][0]}. Next step: have the delivery")
     assert f"{factory.deliveries / INVALID_DAY / 'tickets.jsonl'}:" in description
     assert run.checks()["required_field_null_rate"].description.startswith(
         "refused tickets lack required fields: customer_id:missing (1), owner:null (1). Next step:"
