@@ -372,6 +372,23 @@ def partition_range_in_one_run(stage: Stage) -> Expected:
 
 
 @scenario()
+def backfill_of_ten_partitions(stage: Stage) -> Expected:
+    """Play the ten runs of a backfill, one of which fails: each is judged by its own partition."""
+
+    @dg.asset(partitions_def=DAILY)
+    def daily(context: dg.AssetExecutionContext) -> None:
+        if context.partition_key == "2026-01-07":
+            raise ValueError("a bad day")
+
+    days = [f"2026-01-{day:02}" for day in range(1, 11)]
+    runs = {
+        day: stage.materialize([daily], partition_key=day, tags={"dagster/backfill": "tenfold"}) for day in days
+    }
+    told = {"2026-01-07": "failed:step_failed"}
+    return {run_id: {f"daily@{day}": told.get(day, "materialized")} for day, run_id in runs.items()}
+
+
+@scenario()
 def partitioned_check(stage: Stage) -> Expected:
     """Play a check that is partitioned like its asset is an item of its partition."""
 

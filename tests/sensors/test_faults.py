@@ -17,9 +17,11 @@ import dagster as dg
 import pytest
 from freezegun import freeze_time
 from holding import assert_holds, ledger_records, sync
+from privileges import unprivileged
 from scenarios import first, second, third
 
 import sensors.completer
+import sensors.hook
 import sensors.nudges
 import sensors.trouble
 from ledger import Ledger
@@ -71,15 +73,32 @@ def read_only(broken: Ledger) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def forbidden(broken: Ledger) -> Iterator[None]:
-    """Let the right to write be taken away: the store's one verb for new objects is refused."""
-
-    def refused(path: Path, _: bytes) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
-
+def _without(broken: Ledger, rights: int) -> Iterator[None]:
+    """Take rights from all folders of a ledger; who is root gives its own power over them up meanwhile."""
     broken.create()
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("ledger.inbox.create_idempotent", refused)
+    with unprivileged():
+        for folder in reversed(broken.layout.folders):
+            folder.chmod(rights)
+        try:
+            with pytest.raises(PermissionError):
+                (broken.layout.inbox / "probe").touch()
+            yield
+        finally:
+            for folder in broken.layout.folders:
+                folder.chmod(0o700)
+
+
+@contextlib.contextmanager
+def forbidden(broken: Ledger) -> Iterator[None]:
+    """Let the right to write be taken away."""
+    with _without(broken, 0o500):
+        yield
+
+
+@contextlib.contextmanager
+def hidden(broken: Ledger) -> Iterator[None]:
+    """Let the right to look at it be taken away, too."""
+    with _without(broken, 0o000):
         yield
 
 
@@ -107,7 +126,7 @@ def in_the_way(broken: Ledger) -> Iterator[None]:
     broken.root.unlink()
 
 
-FAULTS: list[Fault] = [full, read_only, forbidden, hanging, in_the_way]
+FAULTS: list[Fault] = [full, read_only, forbidden, hidden, hanging, in_the_way]
 
 
 def attached(broken: Ledger) -> dg.Definitions:
@@ -172,9 +191,10 @@ def test_runs_go_on_and_the_gap_closes_by_itself(
 
 
 def test_a_process_leaves_a_broken_ledger_alone_for_a_while(
-    instance: dg.DagsterInstance, ledger: Ledger, home: Path
+    instance: dg.DagsterInstance, ledger: Ledger, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A hundred steps do not wait a hundred times: after the first trouble the hook keeps away."""
+    monkeypatch.setattr(sensors.hook, "PAUSE_SECONDS", 0.0)
 
     def step(number: int) -> dg.AssetsDefinition:
         @dg.asset(name=f"step_{number}")
@@ -183,13 +203,13 @@ def test_a_process_leaves_a_broken_ledger_alone_for_a_while(
         return made
 
     defs = with_ledger(
-        dg.Definitions(assets=[step(n) for n in range(10)]), ledger=ledger.root, hook_timeout_seconds=HOOK_SECONDS
+        dg.Definitions(assets=[step(n) for n in range(30)]), ledger=ledger.root, hook_timeout_seconds=HOOK_SECONDS
     )
     with hanging(ledger):
         started = time.monotonic()
         assert defs.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance).success
         took = time.monotonic() - started
-    assert took < 10 * HOOK_SECONDS
+    assert took < 30 * HOOK_SECONDS
     assert (home / "ledger-capture.log").read_text().count("hook run=") == 1
 
 

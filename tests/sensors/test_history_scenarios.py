@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -15,8 +16,17 @@ from history import (
     write_log_line,
     write_materialization,
 )
-from holding import assert_holds, dagster_records, ledger_records, outcomes, rows, sync
+from holding import (
+    assert_each_item_has_one_outcome,
+    assert_holds,
+    dagster_records,
+    ledger_records,
+    outcomes,
+    rows,
+    sync,
+)
 from scenarios import first, second, third
+from stores import StorageConfig
 
 import sensors.sync
 from ledger import Ledger
@@ -29,6 +39,7 @@ from sensors.policy import OptionalDependency, Policy
 from sensors.run_capture import RunCapture
 from sensors.sync import sync_runs
 
+BOTH_MADE = {"first": "materialized", "second": "materialized"}
 ABSENT_RUN = "00000000-0000-0000-0000-000000000000"
 
 
@@ -58,10 +69,12 @@ def test_a_deleted_run_stays_in_the_ledger(instance: dg.DagsterInstance, ledger:
     instance.delete_run(run_id)
     assert sync(instance, ledger).appended == 0
     assert ledger_records(ledger) == before
-    dg.materialize([first], instance=instance)
+    after = dg.materialize([first], instance=instance).run_id
     sync(instance, ledger)
     assert_holds(instance, ledger, deleted={run_id})
     assert set(before) < set(ledger_records(ledger))
+    assert outcomes(ledger, run_id) == BOTH_MADE
+    assert outcomes(ledger, after) == {"first": "materialized"}
 
 
 def test_a_run_deleted_before_its_late_record_was_read(
@@ -73,7 +86,8 @@ def test_a_run_deleted_before_its_late_record_was_read(
     instance.delete_run(run_id)
     done = sync(instance, ledger)
     assert (done.appended, done.troubled) == (0, ())
-    assert outcomes(ledger, run_id) == {"first": "materialized", "second": "materialized"}
+    assert_holds(instance, ledger, deleted={run_id})
+    assert outcomes(ledger, run_id) == BOTH_MADE
 
 
 def test_a_log_that_was_emptied_takes_nothing_from_the_ledger(
@@ -118,11 +132,12 @@ def test_a_late_log_line_is_counted_and_changes_no_outcome(
 
 def test_wipes_and_reported_materializations_are_captured(instance: dg.DagsterInstance, ledger: Ledger) -> None:
     """Records without a run have run id "" in the ledger, and are read again only when there are more."""
-    dg.materialize([first], instance=instance)
+    wiped = dg.materialize([first], instance=instance).run_id
     instance.report_runless_asset_event(dg.AssetMaterialization("outside", metadata={"by": "hand"}))
     instance.wipe_assets([dg.AssetKey("first")])
     sync(instance, ledger)
     assert_holds(instance, ledger)
+    assert outcomes(ledger, wiped) == {"first": "materialized"}, "what a run did stays done when it is wiped"
     found = rows(ledger, "SELECT event_type, asset_key FROM events WHERE run_id = '' ORDER BY storage_id")
     assert found == [("asset.materialized.v1", "outside"), ("asset.wiped.v1", "first")]
     assert sync(instance, ledger).appended == 0
@@ -137,6 +152,7 @@ def test_a_run_of_ten_thousand_records(instance: dg.DagsterInstance, ledger: Led
     done = sync(instance, ledger)
     assert done.records > 10_000
     assert_holds(instance, ledger)
+    assert outcomes(ledger, run_id) == BOTH_MADE
     assert sync(instance, ledger).appended == 0
 
 
@@ -154,6 +170,10 @@ def test_five_hundred_runs_while_nothing_watched(instance: dg.DagsterInstance, l
     ids = {r.storage_id for r in instance.get_records_for_run(run_id).records if r.event_log_entry.dagster_event}
     expected = [(run, storage_id) for run in (run_id, *copies) for storage_id in ids]
     assert sorted(ledger_records(ledger)) == sorted(expected)
+    assert_each_item_has_one_outcome(ledger)
+    told = "SELECT run_id, asset_key, outcome FROM outcomes ORDER BY ALL"
+    made = [(run, asset, "materialized") for run in (run_id, *copies) for asset in BOTH_MADE]
+    assert rows(ledger, told) == sorted(made)
     assert sync(instance, ledger).unchanged == 501
 
 
@@ -197,7 +217,7 @@ def test_two_deployments_of_the_sensor_on_one_ledger(
     instance: dg.DagsterInstance, ledger: Ledger, run_id: str, home: Path
 ) -> None:
     """Both do all of the work at the same time, and each record is in the ledger once."""
-    copy_runs(instance, run_id, 30)
+    runs = [run_id, *copy_runs(instance, run_id, 30)]
     problems: list[Exception] = []
 
     def deployed() -> None:
@@ -217,6 +237,8 @@ def test_two_deployments_of_the_sensor_on_one_ledger(
     assert problems == []
     sync(instance, ledger)
     assert_holds(instance, ledger)
+    told = rows(ledger, "SELECT run_id, asset_key, outcome FROM outcomes ORDER BY ALL")
+    assert told == sorted((run, asset, "materialized") for run in runs for asset in BOTH_MADE)
 
 
 @pytest.fixture
@@ -294,6 +316,32 @@ def test_planned_events_that_commit_late_complete_the_plan(
     assert_holds(instance, ledger)
     assert outcomes(ledger, run_id)["third"] == "not_started:never_started"
     assert _count(ledger, "plan.committed.v1") == 2
+
+
+@pytest.mark.postgres
+def test_a_record_that_commits_after_a_later_one_is_captured(
+    home: Path, ledger: Ledger, storage_config: StorageConfig, tmp_path: Path
+) -> None:
+    """PostgreSQL gives ids before it commits: what was invisible below the last id seen is read later."""
+    (home / "dagster.yaml").write_text(storage_config("postgres", tmp_path))
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        run_id = dg.materialize([first, second], instance=instance).run_id
+        records = instance.get_records_for_run(run_id).records
+        storage: Any = instance.event_log_storage
+        attachment = Attachment(ledger, Policy(), grace_seconds=0)
+        with storage._engine.connect() as slow:  # a writer that takes its time
+            transaction = slow.begin()
+            slow.execute(storage.prepare_insert_event(records[0].event_log_entry))
+            write_materialization(instance, run_id, "late", "first")
+            _, cursor = tick(instance, attachment, Cursor())
+            seen = {storage_id for _, storage_id in ledger_records(ledger)}
+            transaction.commit()
+        slow_id = {r.storage_id for r in instance.get_records_for_run(run_id).records} - seen
+        assert min(slow_id) < max(seen)
+        assert len(slow_id) == 1
+        tick(instance, attachment, cursor)
+        assert_holds(instance, ledger)
+        assert outcomes(ledger, run_id) == BOTH_MADE
 
 
 def test_tags_are_snapshot_and_a_change_is_an_event(instance: dg.DagsterInstance, ledger: Ledger) -> None:
