@@ -238,6 +238,71 @@ def test_a_subset_of_a_multi_asset_runs_and_is_captured(
     assert outcomes(ledger, run_id) == {"left": "materialized"}
 
 
+def test_a_partition_range_in_one_run_is_captured(instance: dg.DagsterInstance, ledger: Ledger) -> None:
+    """A single-run backfill of a wrapped asset: each partition is an item."""
+
+    @dg.asset(partitions_def=DAILY, backfill_policy=dg.BackfillPolicy.single_run())
+    def ranged() -> None: ...
+
+    defs = with_ledger(dg.Definitions(assets=[ranged]), ledger=ledger.root)
+    days = [f"2026-01-{day:02}" for day in range(5, 9)]
+    tags = {"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[-1]}
+    run = defs.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance, tags=tags)
+    assert sorted(rows(ledger, "SELECT partition FROM materializations")) == [(day,) for day in days]
+    sync(instance, ledger)
+    assert_holds(instance, ledger)
+    assert outcomes(ledger, run.run_id) == {f"ranged@{day}": "materialized" for day in days}
+
+
+def resolved_already() -> dg.Definitions:
+    """Give definitions that were asked for their assets and jobs before they are wrapped."""
+    defs = everything()
+    defs.resolve_job_def("assets_job")
+    defs.get_repository_def()
+    return defs
+
+
+def specs_changed() -> dg.Definitions:
+    """Give definitions whose assets were mapped, which resolves a part of them."""
+    parts = everything()
+    modern = dg.Definitions(
+        assets=[asset for asset in parts.assets or () if not isinstance(asset, dg.SourceAsset)],
+        asset_checks=parts.asset_checks,
+        jobs=parts.jobs,
+        resources=parts.resources,
+        executor=parts.executor,
+    )
+    return modern.map_asset_specs(func=lambda spec: spec.replace_attributes(owners=["team:other"]))
+
+
+def put_together() -> dg.Definitions:
+    """Give definitions that were merged from parts, one of them without assets."""
+    parts = everything()
+    rest = dg.Definitions(jobs=parts.jobs, schedules=parts.schedules, sensors=parts.sensors, loggers=parts.loggers)
+    assets = dg.Definitions(
+        assets=parts.assets,
+        asset_checks=parts.asset_checks,
+        resources=parts.resources,
+        executor=parts.executor,
+        metadata=dict(parts.metadata),
+    )
+    return dg.Definitions.merge(assets, rest)
+
+
+@pytest.mark.parametrize("made", [resolved_already, specs_changed, put_together])
+def test_definitions_resolved_in_part_are_wrapped_like_any(
+    instance: dg.DagsterInstance, ledger: Ledger, made: Callable[[], dg.Definitions]
+) -> None:
+    """However far the definitions were resolved before: all stays as it was, the hook is there, and jobs run."""
+    wrapped = with_ledger(made(), ledger=ledger.root)
+    assert described(wrapped) == described(made())
+    result = wrapped.resolve_job_def("assets_job").execute_in_process(instance=instance)
+    assert result.success
+    assert ledger.exists()
+    sync(instance, ledger)
+    assert_holds(instance, ledger)
+
+
 def test_what_is_wrapped_twice_is_wrapped_once(attached: dg.Definitions, ledger: Ledger) -> None:
     """Wrapping again changes nothing, also when other definitions were merged in between."""
     assert with_ledger(attached, ledger=ledger.root) is attached
