@@ -268,7 +268,7 @@ def specs_changed() -> dg.Definitions:
     modern = dg.Definitions(
         assets=[asset for asset in parts.assets or () if not isinstance(asset, dg.SourceAsset)],
         asset_checks=parts.asset_checks,
-        jobs=parts.jobs,
+        jobs=[job for job in parts.jobs or () if job.name != "observe_job"],
         resources=parts.resources,
         executor=parts.executor,
     )
