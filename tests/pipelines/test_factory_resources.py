@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
+import pipelines.resources
 from ledger.errors import UsageError
 from pipelines.definitions import base_definitions
 from pipelines.resources import (
@@ -16,9 +19,6 @@ from pipelines.resources import (
     partition_start,
     resources_from_environment,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def _reports(**environ: str) -> ReportsResource:
@@ -100,6 +100,23 @@ def test_a_default_partition_is_a_day_there_can_be() -> None:
     with pytest.raises(UsageError, match="'2026-04-09' lies before the first partition, 2026-04-10"):
         default_partition({**start, "WEEK06_DEFAULT_PARTITION": "2026-04-09"})
     assert default_partition({**start, "WEEK06_DEFAULT_PARTITION": "2026-04-10"}) == "2026-04-10"
+
+
+def test_the_readme_lists_exactly_the_variables_that_are_read() -> None:
+    """With the defaults there are."""
+    source = Path(pipelines.resources.__file__)
+    read = set(re.findall(r'"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)"', source.read_text(encoding="utf-8")))
+    table = source.with_name("README.md").read_text(encoding="utf-8").partition("## Settings")[2]
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    named = [name for row in rows for name in re.findall(r"[A-Z0-9_]{5,}", row[0])]
+    assert sorted(named) == sorted(read)
+    defaults = {row[0].strip("| `"): row[2].strip("| `") for row in rows}
+    reports = _reports()
+    assert defaults["SEED_MANIFEST_PATH"] == reports.manifest_path
+    assert defaults["DATABASE_URL"] == DEFAULT_DATABASE_URL
+    assert defaults["WEEK06_REPORT_DIR"] == reports.report_dir
+    assert defaults["WEEK06_PARTITION_START_DATE"] == partition_start({})
+    assert defaults["WEEK06_OPERATOR"] == reports.operator
 
 
 def test_secrets_are_passed_on_by_name(
