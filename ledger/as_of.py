@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ledger.errors import EnvironmentFault, IntegrityError, UsageError
 
@@ -53,6 +53,9 @@ class AsOf:
 
 NOW = AsOf()
 
+_SIZE_DIGITS: Final = 18
+"""Of a number of entries; no log is larger, and DuckDB compares in 64 bits."""
+
 
 def parse_as_of(text: str | None, occurred: str | None = None) -> AsOf:
     """Read `--as-of` and `--as-of-occurred`.
@@ -69,12 +72,19 @@ def parse_as_of(text: str | None, occurred: str | None = None) -> AsOf:
 
 
 def _prefix(text: str) -> AsOf:
-    if text.isascii() and text.isdigit():
+    if text.isascii() and text.isdigit() and len(text) <= _SIZE_DIGITS:
         return AsOf(size=int(text))
     path = Path(text)
-    if path.is_file():
+    if _is_file(path):
         return _checkpoint(path)
     return AsOf(recorded_by=_time("--as-of", text))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name no file can have
+        return False
 
 
 def _checkpoint(path: Path) -> AsOf:
@@ -93,7 +103,7 @@ def _time(option: str, text: str) -> int:
     except ValueError:
         what = "neither a number of entries nor a time, and no file" if option == "--as-of" else "no time"
         raise UsageError(
-            f"{option} {text!r} is {what}.", next_step=f"for example {option} 2026-04-17T12:00:00Z"
+            f"{option} {text!r:.200} is {what}.", next_step=f"for example {option} 2026-04-17T12:00:00Z"
         ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -7,8 +7,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from ledger import IntegrityError, Ledger, UsageError
 from ledger.as_of import AsOf, parse_as_of
@@ -78,6 +81,25 @@ def head_file(folder: Path, text: str) -> Path:
 def test_what_is_no_point_in_time_is_refused(text: str | None, occurred: str | None) -> None:
     with pytest.raises(UsageError, match="time"):
         parse_as_of(text, occurred)
+
+
+@given(st.text() | st.from_regex(r"[0-9]{1,40}") | st.datetimes(timezones=st.timezones()).map(str))
+@example("9" * 5000)
+@example("x" * 5000)
+@example("a\x00b")
+@example("0001-01-01T00:00:00+14:00")
+@example("9999-12-31T23:59:59.999999-14:00")
+def test_any_text_is_a_point_in_time_or_a_fault_of_ours(text: str) -> None:
+    """Whatever somebody types, nothing crashes; and what is read makes SQL that DuckDB takes."""
+    for asked in ((text, None), (None, text)):
+        try:
+            found = parse_as_of(*asked)
+        except UsageError:
+            continue
+        assert duckdb.execute(
+            "SELECT count(*) FROM (SELECT 1::BIGINT AS index, now() AS recorded_at, now() AS occurred_at) WHERE "
+            + found.condition()
+        ).fetchall()
 
 
 def test_unsealed_entries_are_in_no_prefix_named_by_size(ledger: Ledger) -> None:
