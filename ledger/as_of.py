@@ -137,12 +137,14 @@ def calculated_head(ledger: Ledger, log: Log, size: int) -> Checkpoint:
     From the tiles, and proved to be a prefix of the newest stored head where that is larger; tiles that do not
     lead there are made again from the entries first.
 
-    Raises: IntegrityError when the entries do not lead there either.
+    Raises: IntegrityError when the entries do not lead there either; EnvironmentFault when there are no tiles
+    and none can be written.
     """
     from ledger.checkpoint import Checkpoint
     from ledger.growth import prove_growth
     from ledger.heads import newest_head
     from ledger.proof import read_frontier
+    from ledger.store import readable_fault
     from ledger.tile_cache import TileCache
 
     cache, origin, newest = TileCache(ledger.layout), ledger.require(), newest_head(ledger.layout)
@@ -155,6 +157,11 @@ def calculated_head(ledger: Ledger, log: Log, size: int) -> Checkpoint:
         return head
 
     try:
-        return calculate(cache.catch_up)
-    except IntegrityError:
-        return calculate(cache.rebuild)
+        try:
+            return calculate(cache.catch_up)
+        except IntegrityError:
+            return calculate(cache.rebuild)
+    except OSError as error:
+        raise readable_fault(
+            error, f"No tree head over {size} entries can be calculated, for want of tiles"
+        ) from None

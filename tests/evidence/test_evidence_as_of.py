@@ -138,6 +138,16 @@ def test_damaged_tiles_give_no_wrong_head(told: Tell, ledger: Ledger) -> None:
     assert calculated_head(ledger, ledger.log(), newest.checkpoint.size) == newest.checkpoint
 
 
+def test_where_no_tiles_can_be_made_that_is_said(told: Tell, ask: Asked, ledger: Ledger) -> None:
+    """On a disk that cannot be written, say: a fault of the environment; at a checkpoint none are needed."""
+    told(good_run("run-1"))
+    size = ledger.log().size
+    shutil.rmtree(ledger.layout.tiles)
+    ledger.layout.tiles.write_text("in the way")
+    assert "for want of tiles" in ask("show", "run-1", "--as-of", str(size - 1), code=4)
+    assert "run-1" in ask("show", "run-1", "--as-of", str(size))
+
+
 def test_event_time_bounds_a_document_and_is_said_in_it(
     told: Tell, ask: Asked, ledger: Ledger, tmp_path: Path
 ) -> None:
