@@ -70,7 +70,7 @@ def _mergeable(log: Log, target_rows: int) -> Iterator[list[Segment]]:
 def _merge(log: Log, parts: Sequence[Segment]) -> None:
     """Write the merged segment and commit it, again and again while sealers commit first."""
     frontier = read_frontier(parts[-1])
-    segment = write(log.folder, _grouped(_checked(log, parts, frontier)), frontier)
+    segment = write(log.folder, _grouped(_checked(log, parts, frontier)), lambda: frontier)
     for part in parts:
         # From now on its age is counted from when it went out of use: a reader may have it open.
         part.path.touch()

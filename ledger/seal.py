@@ -12,7 +12,8 @@ log), 3. drop what the log has, 4. write and flush a segment, 5. commit, 6. writ
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -134,9 +135,10 @@ def _alarm(layout: Layout, recorded_digest: str, rejected: bytes, now: int) -> R
 
 
 def _commit(layout: Layout, log: Log, before: Frontier, new: Entries) -> Frontier:
-    leaves = list(map(leaf_hash, new.bytes))
-    frontier = before.extend(leaves)
-    segment = write(log.folder, [indexed(new.table, log.size)], frontier)
+    with ThreadPoolExecutor(1) as beside:  # compressing lets others run, so the tree grows meanwhile
+        growing = beside.submit(_grown, before, new.bytes)
+        segment = write(log.folder, [indexed(new.table, log.size)], lambda: growing.result()[1])
+    leaves, frontier = growing.result()
     try:
         commit_append(log, segment)
     except CommitLostError:
@@ -145,6 +147,11 @@ def _commit(layout: Layout, log: Log, before: Frontier, new: Entries) -> Frontie
     with contextlib.suppress(OSError):  # the tiles are a cache: whoever needs them makes them again
         TileCache(layout).extend(before, leaves)
     return frontier
+
+
+def _grown(before: Frontier, entries: Sequence[bytes]) -> tuple[list[bytes], Frontier]:
+    leaves = list(map(leaf_hash, entries))
+    return leaves, before.extend(leaves)
 
 
 def _frontier(layout: Layout, origin: str, log: Log) -> Frontier:

@@ -14,7 +14,7 @@ import io
 import re
 import secrets
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
@@ -75,24 +75,26 @@ def indexed(rows: pa.Table, first_index: int) -> pa.Table:
     return rows.set_column(0, SCHEMA.field("index"), indexes)
 
 
-def write(folder: Path, rows: Iterable[pa.Table], frontier: Frontier) -> Segment:
+def write(folder: Path, rows: Iterable[pa.Table], frontier: Callable[[], Frontier]) -> Segment:
     """Write a segment durably; no row group holds rows of two tables. Nothing refers to it until it is committed.
 
     The rows have dense indexes. The name carries the file's SHA-256 (128 bits), so that not a bit of what lies
     around the entries can change unseen, and a random part: rivals that seal the same range never share a file.
+    `frontier` is asked for the tree after the last row when all rows are written.
     """
     import pyarrow.compute as pc  # takes as long to import as the rest of Arrow, and reading does without
 
     temporary = folder / f"{TMP_PREFIX}{secrets.token_hex(8)}"
     count, first_index, low, high = 0, 0, "", ""
     try:
-        with _writer(temporary, frontier) as writer:
+        with _writer(temporary) as writer:
             for group in filter(len, rows):
-                writer.write_table(group.cast(writer.schema), row_group_size=ROW_GROUP_ROWS)
+                writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
                 least, most = pc.min_max(group.column("event_id")).as_py().values()
                 if not count:
                     first_index, low, high = group.column("index")[0].as_py(), least, most
                 count, low, high = count + len(group), min(low, least), max(high, most)
+            writer.add_key_value_metadata({_FRONTIER: format_frontier(frontier())})
         sync_file(temporary)
         name = f"{first_index:016d}-{count}-{_digest(temporary)}-{secrets.token_hex(4)}.parquet"
         path = temporary.rename(folder / name)
@@ -108,12 +110,12 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
-def _writer(target: Path | io.BytesIO, frontier: Frontier) -> pq.ParquetWriter:
+def _writer(target: Path | io.BytesIO) -> pq.ParquetWriter:
     # No Bloom filters: they make a look-up 1.5 times as fast and are read by SQL alone, and one that lies hides
     # rows. Of the statistics, which make it faster too, `check_footer` can tell whether they are true.
     return pq.ParquetWriter(
         target,
-        SCHEMA.with_metadata({_FRONTIER: format_frontier(frontier).encode()}),
+        SCHEMA,
         compression="zstd",
         compression_level=3,
         use_dictionary=[f.name for f in SCHEMA if f.name not in _UNIQUE],
@@ -143,7 +145,7 @@ def open_segment(segment: Segment) -> Iterator[pq.ParquetFile]:
 def read_frontier(segment: Segment) -> Frontier:
     """Return the frontier of the tree after the segment's last entry, as its footer states it."""
     with open_segment(segment) as file:
-        stated = (file.schema_arrow.metadata or {}).get(_FRONTIER, b"")
+        stated = (file.metadata.metadata or {}).get(_FRONTIER, b"")
     try:
         frontier = parse_frontier(stated.decode("ascii", "replace"))
     except IntegrityError as error:
@@ -230,7 +232,7 @@ def _parquet_types(file: pq.ParquetFile) -> list[str]:
 @functools.cache
 def _expected_types() -> list[str]:
     target = io.BytesIO()
-    _writer(target, Frontier.empty()).close()
+    _writer(target).close()
     return _parquet_types(pq.ParquetFile(target))
 
 

@@ -64,7 +64,7 @@ def _relabel(ledger: Ledger, segment: Segment, table: pa.Table, **options: Any) 
 
     That is what somebody does who has read the format: the file's name and Delta's log agree again.
     """
-    footer = pq.read_schema(segment.path).metadata
+    footer = {b"ledger.frontier": pq.read_metadata(segment.path).metadata[b"ledger.frontier"]}
     target = segment.path.with_name("forged.parquet")
     pq.write_table(table.replace_schema_metadata(footer), target, **options)
     _adopt(ledger, segment, target)
@@ -227,7 +227,7 @@ def test_a_segment_forged_whole_is_found_by_the_checkpoint(ledger: Ledger) -> No
     rows = [columns(encode(record(n, step_key="forged"), NOON).entry) for n in range(5, 10)]
     earlier = [leaf_hash(entry) for entry in _table(_segments(ledger)[0]).column("entry").to_pylist()]
     tree = Frontier.empty().extend([*earlier, *(leaf_hash(row.entry) for row in rows)])
-    _adopt(ledger, segment, write(segment.path.parent, [as_table(of_rows(rows), 5)], tree).path)
+    _adopt(ledger, segment, write(segment.path.parent, [as_table(of_rows(rows), 5)], lambda: tree).path)
     result = verify(ledger)
     assert [f.where for f in result.findings if "calculated root" in f.problem] == [
         f"checkpoints/{size:016d}" for size in (10, 15)

@@ -343,7 +343,7 @@ def test_a_changed_entry_is_not_proved(tmp_path: Path) -> None:
 
     rows = [columns(encode(record(i, step_key="forged"), NOON).entry) for i in range(20)]
     tree = Frontier.empty().extend(leaf_hash(row.entry) for row in rows)
-    write(segment.path.parent, [table(of_rows(rows), 0)], tree).path.replace(segment.path)
+    write(segment.path.parent, [table(of_rows(rows), 0)], lambda: tree).path.replace(segment.path)
     with open_prover(ledger) as prover, pytest.raises(IntegrityError, match="nothing was proved"):
         prover.prove_event(event_id(3))
 
