@@ -9,7 +9,8 @@ FROM (
     GROUP BY store_id, run_id, storage_id HAVING count(*) > 1
     UNION ALL
     SELECT 'event ' || event_id, min(index), max(index)
-    FROM e GROUP BY event_id HAVING count(*) > 1
+    FROM e WHERE storage_id IS NULL  -- a record's event_id has been found to follow from what is grouped above
+    GROUP BY event_id HAVING count(*) > 1
 )
 ORDER BY second
 LIMIT 100
