@@ -139,7 +139,7 @@ def _query(ledger: Ledger) -> Iterator[Row]:
             "latest of each asset": "SELECT asset_key, max(occurred_at) FROM materializations GROUP BY 1",
         }
         for what, sql in questions.items():
-            seconds = best_seconds(lambda sql=sql: snapshot.rows(sql))
+            seconds = best_seconds(partial(snapshot.rows, sql))
             yield Row(f"query, warm: {what}", f"{seconds * 1e3:.0f} ms")
 
 
