@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sensors.sync import OpenRun, Synced
 
 FOLLOW_SECONDS = 5.0
+INSTANCE_FILES = ("dagster.yaml", "history", "storage")
 
 HomeOption = Annotated[
     Path | None,
@@ -58,7 +59,7 @@ def sync(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
     if not grace >= 0:
         raise UsageError(f"--grace {grace} is not a number of seconds.", next_step="for example --grace 60")
     after = moment_of("--since", since) if since else 0
-    instance = open_instance(dagster_home)
+    instance = open_instance(dagster_home, "sync")
     how = Capturing(session.ledger(), None, Correlation(release_id=release_id), grace, log_lines)
     done = _runs(instance, how, run) if run else _all(instance, how, after, ())
     _print(done, as_json=as_json)
@@ -72,17 +73,19 @@ def sync(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
         raise typer.Exit(4)
 
 
-def open_instance(home: Path | None) -> Any:
-    """Open the instance in a folder. Raises `EnvironmentFault` when there is none there."""
+def open_instance(home: Path | None, command: str) -> Any:
+    """Open the instance in a folder, for one of our commands. Raises `EnvironmentFault` when there is none."""
+    name_it = f"ledger {command} --dagster-home PATH"
     if home is None:
-        raise EnvironmentFault(
-            "Which Dagster instance? DAGSTER_HOME is not set.", next_step="ledger sync --dagster-home PATH"
-        )
+        raise EnvironmentFault("Which Dagster instance? DAGSTER_HOME is not set.", next_step=name_it)
     folder = home.expanduser().absolute()
     if not folder.is_dir():
+        raise EnvironmentFault(f"{folder} is not a folder, so it holds no Dagster instance.", next_step=name_it)
+    # Dagster would make an empty instance of any folder it is pointed to.
+    if not any((folder / name).exists() for name in INSTANCE_FILES):
         raise EnvironmentFault(
-            f"{folder} is not a folder, so it holds no Dagster instance.",
-            next_step="ledger sync --dagster-home PATH",
+            f"{folder} holds no Dagster instance: none of {', '.join(INSTANCE_FILES)} is in it.",
+            next_step=f"{name_it} of an instance that has runs, or the folder with its dagster.yaml",
         )
     import dagster as dg
 
@@ -90,7 +93,7 @@ def open_instance(home: Path | None) -> Any:
         return dg.DagsterInstance.from_config(str(folder))
     except Exception as error:  # Dagster raises many kinds here: configuration, database, network
         raise EnvironmentFault(
-            f"The Dagster instance in {folder} cannot be opened: {str(error).splitlines()[0][:300]}",
+            f"The Dagster instance in {folder} cannot be opened: {' '.join(str(error).split())[:400]}",
             next_step=f"check {folder / 'dagster.yaml'} and that its database answers",
         ) from error
 
@@ -166,10 +169,15 @@ def _print(done: Synced, *, as_json: bool) -> None:
     if as_json:
         out_json(asdict(done))
         return
-    out(
-        f"{done.runs} runs: {done.appended} events captured of {done.records} records read, "
-        f"{done.unchanged} runs closed and unchanged, {len(done.open_runs)} still open"
-    )
+    waiting = sum(run.ended for run in done.open_runs)
+    going_on = len(done.open_runs) - waiting
+    captured = done.runs - done.unchanged
+    out(f"{done.runs} runs: {captured} captured, {done.unchanged} closed before and unchanged, {going_on} going on")
+    out(f"{done.records} records read, {done.appended} events appended: new records, and what follows from them")
+    if not done.runs:
+        say("note:  there is no run to look at; is this the Dagster instance you mean?")
+    if waiting:
+        say(f"next:  {waiting} runs have only just ended; the next ledger sync sees them once more and closes them")
     warning = styled("warning", "yellow", sys.stderr)
     for problem in done.troubled:
         say(f"{warning}: not captured: {problem}")

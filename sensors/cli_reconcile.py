@@ -33,7 +33,7 @@ def reconcile(
     from sensors.reconcile import reconcile as compare
 
     session: Session = ctx.obj
-    instance = open_instance(dagster_home)
+    instance = open_instance(dagster_home, "reconcile")
     bar = progress_bar(instance.get_runs_count())
     done = compare(instance, session.ledger(), full=full, progress=lambda so_far: bar(so_far.runs))
     bar(None)
@@ -49,9 +49,10 @@ def _print(done: Reconciled) -> None:
     out(f"{done.runs} runs in Dagster: {done.unchanged} closed and unchanged, {done.compared} compared")
     counts = ("missing", "changed", "unreadable", "extra", "behind", "late")
     out(", ".join(f"{getattr(done, name)} {name}" for name in counts) + " records")
-    out(f"{done.deleted} runs deleted at the source: the ledger is the only copy")
+    only = ": the ledger is the only copy" if done.deleted else ""
+    out(f"{done.deleted} runs deleted at the source{only}")
     if done.elsewhere:
-        out(f"{done.elsewhere} runs in the ledger from other stores")
+        out(f"{done.elsewhere} runs in the ledger are of another Dagster storage: not compared")
     if done.differing:
         out()
         rows = [_row(run) for run in done.differing[:_SHOWN]]
@@ -60,7 +61,11 @@ def _print(done: Reconciled) -> None:
             say(f"and {len(done.differing) - _SHOWN} more: ledger reconcile --json")
     if not done.whole:
         say(f"{styled('not whole', 'red', sys.stderr)}: the ledger misses records, or they read differently now")
-        say("next: ledger sync; what was captured of a changed record stays as it was")
+        say("next:  ledger sync; what was captured of a changed record stays as it was")
+    elif done.elsewhere and not done.runs:
+        say("note:  this instance has no runs; its storage was replaced, or it is not the one that was captured")
+    elif done.runs:
+        out(f"{styled('whole', 'green')}: the ledger holds every record of every run that has ended")
 
 
 def _row(run: Compared) -> list[str]:
@@ -84,15 +89,23 @@ def prunable(
     from sensors.prunable import prunable as find
 
     session: Session = ctx.obj
-    found = list(find(open_instance(dagster_home), session.ledger(), moment_of("--older-than", older_than)))
+    ended_before = moment_of("--older-than", older_than)
+    instance = open_instance(dagster_home, "prunable")
+    found = list(find(instance, session.ledger(), ended_before))
     if as_json:
         out_json([{**asdict(run), "ended_at": _time(run.ended_at)} for run in found])
         return
     for run in found:
         out(run.run_id)
-    say(f"{len(found)} runs, {sum(run.records for run in found)} records")
+    total = instance.get_runs_count()
+    say(f"{len(found)} of {total} runs, {sum(run.records for run in found)} records: closed, compared, sealed")
     if found:
-        say("next: ledger verify, and then: ledger prunable | xargs -n 1 dagster run delete --force")
+        again = f"ledger prunable --older-than {older_than}"
+        say(f"next:  ledger verify, and then: {again} | xargs -n 1 dagster run delete --force")
+    elif total:
+        say(
+            f"note:  runs stay that ended after {_time(ended_before)[:16]} (--older-than), or that the ledger lacks"
+        )
 
 
 def _time(moment: int) -> str:
