@@ -103,9 +103,8 @@ def prunable(
         again = f"ledger prunable --older-than {older_than}"
         say(f"next:  ledger verify, and then: {again} | xargs -n 1 dagster run delete --force")
     elif total:
-        say(
-            f"note:  runs stay that ended after {_time(ended_before)[:16]} (--older-than), or that the ledger lacks"
-        )
+        moment = _time(ended_before)[:16]
+        say(f"note:  runs stay that ended after {moment} (--older-than), or that the ledger does not hold whole")
 
 
 def _time(moment: int) -> str:
