@@ -200,6 +200,7 @@ def _expected(partition: str, gate: str, others: str, checks: str) -> dict[str, 
 
 
 @pytest.mark.daemon
+@pytest.mark.timeout(320)
 def test_dagster_dev_captures_and_reports_by_the_sensors_alone(deployment: Deployment) -> None:
     """A run from the command line and one from the UI: captured, closed, judged and handed over, without a hook.
 
