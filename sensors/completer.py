@@ -30,6 +30,8 @@ TICK_BUDGET_SECONDS: Final = 20.0
 TICK_LIMIT_SECONDS: Final = 40.0
 """A tick is left alone after this: the store hangs, and the user's own sensors wait for the same daemon."""
 
+_MINUTE_US: Final = 60_000_000
+
 OPEN_REMEMBERED: Final = 500
 """How many open runs a cursor keeps; those that ended first. The rest is found again by its next change."""
 
@@ -105,7 +107,9 @@ def tick(
 ) -> tuple[Synced, Cursor]:
     """Do one tick's work within about `seconds`; return what it did and where to go on."""
     ledger = attachment.ledger
-    attachment.declare_policy(ledger.known([RUNLESS])[RUNLESS].own, ledger.clock())
+    # To the minute, so that sensors that start together say the same thing, which is then recorded once.
+    now = ledger.clock()
+    attachment.declare_policy(ledger.known([RUNLESS])[RUNLESS].own, now - now % _MINUTE_US)
     # A clock that went back, or a row from a host ahead of us, must not hide what changes from now on.
     newest = min(cursor.updated_at, ledger.clock())
     done = sync_runs(

@@ -216,7 +216,9 @@ def test_what_waits_unsealed_does_not_hide_that_a_run_is_open(
 def test_two_deployments_of_the_sensor_on_one_ledger(
     instance: dg.DagsterInstance, ledger: Ledger, run_id: str, home: Path
 ) -> None:
-    """Both do all of the work at the same time, and each record is in the ledger once."""
+    """Both do all of the work at the same time; each record, and the policy of both, is in the ledger once."""
+    policy = Policy((OptionalDependency("lake/house", "lakehouse_not_there", "Week04 is not set up"),))
+    now = ledger.clock() + 1_000_000
     runs = [run_id, *copy_runs(instance, run_id, 30)]
     problems: list[Exception] = []
 
@@ -225,7 +227,8 @@ def test_two_deployments_of_the_sensor_on_one_ledger(
         try:
             with dg.DagsterInstance.from_config(str(home)) as mine:
                 for _ in range(3):
-                    _, cursor = tick(mine, Attachment(Ledger(ledger.root), Policy(), grace_seconds=0), cursor)
+                    same_time = Ledger(ledger.root, clock=lambda: now)
+                    _, cursor = tick(mine, Attachment(same_time, policy, grace_seconds=0), cursor)
         except Exception as error:  # noqa: BLE001 - whatever it is, the test must see it
             problems.append(error)
 
@@ -237,8 +240,10 @@ def test_two_deployments_of_the_sensor_on_one_ledger(
     assert problems == []
     sync(instance, ledger)
     assert_holds(instance, ledger)
+    assert _count(ledger, "policy.declared.v1") == 1
     told = rows(ledger, "SELECT run_id, asset_key, outcome FROM outcomes ORDER BY ALL")
-    assert told == sorted((run, asset, "materialized") for run in runs for asset in BOTH_MADE)
+    expected = {**dict.fromkeys(BOTH_MADE, "materialized"), "lake/house": "not_available"}
+    assert told == sorted((run, asset, outcome) for run in runs for asset, outcome in expected.items())
 
 
 @pytest.fixture
