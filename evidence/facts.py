@@ -20,7 +20,7 @@ from ledger.plan import PlanItem, read_plan
 if TYPE_CHECKING:
     from evidence.prefix import Prefix
 
-QUERIES: Final = ("runs", "run_amendments", "run_events")
+QUERIES: Final = ("erased_payloads", "runs", "run_amendments", "run_events")
 """The queries a run is read with (`sql/`)."""
 
 ALL_RUNS: Final = 2**62
@@ -31,6 +31,7 @@ _FAILURES: Final = frozenset(
 _SKIPS: Final = frozenset({"asset.skipped.v1", "step.skipped.v1"})
 _PRODUCED: Final = frozenset({"asset.materialized.v1", "asset.observed.v1"})
 _OF_OUTCOMES: Final = frozenset({"outcomes.derived.v1", "run.closed.v1"})
+_NOT_THERE: Final = frozenset({"erased", "gone"})
 _OUTCOME_TYPES: Final = (
     _FAILURES
     | _SKIPS
@@ -116,6 +117,11 @@ class RunFacts:
         return self._of(_SKIPS)
 
     @property
+    def without_payload(self) -> tuple[Recorded, ...]:
+        """Events whose payload lay beside the log and is not there any more."""
+        return tuple(e for e in self.events if e.payload_state in _NOT_THERE)
+
+    @property
     def failures(self) -> tuple[Recorded, ...]:
         """Failed steps, resources and hooks, and the run's own failure; failed checks are among the checks."""
         return self._of(_FAILURES)
@@ -136,11 +142,7 @@ class RunFacts:
     def target_of(self, correction: Correction) -> str:
         """Name the event a correction is about: its type, and what it is about itself."""
         event = next((e for e in self.events if e.event_id == correction.target_event_id), None)
-        if event is None:
-            return correction.target_event_id
-        about = event.asset_key or event.step_key
-        subject = f"{event.check_name} of {about}" if event.check_name else about
-        return f"{event.event_type} of {subject}" if subject else event.event_type
+        return event.name if event else correction.target_event_id
 
     @property
     def closing(self) -> Recorded | None:
@@ -243,11 +245,13 @@ def _read_events(
     if not run_ids:
         return found
     types = None if event_types is None else sorted(event_types)
-    names = tuple(name for name in Recorded.__slots__ if name not in {"data", "payload"})
+    names = tuple(name for name in Recorded.__slots__ if name not in {"data", "payload", "payload_state"})
+    beside = _Payloads(prefix)
     for run_id, *values, text in prefix.select("run_events", run_ids=list(run_ids), event_types=types):
-        data, payload = _data(prefix, text)
-        event = Recorded(**dict(zip(names, values, strict=True)), data=data, payload=payload)
-        if payload and event.event_type in _OF_OUTCOMES | {"plan.committed.v1"} and "blob_sha256" in data:
+        data, payload, state = beside.data(text)
+        about = dict(zip(names, values, strict=True))
+        event = Recorded(**about, data=data, payload=payload, payload_state=state)
+        if state in _NOT_THERE and event.event_type in _OF_OUTCOMES | {"plan.committed.v1"}:
             raise IntegrityError(
                 f"The payload of {event.event_type} {event.event_id} is not at blobs/{payload}, "
                 f"so run {run_id} cannot be judged.",
@@ -257,11 +261,24 @@ def _read_events(
     return found
 
 
-def _data(prefix: Prefix, text: str) -> tuple[Mapping[str, Any], str | None]:
-    """Return an event's data and, when it was too large for its entry, the digest it is kept under.
+class _Payloads:
+    """The payloads kept beside the log; which of them were erased is asked when one is not there."""
 
-    A payload that is gone leaves the reference to it, so that what is missing is not taken for nothing.
-    """
-    sha256 = blob_name(text)
-    content = prefix.payload(sha256) if sha256 else None
-    return orjson.loads(text if content is None else content), sha256
+    def __init__(self, prefix: Prefix) -> None:
+        self._prefix = prefix
+        self._erased: frozenset[str] | None = None
+
+    def data(self, text: str) -> tuple[Mapping[str, Any], str | None, str | None]:
+        """Return an event's data; when that was too large for its entry, its digest and what became of it.
+
+        A payload that is not there leaves the reference to it, so that what is missing is not taken for nothing.
+        """
+        sha256 = blob_name(text)
+        if sha256 is None:
+            return orjson.loads(text), None, None
+        content = self._prefix.payload(sha256)
+        if content is not None:
+            return orjson.loads(content), sha256, "kept"
+        if self._erased is None:
+            self._erased = frozenset(row[0] for row in self._prefix.select("erased_payloads"))
+        return orjson.loads(text), sha256, "erased" if sha256 in self._erased else "gone"

@@ -156,7 +156,8 @@ def _write(path: Path, content: bytes, verb: Callable[[Path, bytes], None]) -> N
     except IntegrityError:
         raise IntegrityError(
             f"{path} is there with other content than what is derived now; it was left as it is.",
-            next_step="it was edited, or derived by another version: move it away, or name another folder",
+            next_step="it was edited, derived by another version, or had a payload that was erased since: "
+            "move it away, or name another folder",
         ) from None
     except OSError as error:
         raise EnvironmentFault(

@@ -29,7 +29,10 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """An event of a run. `index` is `None` while it is unsealed; `payload` names data kept beside the log."""
+    """An event of a run. `index` is `None` while it is unsealed; `payload` names data kept beside the log.
+
+    `payload_state` says what became of that: `kept`, `erased` on record, or `gone`, which nothing here explains.
+    """
 
     index: int | None
     event_id: str
@@ -44,6 +47,14 @@ class Recorded:
     reason_code: str | None = None
     data: Mapping[str, Any]
     payload: str | None = None
+    payload_state: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called where it is listed: its type, and what it is about."""
+        about = self.asset_key or self.step_key
+        subject = f"{self.check_name} of {about}" if self.check_name else about
+        return f"{self.event_type} of {subject}" if subject else self.event_type
 
     @property
     def metadata(self) -> tuple[Measured, ...]:

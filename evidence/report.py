@@ -133,7 +133,7 @@ def _about(event: Recorded) -> dict[str, Any]:
 
 def _measured(event: Recorded) -> dict[str, Any]:
     entries = [{"label": m.label, "type": m.kind, "value": m.value} for m in event.metadata]
-    return {"metadata": entries, "payload_sha256": event.payload}
+    return {"metadata": entries, "payload_sha256": event.payload, "payload_state": event.payload_state}
 
 
 def _check(event: Recorded) -> Document:

@@ -170,6 +170,9 @@ def _run_section(
             optional = ", optional" if not outcome.item.required else ""
             name = text(item_name(outcome, partition))
             yield f"  - {name} ({code(outcome.outcome)}{optional}): {text(facts.why(outcome))}"
+    if missing := facts.without_payload:
+        yield f"- Payloads that are not there any more, {len(missing)}:"
+    yield from (f"  - {text(event.name)}: payload {text(event.payload_state)}" for event in missing)
     if facts.row.late_events:
         yield f"- Late records reopened the run {counted(facts.row.late_events, 'time')}"
 

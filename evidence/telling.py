@@ -113,6 +113,7 @@ def tell_run(prefix: Prefix, facts: RunFacts, width: int | None) -> str:
         _section("Left out", _left_out(facts, width)),
         _section("Failures", _failures(facts, width)),
         _section("Corrections", _corrections(facts, width)),
+        _section("Payloads", (f"{e.name}: payload {e.payload_state}" for e in facts.without_payload)),
         _section("Where this comes from", _origin(prefix, facts, width)),
     ]
     return _printable("\n\n".join(section for section in sections if section))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,24 @@ def test_an_open_run_says_it_too(told: Tell, ask: Ask, ledger: Ledger) -> None:
     ask("void", events_of(ledger, "asset.materialized.v1", FACT)[0][0], *SAID)
     assert "voided not sealed by ana: the source was late" in ask("show", RUN)
     assert "voided not sealed by ana: the source was late" in ask("runs")
+
+
+def test_a_payload_that_was_erased_is_shown_as_erased(told: Tell, ask: Ask, ledger: Ledger, tmp_path: Path) -> None:
+    """Not as an error, and not as nothing: the verdict stands, and every document says what is not there."""
+    story = good_run(RUN)
+    personal = Story(RUN).observed("crm/people", names=["Ada"]).events[-1]
+    ledger.append([replace(personal, storage_id=900)], personal=True)
+    told(story)
+    before = everything(ask, tmp_path / "out")
+    assert "payload erased" not in before["show"] + before["summaries"] + before["delivery"]
+    ask("erase", events_of(ledger, asset_key="crm/people")[0][0], *SAID)
+    after = everything(ask, tmp_path / "out")
+    for kind in ("show", "summaries", "delivery"):
+        assert "asset.observed.v1 of crm/people: payload erased" in after[kind], kind
+    (product,) = [p for p in orjson.loads(after["run_report"])["products"] if p["asset_key"] == "crm/people"]
+    assert (product["metadata"], product["payload_state"]) == ([], "erased")
+    validator("run_evidence_report_v1").validate(orjson.loads(after["run_report"]))
+    assert orjson.loads(after["run_evidence"])["downstream_decision"] == "proceed_to_week07"
 
 
 def test_a_report_with_corrections_is_proved(tmp_path: Path) -> None:

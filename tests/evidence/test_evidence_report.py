@@ -222,6 +222,7 @@ def test_a_large_payload_is_read_from_beside_the_log(told: Tell) -> None:
     (ledger.layout.blobs / product["payload_sha256"]).unlink()
     gone = report(ledger, "run-1")["products"][0]
     assert (gone["metadata"], gone["payload_sha256"]) == ([], product["payload_sha256"])
+    assert (product["payload_state"], gone["payload_state"]) == ("kept", "gone")
 
 
 def test_an_unknown_run_is_a_usage_error(told: Tell) -> None:

@@ -1,0 +1,6 @@
+-- Payloads that were erased on record.
+-- Grain: one row for each payload. Columns: sha256. Order: sha256.
+SELECT DISTINCT data->>'$.erased_sha256' AS sha256
+FROM events
+WHERE event_type = 'payload.erased.v1'
+ORDER BY sha256
