@@ -184,3 +184,19 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     metadata = pq.read_schema(tmp_path / "x").metadata
     assert metadata[b"ledger.checkpoint"] == head_of(ledger, 20).message
     assert cli(tmp_path, "query", COUNT, "--as-of", "nonsense").returncode == 2
+
+
+def test_altered_rows_are_not_printed(tmp_path: Path) -> None:
+    """Exit code 3, nothing on stdout, no file; and without --verify the forgery would have been shown."""
+    ledger = signed_ledger(tmp_path / "ledger", [5, 9])
+    path = ledger.log().segments[0].path
+    table = pq.read_table(path)
+    forged = table.column("step_key").fill_null("forged")
+    pq.write_table(table.set_column(table.schema.get_field_index("step_key"), "step_key", forged), path)
+    asked = "SELECT DISTINCT step_key FROM events"
+    assert cli(tmp_path, "query", asked).returncode == 0
+    for options in ((), ("-f", "json"), ("-f", "parquet", "-o", str(tmp_path / "out"))):
+        said = cli(tmp_path, "query", asked, "--verify", *options)
+        assert (said.returncode, said.stdout) == (3, ""), said.stderr
+        assert f"log/{path.name}" in said.stderr
+    assert not (tmp_path / "out").exists()
