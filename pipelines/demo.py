@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ledger.cli.session import VERDICT_STYLES, out, say, styled, table
+from ledger.cli.session import VERDICT_STYLES, fail, out, say, styled, table
+from ledger.errors import EnvironmentFault, LedgerError, NotALedgerError
 from pipelines.samples import BAD_DAY, CLEAN_DAY, DAYS, EMPTY_DAY, INVALID_DAY, ORDINARY_DAY, make_deliveries
 
 if TYPE_CHECKING:
@@ -60,7 +61,19 @@ def plays() -> list[Play]:
 
 
 def main() -> int:
-    """Run the demo and print what came of it; the exit code is 0 when the ledger verifies."""
+    """Run the demo and print what came of it; 0 when the ledger verifies, else an exit code of `ledger`'s."""
+    try:
+        return _run()
+    except NotALedgerError as error:
+        problem = str(error)
+    except LedgerError as error:
+        return fail(error)
+    except OSError as error:
+        problem = f"{error.filename or DEMO}: {error.strerror or error}."
+    return fail(EnvironmentFault(problem, next_step=f"move {DEMO} away, then: make demo"))
+
+
+def _run() -> int:
     started = time.monotonic()
     _prepare(DEMO)
     _hush()
@@ -70,6 +83,8 @@ def main() -> int:
     from pipelines.definitions import DATA_FACTORY_JOB, defs
 
     ledger = Ledger(DEMO / "ledger")
+    if ledger.root.exists():
+        ledger.require()  # what cannot be written to would otherwise be found out run by run
     with dg.DagsterInstance.get() as instance:
         job = defs.get_job_def(DATA_FACTORY_JOB)
         run_ids = [_play(job, instance, play, step) for step, play in enumerate(plays(), start=1)]

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -65,6 +65,42 @@ def _run(folder: Path) -> subprocess.CompletedProcess[str]:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     folder = tmp_path_factory.mktemp("demo")
     return Demo(folder, _run(folder), _run(folder))
+
+
+def _a_file(folder: Path) -> None:
+    (folder / ".demo").write_text("mine")
+
+
+def _a_folder(folder: Path) -> None:
+    (folder / ".demo" / "ledger").mkdir(parents=True)
+    (folder / ".demo" / "ledger" / "mine").write_text("mine")
+
+
+def _a_newer_ledger(folder: Path) -> None:
+    _a_folder(folder)
+    (folder / ".demo" / "ledger" / "ledger.json").write_text('{"format": 99, "origin": "o"}')
+
+
+@pytest.mark.parametrize(
+    ("put", "named"),
+    [
+        (_a_file, ".demo"),
+        (_a_folder, ".demo/ledger is a folder without"),
+        (_a_newer_ledger, "format 99"),
+    ],
+)
+def test_what_is_in_its_way_is_named_and_left_alone(
+    put: Callable[[Path], None], named: str, tmp_path: Path
+) -> None:
+    """Before anything runs, with the next step and the exit code of the command."""
+    put(tmp_path)
+    done = _run(tmp_path)
+    assert done.returncode == 4, done.stderr
+    assert named in done.stderr
+    assert "move .demo away, then: make demo" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "[1/6]" not in done.stderr
+    assert "mine" in [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @pytest.fixture
