@@ -32,6 +32,9 @@ from ledger.store import TMP_PREFIX, sync_file, sync_folder
 ROW_GROUP_ROWS: Final = 20_000
 """Small enough that memory is bounded by it, large enough that columns compress and are read fast."""
 
+_READ_ROWS: Final = 5_000
+"""So few that the memory of one batch serves for the next: touching new memory costs as much as reading."""
+
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 _TYPES: dict[str, Any] = {
     "occurred_at": _TIMESTAMP,
@@ -180,7 +183,7 @@ def read_batches(
                 f"log/{segment.path.name} has columns {_spell(file.schema_arrow)}, expected {_spell(SCHEMA)}.",
                 next_step="restore this file from a copy of the ledger, then: ledger verify",
             )
-        yield from file.iter_batches(batch_size=ROW_GROUP_ROWS, columns=columns, row_groups=groups)
+        yield from file.iter_batches(batch_size=_READ_ROWS, columns=columns, row_groups=groups)
 
 
 def file_problem(segment: Segment) -> str | None:
