@@ -56,13 +56,18 @@ def statement(prefix: Prefix, facts: RunFacts) -> str:
     where = read_from(prefix)
     if prefix.head is not None:
         where += f" ({prefix.signing.sentence})"
+    return f"{where}{', ' if facts.final else '; interim: '}{made_when(facts)}."
+
+
+def made_when(facts: RunFacts) -> str:
+    """Say when in the run's life its document was made, which is what makes it final or interim."""
     if facts.final:
-        return f"{where}, after the run had ended and its log was read whole."
+        return "after the run had ended and its log was read whole"
     if facts.row.closing:
-        return f"{where}; interim: records came after the run was closed, and it is not closed again."
+        return "records came after the run was closed, and it is not closed again"
     if facts.row.ended_at is None:
-        return f"{where}; interim: made while the run was going on."
-    return f"{where}; interim: the run has ended and is not closed yet."
+        return "made while the run was going on"
+    return "the run has ended and is not closed yet"
 
 
 def _run(facts: RunFacts) -> Document:

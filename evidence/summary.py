@@ -16,6 +16,7 @@ from evidence.document import timestamp
 from evidence.facts import QUERIES, RunFacts, RunRow, read_rows, read_runs
 from evidence.markdown import code, table, text
 from evidence.prefix import query_digests
+from evidence.report import made_when
 from evidence.resting import read_from
 from evidence.verdict import RunVerdict, item_name
 from evidence.week06 import Delivery, deliveries
@@ -64,7 +65,7 @@ def derive_run_summary(prefix: Prefix, facts: RunFacts) -> str:
     """Summarise one run of any project as Markdown."""
     row = facts.row
     lines = [f"# Run {code(row.run_id)}: {code(facts.verdict.verdict)}", ""]
-    lines += [_as_of(prefix), ""]
+    lines += [f"{_as_of(prefix)} {'Final, ' if facts.final else 'Interim: '}{made_when(facts)}.", ""]
     for delivery in deliveries(facts):
         lines += [f"Partition {code(delivery.partition)}: {code(delivery.decision)}", "", _product(delivery)]
     lines += [*_run_section(facts, facts.verdict, facts.outcomes, row.partition), ""]
@@ -157,16 +158,18 @@ def _run_section(
     yield from _corrections(facts, verdict)
     checks = [o for o in outcomes if o.item.kind == "check"]
     assets = [o for o in outcomes if o.item.kind != "check"]
-    for heading, verdicts, among in (
-        ("Left out", {"skipped", "not_available"}, assets),
-        ("Never produced", {"failed", "not_evaluated", "unknown"}, assets),
-        ("Checks that did not pass", {"warned", "failed"}, checks),
-        ("Checks never evaluated", {"not_evaluated", "unknown"}, checks),
+    for heading, verdicts, among, pending in (
+        ("Left out", {"skipped", "not_available"}, assets, False),
+        ("Never produced", {"failed", "not_evaluated", "unknown"}, assets, False),
+        ("Not produced yet", {"unknown"}, assets, True),
+        ("Checks that did not pass", {"warned", "failed"}, checks, False),
+        ("Checks never evaluated", {"not_evaluated", "unknown"}, checks, False),
+        ("Checks not evaluated yet", {"unknown"}, checks, True),
     ):
-        listed = [o for o in among if o.verdict in verdicts]
-        if listed:
-            yield f"- {heading}, {len(listed)} of {len(among)}:"
-        for outcome in listed:
+        found = [o for o in among if o.verdict in verdicts and (o.outcome == "pending") is pending]
+        if found:
+            yield f"- {heading}, {len(found)} of {len(among)}:"
+        for outcome in found:
             optional = ", optional" if not outcome.item.required else ""
             name = text(item_name(outcome, partition))
             yield f"  - {name} ({code(outcome.outcome)}{optional}): {text(facts.why(outcome))}"

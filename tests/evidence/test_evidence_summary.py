@@ -94,6 +94,18 @@ def test_the_counts_make_a_sentence(proceed: int, review: int, dry: int, held: i
     assert re.sub(r"`[a-z0-9_]+`", "…", sentence) == re.sub(r"`[a-z0-9_]+`", "…", said)
 
 
+def test_the_summary_of_an_open_run_says_interim_and_calls_nothing_lost(told: Tell) -> None:
+    """What has not come yet is not what never came; after closing it says final."""
+    with open_prefix(told(open_run("run-1"))) as prefix:
+        interim = derive_run_summary(prefix, read_runs(prefix, ["run-1"])[0])
+    assert "Not signed. Interim: made while the run was going on." in interim
+    assert "- Checks not evaluated yet, 1 of 1:" in interim
+    assert "never" not in interim
+    with open_prefix(told(good_run("run-2"))) as prefix:
+        final = derive_run_summary(prefix, read_runs(prefix, ["run-2"])[0])
+    assert "Not signed. Final, after the run had ended and its log was read whole." in final
+
+
 def test_the_product_stands_with_what_was_measured_of_it(told: Tell) -> None:
     """Rows read and written, snapshot, manifest and batch, as far as the run measured them."""
     markdown = summary(told(good_run("run-1")))
