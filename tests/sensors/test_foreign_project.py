@@ -6,13 +6,17 @@ The project is one that comes with Dagster itself, for its own tests: an asset, 
 from __future__ import annotations
 
 import os
+import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
+import orjson
 import pytest
+from history import copy_runs
 from holding import assert_holds, outcomes
 
 from ledger import Ledger
@@ -102,3 +106,46 @@ def test_a_storage_that_is_not_the_one_captured_is_told(
     assert "1 runs in the ledger are of another Dagster storage: not compared" in said.stdout
     assert "its storage was replaced" in said.stderr
     assert "whole" not in said.stdout
+
+
+def test_following_takes_what_comes(instance: dg.DagsterInstance, ledger: Ledger, home: Path) -> None:
+    """`sync --follow` goes on: a run that comes later is captured and closed, until somebody interrupts."""
+
+    @dg.asset
+    def made() -> None: ...
+
+    dg.materialize([made], instance=instance)
+    words = ("--ledger", str(ledger.root), "sync", "--dagster-home", str(home), "--grace", "0", "--follow")
+    with subprocess.Popen(
+        [sys.executable, "-m", "ledger.cli", *words], stdout=subprocess.PIPE, text=True
+    ) as follower:
+        assert follower.stdout is not None
+        assert "1 captured" in follower.stdout.readline()
+        later = dg.materialize([made], instance=instance).run_id
+        follower.stdout.readline()
+        assert "1 captured" in follower.stdout.readline()
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(30) == 130
+    assert outcomes(ledger, later) == {"made": "materialized"}
+    assert_holds(instance, ledger)
+
+
+def test_progress_is_shown_to_a_person_and_not_to_a_pipe(
+    instance: dg.DagsterInstance, ledger: Ledger, home: Path
+) -> None:
+    """On a terminal a bar says how far a sync has come, on stderr; stdout has the result alone."""
+
+    @dg.asset
+    def made() -> None: ...
+
+    run_id = dg.materialize([made], instance=instance).run_id
+    copy_runs(instance, run_id, 3)
+    terminal, theirs = pty.openpty()
+    words = ("--ledger", str(ledger.root), "sync", "--dagster-home", str(home), "--json")
+    program = [sys.executable, "-m", "ledger.cli", *words]
+    done = subprocess.run(program, stdout=subprocess.PIPE, stderr=theirs, timeout=90, check=True)
+    os.close(theirs)
+    shown = os.read(terminal, 100_000).decode()
+    os.close(terminal)
+    assert "4 of 4 runs" in shown
+    assert orjson.loads(done.stdout)["runs"] == 4
