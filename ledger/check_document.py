@@ -1,7 +1,8 @@
 """Holding a document against the entries it says it rests on.
 
 Any JSON document: wherever it names an `event_id`, the entry has to be proved, and what stands beside it under
-the name of one of the entry's columns has to be what the entry says. An object with a `basis` rests on several
+the name of one of the entry's columns has to be what the entry says; of a correction, who made it, why, of what and
+to what, too. An object with a `basis` rests on several
 entries, and what it says has to be in a derivation (`outcomes.derived.v1`) that is proved too. What a document
 counts or concludes is not compared here: it is derived again from the same entries (`ledger report`).
 """
@@ -19,6 +20,8 @@ from ledger.event import COLUMNS
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES: Final = frozenset({"occurred_at", "recorded_at"})
+_ACTIONS: Final = {"event.amended.v1": "amended", "event.voided.v1": "voided"}
+_SAID_BY_CORRECTIONS: Final = ("actor", "reason", "changes")
 _DERIVED: Final = (
     "asset_key",
     "partition",
@@ -129,14 +132,29 @@ def _compare_event(path: str, item: Mapping[str, Any], by_id: Mapping[str, tuple
     if item.get("index", index) != index:
         raise IntegrityError(f"{path}.index is {item['index']}, the entry is at {index}")
     compared = 1
-    for name in COLUMNS:
-        if name not in item or name in {"event_id", "data"}:
-            continue
-        entry_says = _spelled(name, event.get(name))
-        if item[name] not in (entry_says, event.get(name)):
+    says = {name: event.get(name) for name in COLUMNS if name not in {"event_id", "data"}} | _correction(event)
+    for name in says.keys() & item.keys():
+        entry_says = _spelled(name, says[name])
+        if item[name] not in (entry_says, says[name]):
             raise IntegrityError(f"{path}.{name} is {item[name]!r:.200}, entry {index} says {entry_says!r:.200}")
         compared += 1
+    target = item.get("target")
+    if isinstance(target, dict) and target.get("event_id") != _data(event).get("target_event_id"):
+        raise IntegrityError(f"{path}.target is {target!r:.200}, entry {index} says {_data(event)!r:.200}")
     return compared
+
+
+def _correction(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a document may say of a correction; nothing where it is none, or its payload lies beside."""
+    data = _data(event)
+    if event["event_type"] not in _ACTIONS or "actor" not in data:
+        return {}
+    return {"action": _ACTIONS[event["event_type"]], **{name: data.get(name) for name in _SAID_BY_CORRECTIONS}}
+
+
+def _data(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    data: Mapping[str, Any] = event["data"]
+    return data
 
 
 def _compare_derived(path: str, item: Mapping[str, Any], derived: Sequence[Mapping[str, Any]]) -> int:

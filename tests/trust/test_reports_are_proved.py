@@ -13,9 +13,11 @@ import pytest
 
 from evidence import write_run_documents
 from ledger import IntegrityError, Ledger
+from ledger.amend import amend
 from ledger.check import check_proof
 from ledger.proof_file import format_proof, parse_proof
 from ledger.prove import open_prover
+from ledger.snapshot import open_snapshot
 from ledger.trust import read_trust
 from tests.evidence.evidence_runs import FACT, Story, dry_run, failed_run, good_run, open_run, warned_run
 from tests.trust.ledgers import LOG_KEY, VKEY, grow, signed_ledger
@@ -55,6 +57,34 @@ def test_a_report_from_before_its_run_was_reopened_is_still_proved(tmp_path: Pat
         with open_prover(ledger) as prover:
             proof = prover.prove_document(text)
         assert check_proof(parse_proof(format_proof(proof)), TRUST, text).compared > 10
+
+
+def test_what_a_report_says_of_a_correction_cannot_be_changed(tmp_path: Path) -> None:
+    """Who made it, why, what it does, to which event and with which values."""
+    ledger, _, run_id = reported(tmp_path, good_run("5b2b9a4e-0d3c-4f57-8f59-6c1f0f1f7a11"))
+    with open_snapshot(ledger) as snapshot:
+        events = snapshot.rows("SELECT event_id FROM events WHERE event_type = 'check.evaluated.v1'")
+    amend(ledger, events[0][0], reason="recounted", actor="ana", changes={"step_key": "x"})
+    written = write_run_documents(ledger, run_id, tmp_path / "again")
+    for path in (written.report, *written.evidence):
+        with open_prover(ledger) as prover:
+            proof = prover.prove_document(path.read_bytes())
+        assert check_proof(parse_proof(format_proof(proof)), TRUST, path.read_bytes()).compared
+        text = path.read_text()
+        forgeries = {text.replace('"ana"', '"eve"'), text.replace('"recounted"', '"a slip"')}
+        forgeries |= {text.replace('"amended"', '"voided"')}
+        if path == written.report:
+            body = json.loads(text)
+            (target,) = [correction["target"] for correction in body["corrections"]]
+            other = next(item["basis"][0] for item in body["items"] if item["basis"] and item["basis"][0] != target)
+            forgeries |= {text.replace('"step_key": "x"', '"step_key": "y"')}
+            body["corrections"][0]["target"] = other
+            forgeries |= {json.dumps(body)}
+        for forged in forgeries - {text}:
+            claimed = replace(proof, subject=("document", hashlib.sha256(forged.encode()).hexdigest()))
+            with pytest.raises(IntegrityError, match=r"\$\."):
+                check_proof(claimed, TRUST, forged.encode())
+        assert len(forgeries - {text}) == (5 if path == written.report else 3)
 
 
 def changed_places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
