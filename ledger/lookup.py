@@ -41,6 +41,13 @@ def memory_database() -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
+def unreadable_segment(error: Exception) -> IntegrityError:
+    """Say what DuckDB says of a segment it cannot read: one that is cut short, exchanged or gone."""
+    return IntegrityError(
+        f"A segment of the log cannot be read: {str(error).splitlines()[0][:300]}", next_step="ledger verify"
+    )
+
+
 def _fetch(paths: Sequence[str], name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     import duckdb
 
@@ -48,10 +55,7 @@ def _fetch(paths: Sequence[str], name: str, parameters: dict[str, Any]) -> list[
         try:
             return connection.execute(sql_text(name), {"paths": list(paths), **parameters}).fetchall()
         except duckdb.Error as error:  # the SQL is ours, so it is a segment that is wrong
-            raise IntegrityError(
-                f"A segment of the log cannot be read: {str(error).splitlines()[0][:300]}",
-                next_step="ledger verify",
-            ) from None
+            raise unreadable_segment(error) from None
 
 
 def sealed_digests(log: Log, keys: Collection[Key]) -> dict[Key, str]:

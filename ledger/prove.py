@@ -19,7 +19,7 @@ from ledger.checkpoint import Checkpoint
 from ledger.errors import IntegrityError, UsageError
 from ledger.growth import prove_growth
 from ledger.heads import Head, newest_head, read_head
-from ledger.lookup import memory_database, sql_text
+from ledger.lookup import memory_database, sql_text, unreadable_segment
 from ledger.merkle import leaf_hash
 from ledger.paths import AuditPaths
 from ledger.proof_file import Growth, Inclusion, ProofFile
@@ -110,10 +110,7 @@ class Prover:
         try:
             return self.connection.execute(sql_text(name), {"paths": paths, **asked}).fetchall()
         except duckdb.Error as error:  # the SQL is ours, so it is a segment that is wrong
-            raise IntegrityError(
-                f"A segment of the log cannot be read: {str(error).splitlines()[0][:300]}",
-                next_step="ledger verify",
-            ) from None
+            raise unreadable_segment(error) from None
 
     def _included(self, entries: Sequence[tuple[int, bytes]]) -> Iterator[Inclusion]:
         paths = AuditPaths(self.layout, self.log, self.head.checkpoint)

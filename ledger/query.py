@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ledger.errors import IntegrityError, LedgerError, UsageError
-from ledger.lookup import sql_text
+from ledger.lookup import sql_text, unreadable_segment
 from ledger.snapshot import VIEWS
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from ledger.log import Log
     from ledger.snapshot import Snapshot
 
 _COLUMN: Final = re.compile(r"-- ([a-z][a-z0-9_]*): (.+)")
@@ -91,16 +92,23 @@ def _run(
     try:
         return fetch(connection.sql(sql, params=dict(parameters) or None))
     except duckdb.Error as error:
-        raise _explained(error) from None
+        raise _explained(error, snapshot.log) from None
     finally:
         connection.execute("ROLLBACK")
 
 
-def _explained(error: duckdb.Error) -> LedgerError:
+def _explained(error: duckdb.Error, log: Log) -> LedgerError:
     """Tell a query that is wrong, or reaches too far, from a segment that cannot be read."""
     import duckdb
 
     if isinstance(error, duckdb.PermissionException):
+        for segment in log.segments:  # a file that is not there is none of those that may be read
+            if not segment.path.exists():
+                where = f"log/{segment.path.name} (entries {segment.first_index} to {segment.end - 1})"
+                return IntegrityError(
+                    f"{where} is gone.",
+                    next_step="restore this file from a copy of the ledger, then: ledger verify",
+                )
         return UsageError(
             f"The query reaches outside the ledger: {_first_line(error)}",
             next_step="ledger query --schema lists what can be read",
@@ -110,9 +118,7 @@ def _explained(error: duckdb.Error) -> LedgerError:
     if isinstance(error, duckdb.TransactionException):
         return _read_only("that writes")
     if isinstance(error, duckdb.IOException | duckdb.SerializationException) or ".parquet" in str(error):
-        return IntegrityError(
-            f"A segment of the log cannot be read: {_first_line(error)}", next_step="ledger verify"
-        )
+        return unreadable_segment(error)
     return UsageError(f"The query failed: {error}", next_step="ledger query --schema")
 
 

@@ -17,7 +17,7 @@ from ledger import inbox
 from ledger.as_of import NOW, AsOf
 from ledger.errors import IntegrityError, UsageError
 from ledger.event import Key, Row
-from ledger.lookup import memory_database, sealed_digests, sql_text
+from ledger.lookup import memory_database, sealed_digests, sql_text, unreadable_segment
 
 if TYPE_CHECKING:
     import duckdb
@@ -62,8 +62,16 @@ class Snapshot:
     damaged: tuple[str, ...]
 
     def rows(self, sql: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """Run SQL of our own over the views and return all rows."""
-        return self.connection.execute(sql, parameters or {}).fetchall()
+        """Run SQL of our own over the views and return all rows.
+
+        Raises `IntegrityError` when a segment it touches cannot be read.
+        """
+        import duckdb
+
+        try:
+            return self.connection.execute(sql, parameters or {}).fetchall()
+        except duckdb.Error as error:  # the SQL is ours, so it is a segment that is wrong
+            raise unreadable_segment(error) from None
 
 
 @contextlib.contextmanager
@@ -129,10 +137,7 @@ def _add_entries(connection: duckdb.DuckDBPyConnection, log: Log, unsealed: list
     try:
         connection.execute(f"CREATE VIEW all_entries AS SELECT * FROM ({source}) WHERE {as_of.condition()}")  # noqa: S608
     except duckdb.Error as error:  # the SQL is ours, so it is a segment that is wrong
-        raise IntegrityError(
-            f"A segment of the log cannot be read: {str(error).splitlines()[0][:300]}",
-            next_step="ledger verify",
-        ) from None
+        raise unreadable_segment(error) from None
 
 
 def _add_views(connection: duckdb.DuckDBPyConnection, views: Sequence[str]) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from ledger import IntegrityError, Ledger
-from ledger.lookup import memory_database
+from ledger import Ledger
+from ledger.lookup import memory_database, unreadable_segment
 from sensors.source import LogSize
 
 if TYPE_CHECKING:
@@ -39,10 +39,7 @@ def sealed_closings(ledger: Ledger, run_ids: Collection[str]) -> dict[str, tuple
         try:
             rows = connection.execute(_SQL.read_text(encoding="utf-8"), asked).fetchall()
         except duckdb.Error as error:  # the SQL is ours, so it is a segment that is wrong
-            raise IntegrityError(
-                f"A segment of the log cannot be read: {str(error).splitlines()[0][:300]}",
-                next_step="ledger verify",
-            ) from None
+            raise unreadable_segment(error) from None
     return {run_id: (held, orjson.loads(entry)["data"]) for run_id, held, entry in rows}
 
 

@@ -531,3 +531,38 @@ def test_colours_are_for_terminals_and_not_against_no_color(ledger: Ledger) -> N
     assert "\x1b" not in _on_a_terminal(ledger, NO_COLOR="1")
     assert "\x1b" not in _on_a_terminal(ledger, TERM="dumb")
     assert "\x1b" not in _child("--ledger", ledger.root, "query", "SELECT 1 AS a").stdout
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+@pytest.mark.parametrize("position", [0, 1], ids=["first", "last"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("runs",),
+        ("show", RUN),
+        ("report", RUN),
+        ("status",),
+        ("verify",),
+        ("seal",),
+        ("query", "SELECT * FROM events"),
+        ("query", "--verify", "SELECT 1 AS one"),
+        ("prove", "--run", RUN),
+    ],
+    ids=" ".join,
+)
+def test_a_segment_that_is_cut_or_gone_is_named_by_every_command(
+    call: Call, ledger: Ledger, command: tuple[str, ...], position: int, damage: str
+) -> None:
+    """Exit code 3, the file's name, and a next step; never an answer from what is left, never a traceback."""
+    ledger.seal()
+    ledger.append(records(range(10, 15)))
+    segment = ledger.log().segments[position]
+    if damage == "gone":
+        segment.path.unlink()
+    else:
+        segment.path.write_bytes(segment.path.read_bytes()[: segment.size_bytes // 2])
+    said = call("--ledger", ledger.root, *command)
+    assert said.code == 3, said
+    assert segment.path.name in said.out + said.err
+    assert "next:" in said.out + said.err
+    assert "Traceback" not in said.err
