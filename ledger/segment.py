@@ -57,10 +57,11 @@ _NAME = re.compile(r"[0-9]{16}-[0-9]+-([0-9a-f]{32})-[0-9a-f]{8}\.parquet")
 def table(derived: Derived, first_index: int | None = None) -> pa.Table:
     """Put entries into Arrow columns (`SCHEMA`); without `first_index` they have no index yet."""
     arrays = []
+    pool = pa.system_memory_pool()  # Arrow's own takes, and the kernel clears, far more than these columns need
     for name in COLUMNS:
         kind = SCHEMA.field(name).type
         stored = pa.int64() if kind == _TIMESTAMP else kind
-        arrays.append(pa.array(derived.columns[name], stored).cast(kind))
+        arrays.append(pa.array(derived.columns[name], stored, memory_pool=pool).cast(kind))
     found = pa.table([pa.nulls(len(derived), pa.int64()), *arrays, _binary(derived.entries)], schema=SCHEMA)
     return found if first_index is None else indexed(found, first_index)
 
