@@ -147,7 +147,8 @@ def _history(instance: dg.DagsterInstance, folder: Path) -> Iterator[Row]:
     def sync(opened: dg.DagsterInstance) -> None:
         sync_runs(opened, Capturing(ledger, grace_seconds=0))
 
-    first, again = cold(sync), cold(sync)
+    first = cold(sync)
+    again = min(cold(sync) for _ in range(3))
     with dg.DagsterInstance.from_config(str(folder)) as reader:
         read, warm = _seconds(lambda: _read_all(reader)), _seconds(lambda: _read_all(reader))
     yield Row(f"Dagster's own read of {_RUNS:,} runs, {records:,} records", f"{read:.1f} s", "1")
