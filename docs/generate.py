@@ -13,7 +13,7 @@ from ledger.query import view_docs
 
 DOCS = Path(__file__).parent
 _HEAD = "<!-- Made by `make docs` from the code; edit the code. -->\n\n"
-_INNER = re.compile(r"^  ([a-z]+)  ", re.MULTILINE)  # the commands that a command's own help lists
+_INNER = re.compile(r"^  ([a-z]+)  ", re.MULTILINE)
 _EXIT_CODES = """## Exit codes
 
 | code | meaning |
@@ -34,9 +34,14 @@ def cli_page() -> str:
     for name in sorted(entry.name for entry in entry_points(group="ledger.commands")):
         text = _help(name)
         lines.append(f"## ledger {name}\n\n{text}")
-        lines.extend(f"### ledger {name} {inner}\n\n{_help(name, inner)}" for inner in _INNER.findall(text))
+        lines.extend(f"### ledger {name} {inner}\n\n{_help(name, inner)}" for inner in _inner(text))
     lines.append(_EXIT_CODES)
     return "\n".join(lines)
+
+
+def _inner(text: str) -> list[str]:
+    """Return the commands of its own that a command's help lists."""
+    return _INNER.findall(text.partition("\nCommands:\n")[2])
 
 
 def _help(*command: str) -> str:
