@@ -8,7 +8,6 @@ verification (`ledger verify`), on every processor.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -62,8 +61,7 @@ def open_verified(
     check_head(head, trust)
     with open_snapshot(ledger, replace(as_of, size=size)) as snapshot:
         # The very segments the snapshot reads: what a compaction puts in their place meanwhile is not asked.
-        cores = workers if workers is not None else os.cpu_count() or 1
-        result = verify(ledger, progress, trust=trust, workers=cores, log=snapshot.log)
+        result = verify(ledger, progress, trust=trust, workers=workers, log=snapshot.log)
         touched = [f for f in result.findings if f.where.startswith(("log", "checkpoints", "keys"))]
         if touched:
             first = touched[0]

@@ -6,6 +6,7 @@ It needs no private key, no Dagster and no cache. Each finding says where, what 
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from ledger.handle import Ledger
 
 _MEMORY_LIMIT: Final = "400MB"
+_WORTH_A_PROCESS: Final = 100_000
+"""Entries that one process verifies in the second or two that another takes to start."""
 
 __all__ = ["MAX_FINDINGS", "Finding", "Progress", "Verification", "verify"]
 
@@ -41,7 +44,7 @@ def verify(
     *,
     trust: Trust = NOTHING_BROUGHT,
     since: Sequence[Path] = (),
-    workers: int = 1,
+    workers: int | None = 1,
     log: Log | None = None,
 ) -> Verification:
     """Check the whole ledger: every entry, column, segment, head, signature, tile, payload and unsealed object.
@@ -49,8 +52,8 @@ def verify(
     Hashes each entry again from its bytes, derives its columns again, rebuilds the tree and holds it against
     every head, segment footer and tile, and against the copies of older heads in `since`. `trust` has the keys
     the verifier brought; without any, the key the ledger names as its own has to have signed. `workers`
-    processes share the hashing. `log` is a version of the log that is open already; else the newest is loaded.
-    Memory does not grow with the log.
+    processes share the work; `None` for every processor, as far as the log is large enough to gain by it. `log` is
+    a version of the log that is open already; else the newest is loaded. Memory does not grow with the log.
 
     Raises `NotALedgerError` when there is none; everything else that is wrong is a finding.
     """
@@ -67,6 +70,8 @@ def verify(
         result.add(Finding("log", str(error)))
         return result
     result.size = log.size
+    if workers is None:
+        workers = max(1, min(os.cpu_count() or 1, log.size // _WORTH_A_PROCESS))
     tiles = read_cache_note(layout, result)
     stops = [*heads, *(copy.checkpoint.size for copy in copies.values()), *([tiles.size] if tiles else [])]
     tree = GrowingTree(layout, stops, result)
