@@ -14,8 +14,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 demo: .venv/.installed
 	@$(BIN)/python -m pipelines.demo
 
+# Three processes for two cores: much of what is tested is waited for
 test: .venv/.installed
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

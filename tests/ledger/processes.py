@@ -46,6 +46,13 @@ class Child:
         self._process.join(timeout=120)
         return self._report.read_text().split("\n")[:-1] if self._report.exists() else []
 
+    def wait_until_it_works(self) -> None:
+        """Return when it has reported something, however long the machine takes to start it."""
+        give_up = time.monotonic() + 60
+        while not (self._report.exists() and self._report.stat().st_size):
+            assert time.monotonic() < give_up, f"{self._report.name} did nothing for a minute"
+            time.sleep(0.005)
+
     @property
     def alive(self) -> bool:
         """Whether it still runs."""

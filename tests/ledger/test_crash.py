@@ -44,6 +44,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
             Child(reports / "rival", seal, root, never),
             Child(reports / "compactor", merge, root, never),
         ]
+        children[0].wait_until_it_works()
         time.sleep(chance.uniform(0.05, 0.25))
         chance.shuffle(children)
         for child in children:

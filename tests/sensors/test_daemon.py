@@ -28,7 +28,7 @@ def environment(home: Path, ledger: Ledger) -> dict[str, str]:
 def test_the_sensors_alone_capture_and_close_everything(
     home: Path, ledger: Ledger, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """Launched runs, a backfill of ten partitions, an automation run, a failure: captured and closed, no hook."""
+    """Launched runs, a backfill of three partitions, an automation run, a failure: captured and closed, no hook."""
     env = {**environment, "ATTACH": "sensors"}
     log = tmp_path / "daemon.log"
     (home / "dagster.yaml").write_text(DAEMON_YAML)
@@ -36,11 +36,12 @@ def test_the_sensors_alone_capture_and_close_everything(
     with daemon, dg.DagsterInstance.from_config(str(home)) as instance:
         for job in ("orders_job", "broken_job", "op_job"):
             command("job", "launch", *PROJECT, "-j", job, env=env)
-        command("job", "backfill", *PROJECT, "-j", "daily_job", "--all", "all", "--noprompt", env=env)
+        days = ("--partitions", "2026-01-02,2026-01-05,2026-01-09")
+        command("job", "backfill", *PROJECT, "-j", "daily_job", *days, "--noprompt", env=env)
 
         def closed() -> bool:
             statuses = [run.status for run in instance.get_runs()]
-            if len(statuses) < 14 or not all(status.value in {"SUCCESS", "FAILURE"} for status in statuses):
+            if len(statuses) < 7 or not all(status.value in {"SUCCESS", "FAILURE"} for status in statuses):
                 return False
             return ledger.exists() and len(rows(ledger, "SELECT run_id FROM runs WHERE closed")) == len(statuses)
 
@@ -61,8 +62,8 @@ def test_the_sensors_alone_capture_and_close_everything(
         assert [outcomes(ledger, run_id) for run_id in by_job["__ASSET_JOB"]] == [
             {"totals": "materialized", **dependency}
         ]
-        days = {day for run_id in by_job["daily_job"] for day in outcomes(ledger, run_id) if "@" in day}
-        assert days == {f"daily@2026-01-{day:02}" for day in range(1, 11)}
+        made = {day for run_id in by_job["daily_job"] for day in outcomes(ledger, run_id) if "@" in day}
+        assert made == {f"daily@2026-01-{day}" for day in ("02", "05", "09")}
         assert sync(instance, ledger).appended == 0
     assert not (home / "ledger-capture.log").exists()
 

@@ -62,8 +62,9 @@ def test_it_is_captured_compared_and_pruned(command: Command, home: Path, ledger
     listed = command("ledger.cli", "prunable", "--older-than", "0m")
     assert sorted(listed.stdout.split()) == sorted(by_job.values())
     assert "ledger prunable --older-than 0m | xargs -n 1 dagster run delete --force" in listed.stderr
-    for run_id in listed.stdout.split():
-        command("dagster", "run", "delete", "--force", run_id)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        for run_id in listed.stdout.split():
+            instance.delete_run(run_id)
     told = command("ledger.cli", "reconcile").stdout
     assert "2 runs deleted at the source: the ledger is the only copy" in told
     command("ledger.cli", "verify")
