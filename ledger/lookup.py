@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from ledger.event import Key
 if TYPE_CHECKING:
     import duckdb
 
-    from ledger.log import Log
+    from ledger.log import Log, Segment
 
 _SQL = Path(__file__).parent / "sql"
 
@@ -31,16 +31,21 @@ def memory_database() -> Iterator[duckdb.DuckDBPyConnection]:
 
     It loads no extension of its own accord.
     """
-    import duckdb
-
-    connection = duckdb.connect(":memory:")
+    connection = _opened()
     try:
-        connection.execute(
-            "SET TimeZone = 'UTC'; SET autoinstall_known_extensions = false; SET autoload_known_extensions = false"
-        )
         yield connection
     finally:
         connection.close()
+
+
+def _opened() -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    connection = duckdb.connect(":memory:")
+    connection.execute(
+        "SET TimeZone = 'UTC'; SET autoinstall_known_extensions = false; SET autoload_known_extensions = false"
+    )
+    return connection
 
 
 def unreadable_segment(error: Exception) -> IntegrityError:
@@ -50,14 +55,21 @@ def unreadable_segment(error: Exception) -> IntegrityError:
     )
 
 
-def _fetch(paths: Sequence[str], name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+def answer(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Run SQL of our own and return all rows. Raises `IntegrityError` when a segment it reads cannot be read."""
     import duckdb
 
+    try:
+        return connection.execute(sql, dict(parameters)).fetchall()
+    except duckdb.Error as error:  # the SQL is ours, so it is a segment that is wrong
+        raise unreadable_segment(error) from None
+
+
+def look_up(segments: Iterable[Segment], sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Run SQL of our own over the files of segments (its parameter `paths`); raises what `answer` raises."""
+    paths = [str(segment.path) for segment in segments]
     with _calculator(os.getpid()).cursor() as connection:
-        try:
-            return connection.execute(sql_text(name), {"paths": list(paths), **parameters}).fetchall()
-        except duckdb.Error as error:  # the SQL is ours, so it is a segment that is wrong
-            raise unreadable_segment(error) from None
+        return answer(connection, sql, {"paths": paths, **parameters})
 
 
 @functools.cache
@@ -67,13 +79,8 @@ def _calculator(_process: int) -> duckdb.DuckDBPyConnection:
     One for each process, because a copy made by a fork has none of the threads it waits for. It keeps nothing of
     the files it reads.
     """
-    import duckdb
-
-    connection = duckdb.connect(":memory:")
-    connection.execute(
-        "SET autoinstall_known_extensions = false; SET autoload_known_extensions = false;"
-        "SET enable_external_file_cache = false; SET TimeZone = 'UTC'"
-    )
+    connection = _opened()
+    connection.execute("SET enable_external_file_cache = false")
     return connection
 
 
@@ -95,7 +102,7 @@ def _sealed_records(log: Log, keys: Sequence[tuple[str, str, int]]) -> dict[Key,
         "high": max(storage_ids),
     }
     wanted = set(keys)
-    rows = _fetch([str(s.path) for s in log.segments], "sealed_records", asked)
+    rows = look_up(log.segments, sql_text("sealed_records"), asked)
     found = (((store_id, run_id, storage_id), digest) for store_id, run_id, storage_id, digest in rows)
     return {key: digest for key, digest in found if key in wanted}
 
@@ -105,12 +112,12 @@ def _sealed_own(log: Log, event_ids: Sequence[str]) -> dict[Key, str]:
     if not event_ids:
         return {}
     low, high = min(event_ids), max(event_ids)
-    paths = [str(s.path) for s in log.segments if s.min_event_id <= high and s.max_event_id >= low]
-    return dict(_fetch(paths, "sealed_own", {"ids": list(event_ids)})) if paths else {}
+    near = [s for s in log.segments if s.min_event_id <= high and s.max_event_id >= low]
+    return dict(look_up(near, sql_text("sealed_own"), {"ids": list(event_ids)})) if near else {}
 
 
 def sealed_run_state(log: Log, run_ids: Collection[str]) -> list[tuple[Any, ...]]:
     """Return what is sealed about these runs; the columns stand in `sql/sealed_run_state.sql`."""
     if not log.segments or not run_ids:
         return []
-    return _fetch([str(s.path) for s in log.segments], "sealed_run_state", {"run_ids": list(run_ids)})
+    return look_up(log.segments, sql_text("sealed_run_state"), {"run_ids": list(run_ids)})

@@ -19,7 +19,7 @@ from ledger.checkpoint import Checkpoint
 from ledger.errors import IntegrityError, UsageError
 from ledger.growth import prove_growth
 from ledger.heads import Head, newest_head, read_head
-from ledger.lookup import memory_database, sql_text, unreadable_segment
+from ledger.lookup import answer, memory_database, sql_text
 from ledger.merkle import leaf_hash
 from ledger.paths import AuditPaths
 from ledger.proof_file import Growth, Inclusion, ProofFile
@@ -103,14 +103,7 @@ class Prover:
         return self._rows("entries_of_run", paths, {"run_id": run_id, "size": self.size})
 
     def _rows(self, name: str, paths: Sequence[str], asked: Mapping[str, Any]) -> list[tuple[int, bytes]]:
-        import duckdb
-
-        if not paths:
-            return []
-        try:
-            return self.connection.execute(sql_text(name), {"paths": paths, **asked}).fetchall()
-        except duckdb.Error as error:  # the SQL is ours, so it is a segment that is wrong
-            raise unreadable_segment(error) from None
+        return answer(self.connection, sql_text(name), {"paths": paths, **asked}) if paths else []
 
     def _included(self, entries: Sequence[tuple[int, bytes]]) -> Iterator[Inclusion]:
         paths = AuditPaths(self.layout, self.log, self.head.checkpoint)

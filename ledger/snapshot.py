@@ -17,7 +17,7 @@ from ledger import inbox
 from ledger.as_of import NOW, AsOf
 from ledger.errors import IntegrityError, UsageError
 from ledger.event import Key, Row
-from ledger.lookup import memory_database, sealed_digests, sql_text, unreadable_segment
+from ledger.lookup import answer, memory_database, sealed_digests, sql_text, unreadable_segment
 
 if TYPE_CHECKING:
     import duckdb
@@ -66,12 +66,7 @@ class Snapshot:
 
         Raises `IntegrityError` when a segment it touches cannot be read.
         """
-        import duckdb
-
-        try:
-            return self.connection.execute(sql, parameters or {}).fetchall()
-        except duckdb.Error as error:  # the SQL is ours, so it is a segment that is wrong
-            raise unreadable_segment(error) from None
+        return answer(self.connection, sql, parameters or {})
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from ledger import Ledger
-from ledger.lookup import memory_database, unreadable_segment
+from ledger.lookup import look_up
 from sensors.source import LogSize
 
 if TYPE_CHECKING:
@@ -32,14 +32,7 @@ def sealed_closings(ledger: Ledger, run_ids: Collection[str]) -> dict[str, tuple
     segments = ledger.log().segments if run_ids and ledger.exists() else ()
     if not segments:
         return {}
-    import duckdb
-
-    asked = {"paths": [str(segment.path) for segment in segments], "run_ids": list(run_ids)}
-    with memory_database() as connection:
-        try:
-            rows = connection.execute(_SQL.read_text(encoding="utf-8"), asked).fetchall()
-        except duckdb.Error as error:  # the SQL is ours, so it is a segment that is wrong
-            raise unreadable_segment(error) from None
+    rows = look_up(segments, _SQL.read_text(encoding="utf-8"), {"run_ids": list(run_ids)})
     return {run_id: (held, orjson.loads(entry)["data"]) for run_id, held, entry in rows}
 
 
