@@ -76,12 +76,6 @@ class Derived:
         return [own if storage is None else (one[store], one[run], storage) for storage, store, run, own in rows]
 
 
-def join(parts: Sequence[Derived]) -> Derived:
-    """Put parts behind each other."""
-    columns = {name: list(chain.from_iterable(part.columns[name] for part in parts)) for name in COLUMNS}
-    return Derived(list(chain.from_iterable(part.entries for part in parts)), columns)
-
-
 def of_rows(rows: Sequence[Row]) -> Derived:
     """Turn rows that `columns` has derived into columns."""
     values = zip(*(row.values for row in rows), strict=True) if rows else ([] for _ in COLUMNS)

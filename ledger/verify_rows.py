@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from ledger.derive import Derived, derive, join, of_rows
+from ledger.derive import Derived, derive, of_rows
 from ledger.errors import IntegrityError
 from ledger.event import blob_name, columns
 from ledger.findings import Finding
@@ -121,7 +121,9 @@ def check_group(group: Group) -> Checked:
     findings: list[Finding] = []
     if group.file_problem and group.number == 0:
         findings.append(Finding(where, group.file_problem))
-    parts: list[Derived] = []
+    named: list[str] = []
+    erased: list[str] = []
+    ids: list[str] = []
     leaves: list[bytes] = []
     held: list[pa.Table] = []
     size = count = 0
@@ -134,11 +136,13 @@ def check_group(group: Group) -> Checked:
             if len(derived) == len(entries):
                 held.append(table(derived, first))
                 _compare_columns(pa.Table.from_batches([batch]), held[-1], where, first, findings)
-            parts.append(derived)
+            named += payloads(derived)
+            erased += erasures(derived)
+            ids += derived.columns["event_id"]
             leaves += map(leaf_hash, entries)
             size += sum(map(len, entries))
             count += len(entries)
-        if sum(map(len, parts)) == count and not group.file_problem:
+        if len(ids) == count and not group.file_problem:
             findings += [
                 Finding(where, problem, group.first, expected, got)
                 for problem, expected, got in footer_problems(
@@ -148,17 +152,16 @@ def check_group(group: Group) -> Checked:
     except IntegrityError as error:
         findings.append(Finding(where, str(error)))
         unreadable = True
-    rows = join(parts)
-    ids = rows.columns["event_id"] if len(rows) == count else []
+    whole = ids if len(ids) == count else []
     return Checked(
         group,
         count,
         size,
         b"".join(leaves),
-        tuple(payloads(rows)),
-        tuple(erasures(rows)),
-        min(ids, default=""),
-        max(ids, default=""),
+        tuple(named),
+        tuple(erased),
+        min(whole, default=""),
+        max(whole, default=""),
         tuple(findings),
         unreadable,
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ledger import Event
 from ledger.canonical import MAX_INT
-from ledger.derive import Derived, derive, join, of_rows
+from ledger.derive import Derived, derive, of_rows
 from ledger.errors import IntegrityError
 from ledger.event import COLUMNS, MAX_ENTRY_BYTES, columns, encode, identity
 from tests.ledger.samples import NOON, events, json_values, own, record, records
@@ -58,7 +58,6 @@ def test_more_entries_than_are_read_at_a_time_stay_in_order() -> None:
     assert derived == alone(entries)
     assert derived is not None
     assert derived.keys() == [columns(entry).key for entry in entries]
-    assert join([derived, derived]).entries == entries * 2
 
 
 @pytest.mark.parametrize(("entry", "problem"), BROKEN, ids=range(len(BROKEN)))
