@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
+from calling import Ask, Call, Said
 from evidence_runs import Story, Tell, fixed_ledger
 
 from ledger import Ledger
+from ledger.cli import main
 
 
 @pytest.fixture
@@ -28,3 +31,29 @@ def told(ledger: Ledger) -> Tell:
         return ledger
 
     return tell
+
+
+@pytest.fixture
+def call(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run the command line on the test's ledger."""
+
+    def run(*arguments: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["ledger", "--ledger", str(ledger.root), *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return Said(int(ended.value.code or 0), printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture
+def ask(call: Call) -> Ask:
+    """Run a command that has to end with `code`, and return what it printed: its answer, or what is wrong."""
+
+    def run(*arguments: str, code: int = 0) -> str:
+        said = call(*arguments)
+        assert said.code == code, said.err
+        return said.err if code else said.out
+
+    return run

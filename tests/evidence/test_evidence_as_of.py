@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from calling import Ask
 from evidence_runs import START, Story, Tell, dry_run, failed_run, good_run, open_run
 
 from ledger import Ledger
 from ledger.amend import amend
 from ledger.as_of import calculated_head, parse_as_of, sealed_size
 from ledger.checkpoint import format_checkpoint
-from ledger.cli import main
 from ledger.heads import newest_head
 from ledger.snapshot import open_snapshot
 from ledger.verify import verify
 
 HOUR = 3_600_000_000
-Asked = Callable[..., str]
-
-
-@pytest.fixture
-def ask(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Asked:
-    """Run the command line on the test's ledger and return what it printed; it has to end well."""
-
-    def run(*arguments: str, code: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["ledger", "--ledger", str(ledger.root), *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        assert int(ended.value.code or 0) == code, printed.err
-        return printed.out if code == 0 else printed.err
-
-    return run
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -66,7 +49,7 @@ def event_of(ledger: Ledger, event_type: str) -> str:
 
 @pytest.mark.parametrize("story", [good_run, failed_run, dry_run, open_run])
 def test_a_report_of_the_past_is_the_one_that_was_given_then(
-    told: Tell, ask: Asked, ledger: Ledger, tmp_path: Path, story: Callable[[str], Story]
+    told: Tell, ask: Ask, ledger: Ledger, tmp_path: Path, story: Callable[[str], Story]
 ) -> None:
     """Named by size, by a kept checkpoint or by time: all the same files, byte for byte, and nothing is sealed."""
     told(story("run-1"))
@@ -84,7 +67,7 @@ def test_a_report_of_the_past_is_the_one_that_was_given_then(
     assert sorted(ledger.layout.inbox.iterdir()) == waiting
 
 
-def test_show_and_runs_of_the_past_are_as_they_were(told: Tell, ask: Asked, ledger: Ledger) -> None:
+def test_show_and_runs_of_the_past_are_as_they_were(told: Tell, ask: Ask, ledger: Ledger) -> None:
     """What a person was shown then, and what a program got, by size and by time."""
     told(open_run("run-1"))
     size = ledger.log().size
@@ -102,7 +85,7 @@ def test_show_and_runs_of_the_past_are_as_they_were(told: Tell, ask: Asked, ledg
 
 
 def test_a_size_between_two_checkpoints_has_a_calculated_head(
-    told: Tell, ask: Asked, ledger: Ledger, tmp_path: Path
+    told: Tell, ask: Ask, ledger: Ledger, tmp_path: Path
 ) -> None:
     """The document says that no checkpoint was written there; its tree head is the one the entries give."""
     told(good_run("run-1"))
@@ -138,7 +121,7 @@ def test_damaged_tiles_give_no_wrong_head(told: Tell, ledger: Ledger) -> None:
     assert calculated_head(ledger, ledger.log(), newest.checkpoint.size) == newest.checkpoint
 
 
-def test_where_no_tiles_can_be_made_that_is_said(told: Tell, ask: Asked, ledger: Ledger) -> None:
+def test_where_no_tiles_can_be_made_that_is_said(told: Tell, ask: Ask, ledger: Ledger) -> None:
     """On a disk that cannot be written, say: a fault of the environment; at a checkpoint none are needed."""
     told(good_run("run-1"))
     size = ledger.log().size
@@ -149,7 +132,7 @@ def test_where_no_tiles_can_be_made_that_is_said(told: Tell, ask: Asked, ledger:
 
 
 def test_event_time_bounds_a_document_and_is_said_in_it(
-    told: Tell, ask: Asked, ledger: Ledger, tmp_path: Path
+    told: Tell, ask: Ask, ledger: Ledger, tmp_path: Path
 ) -> None:
     """By the moment before its end the run was still going on; name and content say what bound was asked for."""
     told(good_run("run-1"))
@@ -182,7 +165,7 @@ def test_a_time_is_the_longest_prefix_recorded_by_then(told: Tell, ledger: Ledge
     assert sealed_size(ledger, parse_as_of("2026-04-17T09:00:00Z")) == ledger.log().size
 
 
-def test_what_there_was_not_yet_is_refused(told: Tell, ask: Asked, ledger: Ledger, tmp_path: Path) -> None:
+def test_what_there_was_not_yet_is_refused(told: Tell, ask: Ask, ledger: Ledger, tmp_path: Path) -> None:
     """Before the first entry, before the run, beyond the log, and what is no point at all."""
     told(good_run("run-1"))
     size = ledger.log().size
@@ -196,7 +179,7 @@ def test_what_there_was_not_yet_is_refused(told: Tell, ask: Asked, ledger: Ledge
 
 
 def test_where_reports_go_is_the_projects_setting(
-    told: Tell, ask: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    told: Tell, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """WEEK06_REPORT_DIR holds for Week06 runs, and --out is stronger."""
     monkeypatch.setenv("WEEK06_REPORT_DIR", str(tmp_path / "setting"))

@@ -4,59 +4,25 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
+from calling import Call
 from evidence_runs import START, Story, Tell, dry_run, failed_run, good_run, open_run, planned, warned_run
 
 from evidence.facts import read_rows, read_runs, read_verdicts
 from evidence.prefix import open_prefix
 from evidence.telling import tell_run, tell_runs
 from ledger import Ledger
-from ledger.cli import main
 
 HOUR = 3_600_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """What it printed, as JSON."""
-        return orjson.loads(self.out)
-
-
-Ask = Callable[..., Said]
-
-
-@pytest.fixture
-def ask(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
-    """Run the command line on the test's ledger."""
-
-    def run(*arguments: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["ledger", "--ledger", str(ledger.root), *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return Said(int(ended.value.code or 0), printed.out, printed.err)
-
-    return run
-
-
-def test_runs_lists_every_run_with_its_denominators(told: Tell, ask: Ask) -> None:
+def test_runs_lists_every_run_with_its_denominators(told: Tell, call: Call) -> None:
     """Newest first; Dagster's word and the verdict stand side by side; the short id begins the whole one."""
     told(good_run("11111111-aaaa"), failed_run("22222222-bbbb", start=START + HOUR))
-    said = ask("runs")
+    said = call("runs")
     assert said.code == 0
     lines = said.out.splitlines()
     assert lines[0] == "job week06_data_factory"
@@ -65,40 +31,40 @@ def test_runs_lists_every_run_with_its_denominators(told: Tell, ask: Ask) -> Non
     assert "\x1b" not in said.out
 
 
-def test_runs_as_json_has_everything_whole(told: Tell, ask: Ask) -> None:
+def test_runs_as_json_has_everything_whole(told: Tell, call: Call) -> None:
     """A program gets full ids, times, counts and reasons, of unsealed runs too."""
     told(good_run("11111111-aaaa"), failed_run("22222222-bbbb", start=START + HOUR))
     told(open_run("33333333-cccc", start=START + 2 * HOUR), seal=False)
-    runs = ask("runs", "--json").json
+    runs = call("runs", "--json").json
     assert [run["run_id"] for run in runs] == ["33333333-cccc", "22222222-bbbb", "11111111-aaaa"]
     assert [run["verdict"] for run in runs] == ["unknown", "failed", "passed"]
     assert [run["closed"] for run in runs] == [False, True, True]
     assert runs[1]["counts"]["never_ran"] == 2
     assert runs[1]["reason_code"] == "step_failed"
-    assert len(ask("runs", "--json", "--limit", "1").json) == 1
+    assert len(call("runs", "--json", "--limit", "1").json) == 1
 
 
-def test_runs_as_of_a_size_is_the_ledger_as_it_was(told: Tell, ask: Ask, ledger: Ledger) -> None:
+def test_runs_as_of_a_size_is_the_ledger_as_it_was(told: Tell, call: Call, ledger: Ledger) -> None:
     """The first so many entries know nothing of what was recorded later."""
     told(good_run("11111111-aaaa"))
     size = ledger.seal().size
     told(failed_run("22222222-bbbb"))
-    assert [run["run_id"] for run in ask("runs", "--json", "--as-of", str(size)).json] == ["11111111-aaaa"]
-    assert ask("runs", "--as-of", "soon").code == 2
+    assert [run["run_id"] for run in call("runs", "--json", "--as-of", str(size)).json] == ["11111111-aaaa"]
+    assert call("runs", "--as-of", "soon").code == 2
 
 
-def test_an_empty_ledger_says_what_to_do(ask: Ask) -> None:
+def test_an_empty_ledger_says_what_to_do(call: Call) -> None:
     """No table of nothing: a message on stderr, and nothing on stdout."""
-    said = ask("runs")
+    said = call("runs")
     assert (said.code, said.out) == (0, "")
     assert "ledger sync" in said.err
-    assert ask("runs", "--json").json == []
+    assert call("runs", "--json").json == []
 
 
-def test_show_tells_one_run(told: Tell, ask: Ask) -> None:
+def test_show_tells_one_run(told: Tell, call: Call) -> None:
     """Verdict, decision, timeline, assets, checks, skips with reasons and provenance, from the start of an id."""
     told(dry_run("11111111-aaaa"), good_run("22222222-bbbb"))
-    said = ask("show", "1111")
+    said = call("show", "1111")
     assert said.code == 0
     for part in (
         "Run 11111111-aaaa  week06_data_factory",
@@ -116,71 +82,71 @@ def test_show_tells_one_run(told: Tell, ask: Ask) -> None:
         assert part in said.out, part
 
 
-def test_show_tells_failures_with_their_next_step(told: Tell, ask: Ask) -> None:
+def test_show_tells_failures_with_their_next_step(told: Tell, call: Call) -> None:
     """The message of a failed step is there whole, its second line too."""
     told(failed_run("11111111-aaaa"))
-    out = ask("show", "11111111-aaaa").out
+    out = call("show", "11111111-aaaa").out
     assert "manifest <b>bad</b> | `x` _y_\n" in out
     assert "# Next step: deliver it again" in out
     assert "upstream_failed  week06/silver/ticket_fact_partitioned" in out
 
 
-def test_show_as_json_is_the_report(told: Tell, ask: Ask) -> None:
+def test_show_as_json_is_the_report(told: Tell, call: Call) -> None:
     """What a program reads is the same document that `report` writes."""
     told(warned_run("11111111-aaaa"))
-    document = ask("show", "11111111-aaaa", "--json").json
+    document = call("show", "11111111-aaaa", "--json").json
     assert document["schema_version"] == "run_evidence_report_v1"
     assert document["verdict"]["verdict"] == "warned"
 
 
-def test_an_unknown_run_names_the_nearest(told: Tell, ask: Ask) -> None:
+def test_an_unknown_run_names_the_nearest(told: Tell, call: Call) -> None:
     """A typing error gets the ids that were probably meant, exit code 2 and the next command."""
     told(good_run("11111111-aaaa"), good_run("99999999-zzzz"))
-    said = ask("show", "11111112")
+    said = call("show", "11111112")
     assert (said.code, said.out) == (2, "")
     assert "Nearest: 11111111-aaaa" in said.err
     assert "ledger sync" in said.err
-    assert ask("report", "").code == 2
+    assert call("report", "").code == 2
 
 
-def test_an_ambiguous_start_of_an_id_is_refused(told: Tell, ask: Ask) -> None:
+def test_an_ambiguous_start_of_an_id_is_refused(told: Tell, call: Call) -> None:
     """Several runs start so: all are named, none is guessed; a whole id that starts another is itself."""
     told(good_run("1111-aaaa"), good_run("1111-aaaa-2"))
-    said = ask("show", "1111")
+    said = call("show", "1111")
     assert said.code == 2
     assert "1111-aaaa, 1111-aaaa-2" in said.err
-    assert ask("show", "1111-aaaa").code == 0
+    assert call("show", "1111-aaaa").code == 0
 
 
-def test_report_writes_and_prints_the_paths(told: Tell, ask: Ask, tmp_path: Path) -> None:
+def test_report_writes_and_prints_the_paths(told: Tell, call: Call, tmp_path: Path) -> None:
     """Data is the paths; it exits 0 whatever the verdict; the delivery summary comes up to date."""
     told(failed_run("11111111-aaaa"), seal=False)
-    said = ask("report", "1111", "--out", str(tmp_path / "out"))
+    said = call("report", "1111", "--out", str(tmp_path / "out"))
     assert (said.code, said.err) == (0, "")
     paths = [Path(line) for line in said.out.splitlines()]
     assert [p.parent.name for p in paths] == ["run_evidence", "run_report", "summaries", "out"]
     assert all(p.is_file() for p in paths)
-    assert ask("report", "1111", "--out", str(tmp_path / "out"), "--json").json["files"] == list(map(str, paths))
+    assert call("report", "1111", "--out", str(tmp_path / "out"), "--json").json["files"] == list(map(str, paths))
 
 
-def test_report_of_an_open_run_says_interim(told: Tell, ask: Ask, tmp_path: Path) -> None:
+def test_report_of_an_open_run_says_interim(told: Tell, call: Call, tmp_path: Path) -> None:
     """It is written all the same, and the person is told what to do for the final one."""
     told(open_run("11111111-aaaa"))
-    said = ask("report", "11111111-aaaa", "--out", str(tmp_path))
+    said = call("report", "11111111-aaaa", "--out", str(tmp_path))
     assert said.code == 0
     assert "_interim_" in said.out
     assert "ledger sync" in said.err
 
 
 def test_report_goes_where_the_project_keeps_its_reports(
-    told: Tell, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    told: Tell, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without --out, a Week06 run's documents go to reports/week06 and another project's to reports."""
     monkeypatch.chdir(tmp_path)
     other = Story("22222222-bbbb", job="other").plan([planned("a/b", None)], {}).made("a/b", None).end().close()
     told(good_run("11111111-aaaa"), other)
-    assert ask("report", "1111").out.startswith("reports/week06/run_evidence/")
-    assert ask("report", "2222").out.splitlines()[0].startswith("reports/run_report/")
+    assert call("report", "1111").out.startswith("reports/week06/run_evidence/")
+    assert call("report", "2222").out.splitlines()[0].startswith("reports/run_report/")
     assert not (tmp_path / "reports" / "week06_delivery_summary.md").exists()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
+from calling import Ask
 from evidence_runs import FACT, Story, Tell, good_run, open_run
 from test_evidence_week06 import validator
 
@@ -19,7 +19,6 @@ from evidence.prefix import open_prefix
 from ledger import Ledger
 from ledger.amend import amend, void
 from ledger.check import check_proof
-from ledger.cli import main
 from ledger.proof_file import format_proof, parse_proof
 from ledger.prove import open_prover
 from ledger.snapshot import open_snapshot
@@ -28,22 +27,6 @@ from tests.trust.ledgers import VKEY, signed_ledger
 
 RUN = "11111111-aaaa"
 SAID = ("--reason", "the source was late", "--actor", "ana")
-Ask = Callable[..., str]
-
-
-@pytest.fixture
-def ask(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
-    """Run the command line on the test's ledger and return what it printed; it has to end well."""
-
-    def run(*arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["ledger", "--ledger", str(ledger.root), *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        assert not ended.value.code, printed.err
-        return printed.out
-
-    return run
 
 
 def events_of(ledger: Ledger, event_type: str = "%", asset_key: str = "%") -> list[tuple[str, int | None]]:
