@@ -10,14 +10,18 @@ from typing import Final
 import pyarrow as pa
 
 from ledger import inbox
-from ledger.derive import Derived, derive, of_rows
+from ledger.derive import derive
 from ledger.errors import IntegrityError
 from ledger.event import Key
 from ledger.inbox import InboxObject
 from ledger.layout import Layout
-from ledger.segment import ROW_GROUP_ROWS, SCHEMA, table
+from ledger.rows import SCHEMA, table
+from ledger.segment import ROW_GROUP_ROWS
 
 MAX_SEGMENT_ENTRIES: Final = 100_000
+
+_WORTH_A_DATABASE: Final = 1_000
+"""Entries that are derived one by one in the time that opening a database takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +77,16 @@ def batches(layout: Layout, refused: list[str]) -> Iterator[Batch]:
     yield _batch(items, refused)
 
 
-def entries_of(derived: Derived) -> Entries:
-    """Turn columns into rows of Arrow's, which take a fraction of the memory."""
-    return Entries(derived.entries, derived.keys(), derived.columns["source_digest"], table(derived))
+def entries_of(rows: pa.Table) -> Entries:
+    """Return rows as entries with their keys. Equal texts in keys are one object: runs are long."""
+    names = ("entry", "source_digest", "storage_id", "store_id", "run_id", "event_id")
+    entries, digests, *places = (rows.column(name).to_pylist() for name in names)
+    one: dict[str | None, str] = {}
+    keys = [
+        own if storage is None else (one.setdefault(store, store), one.setdefault(run, run), storage)
+        for storage, store, run, own in zip(*places, strict=True)
+    ]
+    return Entries(entries, keys, digests, rows)
 
 
 def join(parts: Sequence[Entries]) -> Entries:
@@ -96,7 +107,7 @@ def _batch(items: Sequence[InboxObject], refused: list[str]) -> Batch:
     sound, parts = [], []
     for item in items:
         try:
-            parts.append(entries_of(of_rows(inbox.rows(item))))
+            parts.append(entries_of(table(inbox.rows(item))))
         except IntegrityError as error:
             refused.append(str(error))
         else:
@@ -106,6 +117,8 @@ def _batch(items: Sequence[InboxObject], refused: list[str]) -> Batch:
 
 def _all_entries(items: Sequence[InboxObject]) -> Entries | None:
     waiting = [entry for item in items for entry in item.entries]
+    if len(waiting) < _WORTH_A_DATABASE:
+        return None
     parts = []
     for start in range(0, len(waiting), ROW_GROUP_ROWS):
         derived = derive(waiting[start : start + ROW_GROUP_ROWS])

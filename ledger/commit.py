@@ -16,7 +16,7 @@ from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
 from ledger.log import APP, Log, Segment
-from ledger.segment import SCHEMA
+from ledger.rows import SCHEMA
 from ledger.store import sync_file, sync_folder
 
 _CONFIGURATION: Final = {"delta.appendOnly": "true", "delta.checkpointInterval": "100"}

@@ -31,7 +31,8 @@ _MAX_ATTEMPT: Final = 2**31 - 1
 _TYPE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.v[1-9][0-9]*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _BLOB_KEY: Final = b'{"blob_sha256":'
-_BLOB_START: Final = _BLOB_KEY.decode()
+BLOB_START: Final = _BLOB_KEY.decode()
+"""How the text of `data` begins where the payload lies beside the log."""
 _BLOB = re.compile(r'\{"blob_sha256":"([0-9a-f]{64})","blob_size_bytes":[0-9]+\}')
 
 
@@ -81,10 +82,11 @@ _TYPES: Final[dict[str, type]] = {
     name: int if name in INTEGERS else dict if name == "data" else str for name in COLUMNS
 }
 REQUIRED: Final = frozenset({"event_type", "occurred_at", "recorded_at", "data"})
-_DERIVED: Final = frozenset({"event_id", "recorded_at", "source_digest"})
 # A batch id that becomes known during a run must not make a skip, which one path saw before and another
 # after, into two skips: what an event is correlated with is no part of its identity.
 _CORRELATION: Final = frozenset({"trace_id", "release_id", "batch_id"})
+NO_IDENTITY: Final = _CORRELATION | {"event_id", "recorded_at", "source_digest"}
+"""The members that the identity of an event of the ledger's own does not depend on."""
 
 
 def _time_id(occurred_at: int, digest: str) -> str:
@@ -170,7 +172,7 @@ def identity(body: dict[str, Any]) -> tuple[str, str]:
     if storage_id is not None:
         event_id = source_event_id(body["store_id"], body["run_id"], storage_id, occurred_at)
         return event_id, body["source_digest"]
-    content = {name: value for name, value in body.items() if name not in _DERIVED | _CORRELATION}
+    content = {name: value for name, value in body.items() if name not in NO_IDENTITY}
     digest = hashlib.sha256(canonical(content)).hexdigest()
     return _time_id(occurred_at, digest), digest
 
@@ -269,5 +271,5 @@ def data_text(entry: bytes) -> str:
 
 def blob_name(data_text: str) -> str | None:
     """Return the SHA-256 under which an entry's payload lies in `blobs/`, `None` where it is in the entry."""
-    match = data_text.startswith(_BLOB_START) and _BLOB.fullmatch(data_text)
+    match = data_text.startswith(BLOB_START) and _BLOB.fullmatch(data_text)
     return match[1] if match else None

@@ -68,12 +68,12 @@ def answer(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[
 def look_up(segments: Iterable[Segment], sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """Run SQL of our own over the files of segments (its parameter `paths`); raises what `answer` raises."""
     paths = [str(segment.path) for segment in segments]
-    with _calculator(os.getpid()).cursor() as connection:
+    with calculator(os.getpid()).cursor() as connection:
         return answer(connection, sql, {"paths": paths, **parameters})
 
 
 @functools.cache
-def _calculator(_process: int) -> duckdb.DuckDBPyConnection:
+def calculator(_process: int) -> duckdb.DuckDBPyConnection:
     """Return this process's database for look-ups: opening one takes 15 ms, which each seal would feel.
 
     One for each process, because a copy made by a fork has none of the threads it waits for. It keeps nothing of

@@ -22,7 +22,6 @@ from ledger.alarm import conflict_event
 from ledger.batch import Batch, Entries, batches, entries_of, join
 from ledger.checkpoint import Checkpoint
 from ledger.commit import CommitLostError, commit_append
-from ledger.derive import of_rows
 from ledger.errors import EnvironmentFault
 from ledger.event import Key, Row, columns, encode
 from ledger.heads import read_head
@@ -31,7 +30,8 @@ from ledger.layout import Layout
 from ledger.log import Log, open_log
 from ledger.lookup import sealed_digests
 from ledger.merkle import Frontier, leaf_hash
-from ledger.segment import indexed, read_frontier, write
+from ledger.rows import indexed, table
+from ledger.segment import read_frontier, write
 from ledger.signing import require_agreement, write_head
 from ledger.store import remove
 from ledger.tile_cache import TileCache
@@ -125,7 +125,7 @@ def _alarms(
     """Make an alarm of each conflict, but for those that are in the log, or have arrived, already."""
     rows = {row.key: row for row in (_alarm(layout, digest, entry, now) for digest, entry in conflicts)}
     known = sealed_digests(log, rows.keys())
-    return entries_of(of_rows([row for key, row in rows.items() if key not in known and key not in recorded]))
+    return entries_of(table([row for key, row in rows.items() if key not in known and key not in recorded]))
 
 
 def _alarm(layout: Layout, recorded_digest: str, rejected: bytes, now: int) -> Row:

@@ -13,20 +13,17 @@ import hashlib
 import io
 import re
 import secrets
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ledger.derive import Derived
 from ledger.errors import IntegrityError
-from ledger.event import COLUMNS
 from ledger.log import Segment
 from ledger.merkle import Frontier, format_frontier, parse_frontier
+from ledger.rows import SCHEMA
 from ledger.store import TMP_PREFIX, sync_file, sync_folder
 
 ROW_GROUP_ROWS: Final = 20_000
@@ -35,48 +32,15 @@ ROW_GROUP_ROWS: Final = 20_000
 _READ_ROWS: Final = 5_000
 """So few that the memory of one batch serves for the next: touching new memory costs as much as reading."""
 
-_TIMESTAMP = pa.timestamp("us", tz="UTC")
-_TYPES: dict[str, Any] = {
-    "occurred_at": _TIMESTAMP,
-    "recorded_at": _TIMESTAMP,
-    "storage_id": pa.int64(),
-    "attempt": pa.int32(),
-}
-SCHEMA = pa.schema(
-    [
-        pa.field("index", pa.int64()),
-        *(pa.field(name, _TYPES.get(name, pa.string())) for name in COLUMNS),
-        pa.field("entry", pa.binary()),
-    ]
-)
 _FRONTIER = b"ledger.frontier"
 _UNIQUE = ("entry", "event_id", "source_digest", "data", "index", "storage_id")
+UNSTATED: Final = ["data", "entry"]
+"""The columns without statistics in the footer: nothing is looked up by them."""
+
+STATED: Final = [name for name in SCHEMA.names if name not in UNSTATED]
+"""The columns with statistics."""
+
 _NAME = re.compile(r"[0-9]{16}-[0-9]+-([0-9a-f]{32})-[0-9a-f]{8}\.parquet")
-
-
-def table(derived: Derived, first_index: int | None = None) -> pa.Table:
-    """Put entries into Arrow columns (`SCHEMA`); without `first_index` they have no index yet."""
-    arrays = []
-    pool = pa.system_memory_pool()  # Arrow's own takes, and the kernel clears, far more than these columns need
-    for name in COLUMNS:
-        kind = SCHEMA.field(name).type
-        stored = pa.int64() if kind == _TIMESTAMP else kind
-        arrays.append(pa.array(derived.columns[name], stored, memory_pool=pool).cast(kind))
-    found = pa.table([pa.nulls(len(derived), pa.int64()), *arrays, _binary(derived.entries)], schema=SCHEMA)
-    return found if first_index is None else indexed(found, first_index)
-
-
-def _binary(values: Sequence[bytes]) -> pa.Array:
-    # As `pa.array` does, but it grows its memory as it goes, and memory that is new costs more than what is in it.
-    ends = array("i", accumulate(map(len, values), initial=0))
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(values))]
-    return pa.Array.from_buffers(pa.binary(), len(values), buffers)
-
-
-def indexed(rows: pa.Table, first_index: int) -> pa.Table:
-    """Give rows their indexes, from `first_index` on."""
-    indexes = pa.array(range(first_index, first_index + len(rows)), pa.int64())
-    return rows.set_column(0, SCHEMA.field("index"), indexes)
 
 
 def write(folder: Path, rows: Iterable[pa.Table], frontier: Callable[[], Frontier]) -> Segment:
@@ -123,7 +87,7 @@ def _writer(target: Path | io.BytesIO) -> pq.ParquetWriter:
         compression="zstd",
         compression_level=3,
         use_dictionary=[f.name for f in SCHEMA if f.name not in _UNIQUE],
-        write_statistics=[f.name for f in SCHEMA if f.name not in {"entry", "data"}],
+        write_statistics=STATED,
         write_page_checksum=True,
     )
 
@@ -202,8 +166,8 @@ def file_problem(segment: Segment) -> str | None:
 def footer_problems(segment: Segment, number: int, derived: pa.Table) -> Iterator[tuple[str, str, str]]:
     """Yield (problem, expected, got) for what a row group's footer says beside its rows and SQL would rely on.
 
-    `derived` are the group's rows as they follow from the entries. Statistics that do not fit them, an index or
-    a Bloom filter would make rows invisible to a query that looks for them.
+    `derived` are the group's rows as they follow from the entries, without the columns `UNSTATED`. Statistics that
+    do not fit them, an index or a Bloom filter would make rows invisible to a query that looks for them.
     """
     with open_segment(segment) as file:
         if _parquet_types(file) != (expected := _expected_types()):
@@ -223,7 +187,11 @@ def footer_problems(segment: Segment, number: int, derived: pa.Table) -> Iterato
                 continue
             if column.bloom_filter_offset is not None or column.has_column_index or column.has_offset_index:
                 yield f"column {name} has an index or a filter that nobody can check", "none", "one"
-            if column.statistics is not None:
+            if column.statistics is None:
+                continue
+            if name in UNSTATED:
+                yield f"column {name} has statistics, which nobody checks", "none", "some"
+            else:
                 yield from _statistics_problems(name, column.statistics, derived.column(name))
 
 

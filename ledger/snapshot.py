@@ -119,10 +119,9 @@ def _add_entries(connection: duckdb.DuckDBPyConnection, log: Log, unsealed: list
 
     connection.execute(sql_text("create_unsealed"))
     if unsealed:
-        from ledger.derive import of_rows
-        from ledger.segment import table  # brings Arrow, which a query of sealed entries does without
+        from ledger.rows import table  # brings Arrow, which a query of sealed entries does without
 
-        connection.register("arrived", table(of_rows(unsealed)))
+        connection.register("arrived", table(unsealed))
         connection.execute("INSERT INTO unsealed_entries SELECT * FROM arrived")
         connection.unregister("arrived")
     source = "SELECT * FROM unsealed_entries"

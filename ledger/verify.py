@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ledger import inbox
-from ledger.derive import of_rows
 from ledger.errors import IntegrityError
 from ledger.findings import MAX_FINDINGS, Finding, Progress, Verification
 from ledger.heads import Head
@@ -21,6 +20,7 @@ from ledger.layout import Layout
 from ledger.log import Log, Segment, load
 from ledger.lookup import memory_database, sql_text
 from ledger.merkle import Frontier
+from ledger.rows import table
 from ledger.segment import read_frontier
 from ledger.store import TMP_PREFIX
 from ledger.trust import NOTHING_BROUGHT, Trust
@@ -116,7 +116,7 @@ class _Blobs:
 def _verify_inbox(layout: Layout, blobs: _Blobs, result: Verification) -> None:
     for name in inbox.names(layout):
         try:
-            rows = of_rows(inbox.read_rows(layout, name) or [])
+            rows = table(inbox.read_rows(layout, name) or [])
         except IntegrityError as error:
             result.add(Finding(f"inbox/{name}", str(error)))
             continue

@@ -13,15 +13,18 @@ from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ledger.derive import Derived, derive, of_rows
 from ledger.errors import IntegrityError
-from ledger.event import blob_name, columns
+from ledger.event import BLOB_START, blob_name, columns
 from ledger.findings import Finding
 from ledger.log import Log, Segment
-from ledger.merkle import HASH_BYTES, leaf_hash
-from ledger.segment import SCHEMA, file_problem, footer_problems, read_batches, row_groups, table
+from ledger.merkle import HASH_BYTES, leaf_hashes
+from ledger.rows import SCHEMA, indexed, table
+from ledger.segment import UNSTATED, file_problem, footer_problems, read_batches, row_groups
+from ledger.sound import are_sound
 
 _ERASURE: Final = "payload.erased.v1"
 _AHEAD: Final = 4
@@ -116,55 +119,48 @@ def _result(item: tuple[Group, Future[Checked]] | Finding) -> Checked | Finding:
 
 
 def check_group(group: Group) -> Checked:
-    """Hash and derive again every entry of a row group, and compare."""
+    """Hash every entry of a row group again, derive its columns again, and compare."""
     where = f"log/{group.segment.path.name}"
     findings: list[Finding] = []
     if group.file_problem and group.number == 0:
         findings.append(Finding(where, group.file_problem))
     named: list[str] = []
     erased: list[str] = []
-    ids: list[str] = []
     leaves: list[bytes] = []
-    held: list[pa.Table] = []
+    derived = [SCHEMA.empty_table().drop_columns(UNSTATED)]
     size = count = 0
     unreadable = False
     try:
         for batch in read_batches(group.segment, groups=[group.number]):
             entries = [entry or b"" for entry in batch.column("entry").to_pylist()]
-            first = group.first + count
-            derived = _derived(entries, where, first, findings)
-            if len(derived) == len(entries):
-                held.append(table(derived, first))
-                _compare_columns(pa.Table.from_batches([batch]), held[-1], where, first, findings)
-            named += payloads(derived)
-            erased += erasures(derived)
-            ids += derived.columns["event_id"]
-            leaves += map(leaf_hash, entries)
+            rows = _derived(batch, entries, where, group.first + count, findings)
+            named += payloads(rows)
+            erased += erasures(rows)
+            derived.append(rows.drop_columns(UNSTATED))
+            leaves += leaf_hashes(entries)
             size += sum(map(len, entries))
             count += len(entries)
-        if len(ids) == count and not group.file_problem:
+        stated = pa.concat_tables(derived)
+        if len(stated) == count and not group.file_problem:
             findings += [
                 Finding(where, problem, group.first, expected, got)
-                for problem, expected, got in footer_problems(
-                    group.segment, group.number, pa.concat_tables([SCHEMA.empty_table(), *held])
-                )
+                for problem, expected, got in footer_problems(group.segment, group.number, stated)
             ]
     except IntegrityError as error:
         findings.append(Finding(where, str(error)))
         unreadable = True
-    whole = ids if len(ids) == count else []
+    low, high = _ends(pa.concat_tables(derived), count)
     return Checked(
-        group,
-        count,
-        size,
-        b"".join(leaves),
-        tuple(named),
-        tuple(erased),
-        min(whole, default=""),
-        max(whole, default=""),
-        tuple(findings),
-        unreadable,
+        group, count, size, b"".join(leaves), tuple(named), tuple(erased), low, high, tuple(findings), unreadable
     )
+
+
+def _ends(derived: pa.Table, count: int) -> tuple[str, str]:
+    """Return the smallest and the largest event id; empty texts unless all `count` entries have one."""
+    if not count or len(derived) != count:
+        return "", ""
+    low, high = pc.min_max(derived.column("event_id")).as_py().values()
+    return str(low), str(high)
 
 
 def check_some(group: Group, indexes: Sequence[int], findings: list[Finding]) -> Iterator[tuple[int, bytes]]:
@@ -181,44 +177,45 @@ def check_some(group: Group, indexes: Sequence[int], findings: list[Finding]) ->
             for index in (i for i in indexes if first <= i < first + len(batch)):
                 row = batch.slice(index - first, 1)
                 entry = row.column("entry")[0].as_py() or b""
-                derived = _derived([entry], where, index, findings)
-                if len(derived):
-                    stored = pa.Table.from_batches([row])
-                    _compare_columns(stored, table(derived, index), where, index, findings)
+                _derived(row, [entry], where, index, findings)
                 yield index, entry
             first += len(batch)
     except IntegrityError as error:
         findings.append(Finding(where, str(error)))
 
 
-def payloads(rows: Derived) -> Iterator[str]:
+def payloads(rows: pa.Table) -> Iterator[str]:
     """Yield the blobs that entries name."""
-    return filter(None, map(blob_name, rows.columns["data"]))
+    named = rows.filter(pc.starts_with(rows.column("data"), BLOB_START))
+    return filter(None, map(blob_name, named.column("data").to_pylist()))
 
 
-def erasures(rows: Derived) -> Iterator[str]:
+def erasures(rows: pa.Table) -> Iterator[str]:
     """Yield the blobs that entries record as erased."""
-    import orjson
-
-    for event_type, data in zip(rows.columns["event_type"], rows.columns["data"], strict=True):
-        if event_type == _ERASURE:
-            name = orjson.loads(data).get("erased_sha256")
-            if isinstance(name, str):
-                yield name
+    for data in rows.filter(pc.equal(rows.column("event_type"), _ERASURE)).column("data").to_pylist():
+        name = orjson.loads(data).get("erased_sha256")
+        if isinstance(name, str):
+            yield name
 
 
-def _derived(entries: Sequence[bytes], where: str, first: int, findings: list[Finding]) -> Derived:
-    """Derive the columns of entries; those that are wrong are left out, each with a finding."""
-    derived = derive(entries)
-    if derived is not None:
-        return derived
-    rows = []
-    for index, entry in enumerate(entries, start=first):
-        try:
-            rows.append(columns(entry))
-        except IntegrityError as error:
-            findings.append(Finding(where, str(error), index))
-    return of_rows(rows)
+def _derived(
+    stored: pa.RecordBatch, entries: Sequence[bytes], where: str, first: int, findings: list[Finding]
+) -> pa.Table:
+    """Return the rows that follow from entries, compared with what is stored; wrong entries are left out."""
+    whole = pa.Table.from_batches([stored])
+    if are_sound(stored):
+        rows = indexed(whole, first)
+    else:
+        found = []
+        for index, entry in enumerate(entries, start=first):
+            try:
+                found.append(columns(entry))
+            except IntegrityError as error:
+                findings.append(Finding(where, str(error), index))
+        rows = table(found, first)
+    if len(rows) == len(entries):
+        _compare_columns(whole, rows, where, first, findings)
+    return rows
 
 
 def _compare_columns(stored: pa.Table, derived: pa.Table, where: str, first: int, findings: list[Finding]) -> None:

@@ -7,23 +7,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger import Event
+from ledger.batch import entries_of
 from ledger.canonical import MAX_INT
-from ledger.derive import Derived, derive, of_rows
+from ledger.derive import derive
 from ledger.errors import IntegrityError
 from ledger.event import COLUMNS, MAX_ENTRY_BYTES, columns, encode, identity
+from ledger.rows import table
 from tests.ledger.samples import NOON, events, json_values, own, record, records
 from tests.ledger.test_event_bytes import BROKEN
 
 
-def alone(entries: Sequence[bytes]) -> Derived | None:
+def alone(entries: Sequence[bytes]) -> pa.Table | None:
     """Derive each entry by itself; `None` when one is refused."""
     try:
-        return of_rows([columns(entry) for entry in entries])
+        return table([columns(entry) for entry in entries])
     except IntegrityError:
         return None
 
@@ -57,7 +60,7 @@ def test_more_entries_than_are_read_at_a_time_stay_in_order() -> None:
     derived = derive(entries)
     assert derived == alone(entries)
     assert derived is not None
-    assert derived.keys() == [columns(entry).key for entry in entries]
+    assert entries_of(derived).keys == [columns(entry).key for entry in entries]
 
 
 @pytest.mark.parametrize(("entry", "problem"), BROKEN, ids=range(len(BROKEN)))

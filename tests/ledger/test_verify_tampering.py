@@ -20,14 +20,14 @@ from ledger import seal as seal_module
 from ledger.batch import entries_of
 from ledger.canonical import canonical
 from ledger.cli.session import printable
-from ledger.derive import of_rows
 from ledger.event import MAX_DATA_BYTES, columns, encode
 from ledger.findings import Finding, Verification
 from ledger.inbox import names
 from ledger.log import Segment
 from ledger.merkle import Frontier, leaf_hash
-from ledger.segment import SCHEMA, read_batches, write
-from ledger.segment import table as as_table
+from ledger.rows import SCHEMA
+from ledger.rows import table as as_table
+from ledger.segment import STATED, read_batches, write
 from ledger.snapshot import open_snapshot
 from ledger.verify import verify
 from ledger.verify_rows import check_all
@@ -66,7 +66,7 @@ def _relabel(ledger: Ledger, segment: Segment, table: pa.Table, **options: Any) 
     """
     footer = {b"ledger.frontier": pq.read_metadata(segment.path).metadata[b"ledger.frontier"]}
     target = segment.path.with_name("forged.parquet")
-    pq.write_table(table.replace_schema_metadata(footer), target, **options)
+    pq.write_table(table.replace_schema_metadata(footer), target, **{"write_statistics": STATED, **options})
     _adopt(ledger, segment, target)
 
 
@@ -169,19 +169,19 @@ def _edited_entry(table: pa.Table) -> pa.Table:
     body["data"] = {"message": "another"}
     rows = [columns(entry) for entry in entries]
     rows[2] = columns(canonical(body))
-    return as_table(of_rows(rows), table.column("index")[0].as_py())
+    return as_table(rows, table.column("index")[0].as_py())
 
 
 def _swapped(table: pa.Table) -> pa.Table:
     rows = [columns(entry) for entry in table.column("entry").to_pylist()]
     rows[1], rows[2] = rows[2], rows[1]
-    return as_table(of_rows(rows), table.column("index")[0].as_py())
+    return as_table(rows, table.column("index")[0].as_py())
 
 
 def _doubled(table: pa.Table) -> pa.Table:
     rows = [columns(entry) for entry in table.column("entry").to_pylist()]
     rows[2] = rows[1]
-    return as_table(of_rows(rows), table.column("index")[0].as_py())
+    return as_table(rows, table.column("index")[0].as_py())
 
 
 ROW_EDITS: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
@@ -227,7 +227,7 @@ def test_a_segment_forged_whole_is_found_by_the_checkpoint(ledger: Ledger) -> No
     rows = [columns(encode(record(n, step_key="forged"), NOON).entry) for n in range(5, 10)]
     earlier = [leaf_hash(entry) for entry in _table(_segments(ledger)[0]).column("entry").to_pylist()]
     tree = Frontier.empty().extend([*earlier, *(leaf_hash(row.entry) for row in rows)])
-    _adopt(ledger, segment, write(segment.path.parent, [as_table(of_rows(rows), 5)], lambda: tree).path)
+    _adopt(ledger, segment, write(segment.path.parent, [as_table(rows, 5)], lambda: tree).path)
     result = verify(ledger)
     assert [f.where for f in result.findings if "calculated root" in f.problem] == [
         f"checkpoints/{size:016d}" for size in (10, 15)
@@ -240,6 +240,7 @@ FOOTER_LIES: dict[str, tuple[dict[str, Any], str]] = {
         "run_id has an index or a filter",
     ),
     "a page index": ({"write_page_index": True}, "has an index or a filter"),
+    "statistics of payloads": ({"write_statistics": [*STATED, "data"]}, "data has statistics"),
 }
 
 
@@ -356,7 +357,7 @@ def _foreign_file(ledger: Ledger) -> None:
 
 def _foreign_rows_at_the_end(ledger: Ledger) -> None:
     rows = [columns(encode(record(n), NOON).entry) for n in (20, 21)]
-    table = as_table(of_rows(rows), 15)
+    table = as_table(rows, 15)
     write_deltalake(ledger.root / "log", table, mode="append")
 
 
@@ -470,7 +471,7 @@ def test_an_event_that_is_there_twice_is_found(tmp_path: Path) -> None:
     log = ledger.log()
     before = seal_module._frontier(ledger.layout, ledger.require(), log)
     again = columns(encode(record(1, occurred_at=NOON + 5), NOON).entry)
-    seal_module._commit(ledger.layout, log, before, entries_of(of_rows([again])))
+    seal_module._commit(ledger.layout, log, before, entries_of(as_table([again])))
     result = verify(ledger)
     assert [(f.problem, f.index) for f in result.findings] == [
         (f"record 1 of run {record(1).run_id} is there twice", 3)

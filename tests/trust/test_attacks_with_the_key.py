@@ -21,6 +21,7 @@ from ledger.checkpoint import Checkpoint, format_checkpoint
 from ledger.findings import Verification
 from ledger.merkle import Frontier, format_frontier, leaf_hash
 from ledger.note import sign_note
+from ledger.segment import STATED
 from ledger.trust import read_trust
 from ledger.verify import verify
 from tests.trust.ledgers import LOG_KEY, VKEY, signed_ledger, told
@@ -67,7 +68,7 @@ def rewritten(ledger: Ledger, change: Callable[[bytes], bytes]) -> Verification:
     rows = rows.set_column(column, rows.schema.field("entry"), pa.array(entries, pa.binary()))
     metadata = {**(rows.schema.metadata or {}), b"ledger.frontier": format_frontier(tree).encode()}
     forged = segment.path.parent.parent / "forged.parquet"
-    pq.write_table(rows.replace_schema_metadata(metadata), forged)
+    pq.write_table(rows.replace_schema_metadata(metadata), forged, write_statistics=STATED)
     adopt(ledger, forged)
     return verify(ledger, trust=TRUST)
 
@@ -130,7 +131,7 @@ def test_rows_in_another_order_are_found_by_their_index(ledger: Ledger) -> None:
     tree = sign_over(ledger, turned.column("entry").to_pylist())
     metadata = {**(rows.schema.metadata or {}), b"ledger.frontier": format_frontier(tree).encode()}
     forged = segment.path.parent.parent / "forged.parquet"
-    pq.write_table(turned.replace_schema_metadata(metadata), forged)
+    pq.write_table(turned.replace_schema_metadata(metadata), forged, write_statistics=STATED)
     adopt(ledger, forged)
     said = told(verify(ledger, trust=TRUST).findings)
     assert "column index is not" in said

@@ -332,18 +332,18 @@ def test_without_tiles_or_with_wrong_ones_the_proofs_are_the_same(tmp_path: Path
 def test_a_changed_entry_is_not_proved(tmp_path: Path) -> None:
     """The log itself was altered: the cache is made again from it, and it is the log that is blamed."""
     from ledger.log import load
-    from ledger.segment import read_batches, table, write
+    from ledger.rows import table
+    from ledger.segment import read_batches, write
 
     ledger = signed_ledger(tmp_path / "ledger", [20])
     (segment,) = load(ledger.layout.log).segments
     assert sum(len(batch) for batch in read_batches(segment)) == 20
-    from ledger.derive import of_rows
     from ledger.event import columns, encode
     from ledger.merkle import Frontier, leaf_hash
 
     rows = [columns(encode(record(i, step_key="forged"), NOON).entry) for i in range(20)]
     tree = Frontier.empty().extend(leaf_hash(row.entry) for row in rows)
-    write(segment.path.parent, [table(of_rows(rows), 0)], lambda: tree).path.replace(segment.path)
+    write(segment.path.parent, [table(rows, 0)], lambda: tree).path.replace(segment.path)
     with open_prover(ledger) as prover, pytest.raises(IntegrityError, match="nothing was proved"):
         prover.prove_event(event_id(3))
 
