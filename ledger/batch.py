@@ -1,34 +1,44 @@
-"""What a seal takes from the inbox at a time: entries with what identifies them, and their rows."""
+"""What a seal takes from the inbox at a time: whole objects, their entries, and the columns of these.
+
+While one piece is looked at, the next is read and taken apart on another thread: DuckDB does not need Python then.
+"""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, compress
+from itertools import compress
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ledger import inbox
-from ledger.derive import derive
+from ledger.derive import derived, take_apart
 from ledger.errors import IntegrityError
 from ledger.event import Key
 from ledger.inbox import InboxObject
 from ledger.layout import Layout
 from ledger.rows import SCHEMA, table
-from ledger.segment import ROW_GROUP_ROWS
 
 MAX_SEGMENT_ENTRIES: Final = 100_000
 
-_WORTH_A_DATABASE: Final = 1_000
-"""Entries that are derived one by one in the time that opening a database takes."""
+_PIECE_BYTES: Final = 20_000_000
+"""So many that what is sealed is seldom looked up, so few that memory stays small."""
+
+_FIRST_PIECE_BYTES: Final = 5_000_000
+"""Nothing else can be done before the first piece is read."""
+
+_WORTH_A_DATABASE: Final = 1_000_000
+"""Bytes whose entries are derived one by one in the time that opening a database takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """Entries and, for each, its key, its digest and its row in `table`, which has no indexes yet."""
+    """Entries: for each its key, its digest and its row in `table`, which has no indexes yet."""
 
-    bytes: list[bytes]
     keys: list[Key]
     digests: list[str]
     table: pa.Table
@@ -39,7 +49,6 @@ class Entries:
     def only(self, wanted: Sequence[bool]) -> Entries:
         """Return the entries for which `wanted` holds."""
         return Entries(
-            list(compress(self.bytes, wanted)),
             list(compress(self.keys, wanted)),
             list(compress(self.digests, wanted)),
             self.table.filter(pa.array(wanted, pa.bool_())),
@@ -47,82 +56,104 @@ class Entries:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """The names of inbox objects, and all that is in them."""
+class Piece:
+    """Some of the inbox: how many of the listed objects were `taken`, the names of those that can be sealed.
 
+    `refused` says what is wrong with the others, `read` is all that is in the sound ones.
+    """
+
+    taken: int
     objects: tuple[str, ...]
+    refused: tuple[str, ...]
     read: Entries
 
 
-def batches(layout: Layout, refused: list[str]) -> Iterator[Batch]:
-    """Read the inbox in batches of about a segment, oldest first; the last one may be empty.
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """Objects as they were read; `rows` is what DuckDB made of their entries, where there are many."""
 
-    Objects that cannot be sealed are left out, and what is wrong with each is added to `refused`.
+    taken: int
+    items: tuple[InboxObject, ...]
+    refused: tuple[str, ...]
+    rows: pa.RecordBatch | None
+
+    def count(self) -> int:
+        """Return the number of entries."""
+        return sum(item.content.count(b"\n") for item in self.items) if self.rows is None else len(self.rows)
+
+
+def pieces(layout: Layout, names: Sequence[str]) -> Iterator[Piece]:
+    """Read these objects of the inbox in order, until they make a segment.
+
+    Objects that are gone are left out, and so are, named in `refused`, those that cannot be sealed.
     """
-    items: list[InboxObject] = []
-    waiting = 0
-    for name in inbox.names(layout):
-        try:
-            item = inbox.read(layout, name)
-        except IntegrityError as error:
-            refused.append(str(error))
-            continue
-        if item is None:
-            continue
-        items.append(item)
-        waiting += len(item.entries)
-        if waiting >= MAX_SEGMENT_ENTRIES:
-            yield _batch(items, refused)
-            items, waiting = [], 0
-    yield _batch(items, refused)
+    done = entries = 0
+    with ThreadPoolExecutor(1) as beside:
+        loaded = _load(layout, names, _FIRST_PIECE_BYTES)
+        while loaded.taken:
+            done += loaded.taken
+            entries += loaded.count()
+            rest = names[done:] if entries < MAX_SEGMENT_ENTRIES else ()
+            following = beside.submit(_load, layout, rest, _PIECE_BYTES) if rest else None
+            yield _piece(loaded)
+            if following is None:
+                return
+            loaded = following.result()
 
 
 def entries_of(rows: pa.Table) -> Entries:
     """Return rows as entries with their keys. Equal texts in keys are one object: runs are long."""
-    names = ("entry", "source_digest", "storage_id", "store_id", "run_id", "event_id")
-    entries, digests, *places = (rows.column(name).to_pylist() for name in names)
+    names = ("source_digest", "storage_id", "store_id", "run_id", "event_id")
+    digests, *places = (rows.column(name).to_pylist() for name in names)
     one: dict[str | None, str] = {}
     keys = [
         own if storage is None else (one.setdefault(store, store), one.setdefault(run, run), storage)
         for storage, store, run, own in zip(*places, strict=True)
     ]
-    return Entries(entries, keys, digests, rows)
+    return Entries(keys, digests, rows)
 
 
-def join(parts: Sequence[Entries]) -> Entries:
-    """Put parts behind each other."""
-    entries, keys, digests = (
-        list(chain.from_iterable(getattr(part, name) for part in parts)) for name in ("bytes", "keys", "digests")
-    )
-    return Entries(
-        entries, keys, digests, pa.concat_tables([SCHEMA.empty_table(), *(part.table for part in parts)])
-    )
-
-
-def _batch(items: Sequence[InboxObject], refused: list[str]) -> Batch:
-    """Derive the columns of all objects at once; where that fails, of each, and leave out what cannot be sealed."""
-    entries = _all_entries(items)
-    if entries is not None:
-        return Batch(tuple(item.name for item in items), entries)
-    sound, parts = [], []
-    for item in items:
+def _load(layout: Layout, names: Sequence[str], at_least: int) -> _Loaded:
+    items: list[InboxObject] = []
+    refused: list[str] = []
+    taken = size = 0
+    for name in names:
+        if size >= at_least:
+            break
+        taken += 1
         try:
-            parts.append(entries_of(table(inbox.rows(item))))
+            item = inbox.read(layout, name)
+        except IntegrityError as error:
+            refused.append(str(error))
+            continue
+        if item is not None:
+            items.append(item)
+            size += len(item.content)
+    rows = take_apart(_lines(items)) if size >= _WORTH_A_DATABASE else None
+    return _Loaded(taken, tuple(items), tuple(refused), rows)
+
+
+def _lines(items: Sequence[InboxObject]) -> pa.Array:
+    """Return the entries of objects, each of which ends with the end of a line."""
+    content = items[0].content if len(items) == 1 else b"".join(item.content for item in items)
+    ends = pa.py_buffer(array("i", [0, len(content) - 1]))
+    whole = pa.Array.from_buffers(pa.binary(), 1, [None, ends, pa.py_buffer(content)])
+    return pc.split_pattern(whole, "\n").values
+
+
+def _piece(loaded: _Loaded) -> Piece:
+    """Look at all objects at once; where that does not do, at each, and leave out what cannot be sealed."""
+    rows = None if loaded.rows is None else derived(loaded.rows)
+    if rows is not None:
+        names = tuple(item.name for item in loaded.items)
+        return Piece(loaded.taken, names, loaded.refused, entries_of(pa.Table.from_batches([rows])))
+    sound, refused = [], list(loaded.refused)
+    tables = [SCHEMA.empty_table()]
+    for item in loaded.items:
+        try:
+            tables.append(table(inbox.rows(item)))
         except IntegrityError as error:
             refused.append(str(error))
         else:
             sound.append(item.name)
-    return Batch(tuple(sound), join(parts))
-
-
-def _all_entries(items: Sequence[InboxObject]) -> Entries | None:
-    waiting = [entry for item in items for entry in item.entries]
-    if len(waiting) < _WORTH_A_DATABASE:
-        return None
-    parts = []
-    for start in range(0, len(waiting), ROW_GROUP_ROWS):
-        derived = derive(waiting[start : start + ROW_GROUP_ROWS])
-        if derived is None:
-            return None
-        parts.append(entries_of(derived))
-    return join(parts)
+    return Piece(loaded.taken, tuple(sound), tuple(refused), entries_of(pa.concat_tables(tables)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,8 +19,8 @@ from ledger.commit import CommitLostError, commit_compaction
 from ledger.errors import IntegrityError
 from ledger.layout import Layout
 from ledger.log import Log, Segment, load
-from ledger.merkle import Frontier, leaf_hash
-from ledger.segment import ROW_GROUP_ROWS, read_batches, read_frontier, write
+from ledger.merkle import Frontier, leaf_hashes
+from ledger.segment import read_batches, read_frontier, write
 from ledger.store import TMP_PREFIX, remove
 
 TARGET_ROWS: Final = 500_000
@@ -70,7 +70,7 @@ def _mergeable(log: Log, target_rows: int) -> Iterator[list[Segment]]:
 def _merge(log: Log, parts: Sequence[Segment]) -> None:
     """Write the merged segment and commit it, again and again while sealers commit first."""
     frontier = read_frontier(parts[-1])
-    segment = write(log.folder, _grouped(_checked(log, parts, frontier)), lambda: frontier)
+    segment = write(log.folder, _checked(log, parts, frontier), lambda: frontier)
     for part in parts:
         # From now on its age is counted from when it went out of use: a reader may have it open.
         part.path.touch()
@@ -87,7 +87,7 @@ def _checked(log: Log, parts: Sequence[Segment], stated: Frontier) -> Iterator[p
     calculated = _frontier_before(log, parts[0])
     for part in parts:
         for batch in read_batches(part):
-            calculated = calculated.extend(map(leaf_hash, batch.column("entry").to_pylist()))
+            calculated = calculated.extend(leaf_hashes(batch.column("entry").to_pylist()))
             yield pa.Table.from_batches([batch])
     if calculated != stated:
         raise IntegrityError(
@@ -95,19 +95,6 @@ def _checked(log: Log, parts: Sequence[Segment], stated: Frontier) -> Iterator[p
             f"log/{parts[-1].path.name} states {stated.root().hex()}; nothing was merged.",
             next_step="ledger verify",
         )
-
-
-def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Join small tables into whole row groups; the last one may be smaller."""
-    held: list[pa.Table] = []
-    for table in tables:
-        held.append(table)
-        if sum(map(len, held)) >= ROW_GROUP_ROWS:
-            joined = pa.concat_tables(held)
-            whole = len(joined) - len(joined) % ROW_GROUP_ROWS
-            yield joined.slice(0, whole)
-            held = [joined.slice(whole)]
-    yield pa.concat_tables(held)
 
 
 def _frontier_before(log: Log, segment: Segment) -> Frontier:

@@ -18,10 +18,15 @@ from ledger.store import create_idempotent, remove
 
 @dataclass(frozen=True, slots=True)
 class InboxObject:
-    """One append: its file name and the entries in it, in the order they were appended."""
+    """One append: its file name and what is in the file, a line for each entry in the order they were appended."""
 
     name: str
-    entries: tuple[bytes, ...]
+    content: bytes
+
+    @property
+    def entries(self) -> list[bytes]:
+        """The exact bytes of each entry."""
+        return self.content[:-1].split(b"\n")
 
 
 def append(layout: Layout, encoded: Sequence[Encoded], recorded_at: int) -> str | None:
@@ -72,7 +77,7 @@ def read(layout: Layout, name: str) -> InboxObject | None:
             "it is left where it is and will not be sealed.",
             next_step="restore the file from a copy, or move it out of inbox/ and run: ledger sync",
         )
-    return InboxObject(name, tuple(content[:-1].split(b"\n")))
+    return InboxObject(name, content)
 
 
 def read_rows(layout: Layout, name: str) -> list[Row] | None:

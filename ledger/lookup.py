@@ -31,14 +31,15 @@ def memory_database() -> Iterator[duckdb.DuckDBPyConnection]:
 
     It loads no extension of its own accord.
     """
-    connection = _opened()
+    connection = opened()
     try:
         yield connection
     finally:
         connection.close()
 
 
-def _opened() -> duckdb.DuckDBPyConnection:
+def opened() -> duckdb.DuckDBPyConnection:
+    """Open an in-memory DuckDB as `memory_database` does, for the caller to close."""
     import duckdb
 
     connection = duckdb.connect(":memory:")
@@ -68,18 +69,18 @@ def answer(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[
 def look_up(segments: Iterable[Segment], sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """Run SQL of our own over the files of segments (its parameter `paths`); raises what `answer` raises."""
     paths = [str(segment.path) for segment in segments]
-    with calculator(os.getpid()).cursor() as connection:
+    with _calculator(os.getpid()).cursor() as connection:
         return answer(connection, sql, {"paths": paths, **parameters})
 
 
 @functools.cache
-def calculator(_process: int) -> duckdb.DuckDBPyConnection:
+def _calculator(_process: int) -> duckdb.DuckDBPyConnection:
     """Return this process's database for look-ups: opening one takes 15 ms, which each seal would feel.
 
     One for each process, because a copy made by a fork has none of the threads it waits for. It keeps nothing of
     the files it reads.
     """
-    connection = _opened()
+    connection = opened()
     connection.execute("SET enable_external_file_cache = false")
     return connection
 

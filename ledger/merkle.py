@@ -43,7 +43,7 @@ def leaf_hash(entry: bytes) -> bytes:
     return sha256(_LEAF + entry).digest()
 
 
-def leaf_hashes(entries: Iterable[bytes]) -> list[bytes]:
+def leaf_hashes(entries: Iterable[bytes | memoryview]) -> list[bytes]:
     """Return the leaf hash of each entry."""
     # A hash that has taken the prefix is copied: an entry is then not, which takes as long as a fifth of its hash.
     prefixed = sha256(_LEAF)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
 import pyarrow as pa
@@ -46,6 +46,27 @@ def binary(values: Sequence[bytes]) -> pa.Array:
     ends = array("i", accumulate(map(len, values), initial=0))
     buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(values))]
     return pa.Array.from_buffers(pa.binary(), len(values), buffers)
+
+
+def texts_of(column: pa.Array) -> pa.Buffer:
+    """Return all texts of a column, one behind the other, and whatever lies between them; they are not copied."""
+    _, ends, text = column.buffers()
+    if ends is None or text is None:
+        return pa.py_buffer(b"")
+    ends = memoryview(ends).cast("i")
+    start = ends[column.offset]
+    return text.slice(start, ends[column.offset + len(column)] - start)
+
+
+def views(column: pa.Array) -> Iterator[memoryview]:
+    """Yield the bytes of each value of a binary column, none for a null, without a copy."""
+    if not len(column):
+        return
+    _, ends, text = column.buffers()
+    bounds = memoryview(ends).cast("i")[column.offset : column.offset + len(column) + 1].tolist()
+    bytes_of_all = memoryview(text)
+    for start, end in pairwise(bounds):
+        yield bytes_of_all[start:end]
 
 
 def indexed(rows: pa.Table, first_index: int) -> pa.Table:

@@ -12,14 +12,16 @@ log), 3. drop what the log has, 4. write and flush a segment, 5. commit, 6. writ
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
+
+import pyarrow as pa
 
 from ledger import inbox
 from ledger.alarm import conflict_event
-from ledger.batch import Batch, Entries, batches, entries_of, join
+from ledger.batch import Entries, entries_of, pieces
 from ledger.checkpoint import Checkpoint
 from ledger.commit import CommitLostError, commit_append
 from ledger.errors import EnvironmentFault
@@ -29,12 +31,12 @@ from ledger.keys import Signer, format_vkey
 from ledger.layout import Layout
 from ledger.log import Log, open_log
 from ledger.lookup import sealed_digests
-from ledger.merkle import Frontier, leaf_hash
-from ledger.rows import indexed, table
+from ledger.merkle import Frontier, leaf_hashes
+from ledger.rows import indexed, table, views
 from ledger.segment import read_frontier, write
 from ledger.signing import require_agreement, write_head
 from ledger.store import remove
-from ledger.tile_cache import TileCache
+from ledger.tile_cache import GrowingTiles, TileCache
 
 _MAX_LOST_RACES: Final = 1_000
 
@@ -55,15 +57,6 @@ class Sealed:
     unwitnessed: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _New:
-    """What a batch has that the log has not: entries, and the alarms for what contradicts what is recorded."""
-
-    entries: Entries
-    alarms: Entries
-    conflicts: int
-
-
 def seal(layout: Layout, origin: str, clock: Callable[[], int], signer: Signer | None = None) -> Sealed:
     """Seal everything that is in the inbox now, but what is refused; what is appended meanwhile may wait.
 
@@ -71,87 +64,122 @@ def seal(layout: Layout, origin: str, clock: Callable[[], int], signer: Signer |
     nothing new has come. Safe to run from many processes at once.
     Raises `IntegrityError` when the log's own state contradicts itself; the inbox is then left as it is.
     """
-    size = sealed = duplicates = alarms = 0
-    refused: list[str] = []
-    for batch in batches(layout, refused):
-        size, new = _seal_batch(layout, origin, batch, clock(), signer)
-        sealed += len(new.entries) + len(new.alarms)
-        alarms += len(new.alarms)
-        duplicates += len(batch.read) - len(new.entries) - new.conflicts
-    signed_by = format_vkey(signer.verifier()) if signer and size else None
-    return Sealed(size, sealed, duplicates, alarms, tuple(refused), signed_by)
+    names = inbox.names(layout)
+    done: list[_Intake] = []
+    while not done or names:
+        done.append(_seal_segment(layout, origin, names, clock(), signer))
+        names = names[done[-1].taken :]
+    size = done[-1].tree.size
+    return Sealed(
+        size,
+        sum(part.sealed for part in done),
+        sum(part.duplicates for part in done),
+        sum(part.alarms for part in done),
+        tuple(problem for part in done for problem in part.refused),
+        format_vkey(signer.verifier()) if signer and size else None,
+    )
 
 
-def _seal_batch(layout: Layout, origin: str, batch: Batch, now: int, signer: Signer | None) -> tuple[int, _New]:
-    """Seal one batch; return the size of the log and what was new."""
+def _seal_segment(layout: Layout, origin: str, names: Sequence[str], now: int, signer: Signer | None) -> _Intake:
+    """Seal the first of these objects, as many as make a segment; return what became of them."""
     for _ in range(_MAX_LOST_RACES):
         log = open_log(layout)
-        new = _new(layout, log, batch, now)
-        rows = join([new.entries, new.alarms]) if len(new.alarms) else new.entries
-        before = _frontier(layout, origin, log)
+        intake = _Intake(layout, log, _frontier(layout, origin, log), now)
         try:
-            frontier = _commit(layout, log, before, rows) if len(rows) else before
+            _commit(log, intake, intake.rows(names))
         except CommitLostError:
             continue
+        frontier = intake.tree.frontier()
         if frontier.size:
             write_head(layout, Checkpoint(origin, frontier.size, frontier.root()), signer)
-        inbox.discard(layout, batch.objects)
-        return frontier.size, new
+        inbox.discard(layout, intake.objects)
+        return intake
     raise EnvironmentFault(
         f"Lost {_MAX_LOST_RACES} commits to other sealers in a row; nothing was lost, the inbox is kept.",
         next_step="stop some of the processes that seal, then: ledger seal",
     )
 
 
-def _new(layout: Layout, log: Log, batch: Batch, now: int) -> _New:
-    """Drop what is sealed; of entries under one key the one that is recorded counts, else the first."""
-    recorded = sealed_digests(log, set(batch.read.keys))
-    fresh: list[bool] = []
-    conflicts: dict[tuple[Key, str], tuple[str, bytes]] = {}
-    for key, digest, entry in zip(batch.read.keys, batch.read.digests, batch.read.bytes, strict=True):
-        known = recorded.get(key)
-        fresh.append(known is None)
-        if known is None:
-            recorded[key] = digest
-        elif known != digest:
-            conflicts[key, digest] = known, entry
-    alarms = _alarms(layout, log, list(conflicts.values()), now, recorded)
-    return _New(batch.read if all(fresh) else batch.read.only(fresh), alarms, len(conflicts))
+class _Intake:
+    """What a log gets from the inbox: rows that it does not have, in order, and a tree that grows by them."""
+
+    def __init__(self, layout: Layout, log: Log, before: Frontier, now: int) -> None:
+        self.tree = GrowingTiles(TileCache(layout), before)
+        self.taken = self.sealed = self.duplicates = self.alarms = 0
+        self.objects: list[str] = []
+        self.refused: list[str] = []
+        self._layout = layout
+        self._log = log
+        self._now = now
+        self._digests: dict[Key, str] = {}
+        self._conflicts: dict[tuple[Key, str], tuple[str, bytes]] = {}
+
+    def rows(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield the rows that become a segment, those of alarms last."""
+        for piece in pieces(self._layout, names):
+            self.taken += piece.taken
+            self.objects += piece.objects
+            self.refused += piece.refused
+            yield self._grown_by(self._new(piece.read))
+        alarms = self._raised()
+        self.alarms = len(alarms)
+        yield self._grown_by(alarms)
+
+    def _new(self, read: Entries) -> Entries:
+        """Drop what is sealed; of entries under one key the one that is recorded counts, else the first."""
+        keys = set(read.keys)
+        sealed = sealed_digests(self._log, keys)
+        if len(keys) == len(read) and not sealed and keys.isdisjoint(self._digests):
+            self._digests.update(zip(read.keys, read.digests, strict=True))
+            return read
+        self._digests.update(sealed)
+        fresh: list[bool] = []
+        for number, (key, digest) in enumerate(zip(read.keys, read.digests, strict=True)):
+            known = self._digests.get(key)
+            fresh.append(known is None)
+            if known is None:
+                self._digests[key] = digest
+            elif known == digest or (key, digest) in self._conflicts:
+                self.duplicates += 1
+            else:
+                self._conflicts[key, digest] = known, read.table.column("entry")[number].as_py()
+        return read.only(fresh)
+
+    def _raised(self) -> Entries:
+        """Make an alarm of each conflict, but for those that are in the log, or have arrived, already."""
+        alarms = (self._alarm(digest, entry) for digest, entry in self._conflicts.values())
+        rows = {row.key: row for row in alarms}
+        known = sealed_digests(self._log, rows.keys())
+        return entries_of(
+            table([row for key, row in rows.items() if key not in known and key not in self._digests])
+        )
+
+    def _alarm(self, recorded_digest: str, rejected: bytes) -> Row:
+        encoded = encode(conflict_event(recorded_digest, rejected), self._now)
+        inbox.keep_blob(self._layout, encoded)
+        return columns(encoded.entry)
+
+    def _grown_by(self, new: Entries) -> pa.Table:
+        first_index = self.tree.size
+        for entries in new.table.column("entry").chunks:
+            self.tree.grow(leaf_hashes(views(entries)))
+        self.sealed += len(new)
+        return indexed(new.table, first_index)
 
 
-def _alarms(
-    layout: Layout, log: Log, conflicts: list[tuple[str, bytes]], now: int, recorded: Collection[Key]
-) -> Entries:
-    """Make an alarm of each conflict, but for those that are in the log, or have arrived, already."""
-    rows = {row.key: row for row in (_alarm(layout, digest, entry, now) for digest, entry in conflicts)}
-    known = sealed_digests(log, rows.keys())
-    return entries_of(table([row for key, row in rows.items() if key not in known and key not in recorded]))
-
-
-def _alarm(layout: Layout, recorded_digest: str, rejected: bytes, now: int) -> Row:
-    encoded = encode(conflict_event(recorded_digest, rejected), now)
-    inbox.keep_blob(layout, encoded)
-    return columns(encoded.entry)
-
-
-def _commit(layout: Layout, log: Log, before: Frontier, new: Entries) -> Frontier:
-    with ThreadPoolExecutor(1) as beside:  # compressing lets others run, so the tree grows meanwhile
-        growing = beside.submit(_grown, before, new.bytes)
-        segment = write(log.folder, [indexed(new.table, log.size)], lambda: growing.result()[1])
-    leaves, frontier = growing.result()
+def _commit(log: Log, intake: _Intake, rows: Iterator[pa.Table]) -> None:
+    """Write and commit a segment of these rows; none where there are none."""
+    first = next(filter(len, rows), None)
+    if first is None:
+        return
+    segment = write(log.folder, chain([first], rows), intake.tree.frontier)
     try:
         commit_append(log, segment)
     except CommitLostError:
         remove(segment.path)
         raise
     with contextlib.suppress(OSError):  # the tiles are a cache: whoever needs them makes them again
-        TileCache(layout).extend(before, leaves)
-    return frontier
-
-
-def _grown(before: Frontier, entries: Sequence[bytes]) -> tuple[list[bytes], Frontier]:
-    leaves = list(map(leaf_hash, entries))
-    return leaves, before.extend(leaves)
+        intake.tree.keep()
 
 
 def _frontier(layout: Layout, origin: str, log: Log) -> Frontier:

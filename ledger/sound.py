@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from ledger.canonical import refuse_unbounded
 from ledger.event import COLUMNS, INTEGERS, MAX_ENTRY_BYTES, NO_IDENTITY, REQUIRED, broken_rule
+from ledger.rows import texts_of
 
 _ALWAYS: Final = REQUIRED | {"event_id", "source_digest"}
 _BEFORE_DATA: Final = sorted(name for name in COLUMNS if name < "data")
@@ -109,7 +110,7 @@ def _decimal(column: pa.Array) -> pa.Array:
 
 def _escaped(column: pa.Array) -> pa.Array:
     """Return texts as they stand between the quotes of JSON. Raises `ValueError` or Arrow's error if not UTF-8."""
-    text = _bytes_of(column)
+    text = texts_of(column)
     if len(text) == 0:
         return column.view(pa.binary())
     low, high = pc.min_max(pa.Array.from_buffers(pa.uint8(), len(text), [None, text])).as_py().values()
@@ -119,14 +120,6 @@ def _escaped(column: pa.Array) -> pa.Array:
         return column.view(pa.binary())
     written = (None if value is None else orjson.dumps(value)[1:-1] for value in column.to_pylist())
     return pa.array(written, pa.binary())
-
-
-def _bytes_of(column: pa.Array) -> pa.Buffer:
-    """Return all texts of a column, one behind the other, and what may lie between them."""
-    _, ends, text = column.buffers()
-    ends = memoryview(ends).cast("i")
-    start = ends[column.offset]
-    return text.slice(start, ends[column.offset + len(column)] - start)
 
 
 def _are_payloads(texts: Sequence[bytes]) -> bool:
@@ -159,8 +152,8 @@ def _representatives(rows: pa.RecordBatch) -> Iterator[dict[str, Any]]:
                 yield {**_SOUND, **about, name: value}
     for combination in _distinct(rows, ["event_type", "outcome", "reason_code"]):
         yield {**_SOUND, **{name: value for name, value in combination.items() if value is not None}}
-    records = rows.filter(rows.column("storage_id").is_valid())
-    for place in _distinct(records, ["store_id", "run_id"]):
+    are_records = rows.column("storage_id").is_valid()
+    for place in _distinct(rows.select(["store_id", "run_id"]).filter(are_records), ["store_id", "run_id"]):
         yield {**_SOUND, **_record(place["store_id"], place["run_id"])}
 
 

@@ -8,7 +8,7 @@ is written last, so a crash leaves tiles that nobody counts on.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -66,18 +66,15 @@ class TileCache:
         widths = (int(path.name) for path in folder.iterdir() if path.name.isdecimal())
         return [folder / str(found) for found in sorted(widths) if found >= width]
 
-    def extend(self, before: Frontier, leaf_hashes: Sequence[bytes]) -> bool:
-        """Add the leaves behind `before`; False, and nothing done, unless the tiles end exactly there."""
-        if self.frontier() != before:
-            return False
+    def edge(self, at: Frontier) -> TileEdge | None:
+        """Return the right edge of the tiles; `None` unless they end exactly there."""
+        if self.frontier() != at:
+            return None
         try:
-            edge = TileEdge.read(before.size, self.fetch)
-            if edge.frontier() != before:
-                return False
+            edge = TileEdge.read(at.size, self.fetch)
         except IntegrityError:
-            return False
-        self._grow(edge, iter(leaf_hashes))
-        return True
+            return None
+        return edge if edge.frontier() == at else None
 
     def catch_up(self, log: Log) -> Frontier:
         """Bring the tiles to the end of the log, from its entries; returns the frontier there.
@@ -105,35 +102,72 @@ class TileCache:
 
     def _complete(self, at: Frontier) -> bool:
         """Tell whether the right edge is there and is what the note says; what lies left of it is trusted later."""
-        try:
-            return TileEdge.read(at.size, self.fetch).frontier() == at
-        except IntegrityError:
-            return False
+        return self.edge(at) is not None
 
     def _grow(self, edge: TileEdge, leaves: Iterator[bytes]) -> Frontier:
         old = edge
         while chunk := list(islice(leaves, _LEAVES_AT_ONCE)):
             edge, full = edge.extend(chunk)
-            for tile, data in full:
-                self._write(tile, data)
-        partial = edge.partial_tiles()
-        for tile, data in partial:
-            self._write(tile, data)
-        frontier = edge.frontier()
+            self.add(full)
+        return self.finish(old, edge)
+
+    def add(self, full: Iterable[tuple[Tile, bytes]]) -> None:
+        """Write tiles; nobody counts on them before `finish`."""
+        for tile, data in full:
+            path = self.layout.root / tile_path(tile)
+            make_folder(path.parent)
+            replace_cached(path, data)
+
+    def finish(self, old: TileEdge, new: TileEdge) -> Frontier:
+        """Write the new right edge behind tiles that were added, and the note that they reach it."""
+        partial = new.partial_tiles()
+        self.add(partial)
+        frontier = new.frontier()
         replace_cached(self.layout.tiles / FRONTIER, f"{format_frontier(frontier)}\n".encode())
         self._drop_narrower(old, {tile for tile, _ in partial})
         return frontier
-
-    def _write(self, tile: Tile, data: bytes) -> None:
-        path = self.layout.root / tile_path(tile)
-        make_folder(path.parent)
-        replace_cached(path, data)
 
     def _drop_narrower(self, old: TileEdge, kept: set[Tile]) -> None:
         """Remove the partial tiles that a wider one, or the full one, has taken the place of."""
         for tile, _ in old.partial_tiles():
             if tile not in kept and tile.width < TILE_WIDTH:
                 remove(self.layout.root / tile_path(tile))
+
+
+class GrowingTiles:
+    """A tree that a seal extends, with its tiles where the cache ends where the seal begins.
+
+    It holds the new tiles in memory, 33 bytes for each leaf, until the seal is committed.
+    """
+
+    def __init__(self, cache: TileCache, before: Frontier) -> None:
+        self._cache = cache
+        self._frontier = before
+        self._old = self._edge = cache.edge(before)
+        self._full: list[tuple[Tile, bytes]] = []
+
+    @property
+    def size(self) -> int:
+        """The number of leaves so far."""
+        return self._frontier.size if self._edge is None else self._edge.size
+
+    def grow(self, hashes: Sequence[bytes]) -> None:
+        """Append leaves, given by their hashes."""
+        if self._edge is None:
+            self._frontier = self._frontier.extend(hashes)
+        else:
+            self._edge, full = self._edge.extend(hashes)
+            self._full += full
+
+    def frontier(self) -> Frontier:
+        """Return the frontier of all leaves so far."""
+        return self._frontier if self._edge is None else self._edge.frontier()
+
+    def keep(self) -> None:
+        """Write the tiles of the leaves that were appended; nothing where the cache ended elsewhere."""
+        if self._old is not None and self._edge is not None:
+            self._cache.add(self._full)
+            self._cache.finish(self._old, self._edge)
 
 
 def parse_reach(note: bytes) -> Frontier:

@@ -85,7 +85,6 @@ def test_sealing_goes_on_behind_a_compaction(tmp_path: Path) -> None:
 
 def test_small_row_groups_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand segments of five rows do not become a thousand row groups of five rows."""
-    monkeypatch.setattr("ledger.compact.ROW_GROUP_ROWS", 10)
     monkeypatch.setattr("ledger.segment.ROW_GROUP_ROWS", 10)
     ledger = _ledger(tmp_path, 3, 4, 5, 25, 2)
     before = _rows(ledger)

@@ -123,6 +123,8 @@ def test_a_seal_counts_what_it_dropped(ledger: Ledger) -> None:
 def test_a_large_inbox_is_sealed_in_several_segments(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """A segment has a bounded number of entries, and one seal still takes everything that was there."""
     monkeypatch.setattr(batch_module, "MAX_SEGMENT_ENTRIES", 10)
+    monkeypatch.setattr(batch_module, "_FIRST_PIECE_BYTES", 1)
+    monkeypatch.setattr(batch_module, "_PIECE_BYTES", 1)
     for start in range(0, 44, 4):
         ledger.append(records(range(start, start + 4)))
     assert ledger.seal().sealed == 44
