@@ -71,5 +71,5 @@ def views(column: pa.Array) -> Iterator[memoryview]:
 
 def indexed(rows: pa.Table, first_index: int) -> pa.Table:
     """Give rows their indexes, from `first_index` on."""
-    indexes = pa.array(range(first_index, first_index + len(rows)), pa.int64())
+    indexes = pa.arange(first_index, first_index + len(rows))
     return rows.set_column(0, SCHEMA.field("index"), indexes)

@@ -115,8 +115,11 @@ class TileCache:
         """Write tiles; nobody counts on them before `finish`."""
         for tile, data in full:
             path = self.layout.root / tile_path(tile)
-            make_folder(path.parent)
-            replace_cached(path, data)
+            try:
+                replace_cached(path, data)
+            except FileNotFoundError:
+                make_folder(path.parent)
+                replace_cached(path, data)
 
     def finish(self, old: TileEdge, new: TileEdge) -> Frontier:
         """Write the new right edge behind tiles that were added, and the note that they reach it."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from ledger.errors import InputError, IntegrityError, UsageError
-from ledger.merkle import HASH_BYTES, MAX_SIZE, Frontier, require_hashes, tree_root
+from ledger.merkle import HASH_BYTES, MAX_SIZE, Frontier, parent_level, require_hashes, tree_root
 
 if TYPE_CHECKING:
     from ledger.proof import NodeId
@@ -202,10 +202,12 @@ class TileEdge:
             data = (rows[level] if level < len(rows) else b"") + added
             first, complete = self.size >> TILE_HEIGHT * (level + 1), len(data) // _TILE_BYTES
             pieces = [data[i * _TILE_BYTES : (i + 1) * _TILE_BYTES] for i in range(complete)]
-            tiles = [Tile(level, first + i) for i in range(complete)]
-            full += zip(tiles, pieces, strict=True)
+            full += zip([Tile(level, first + i) for i in range(complete)], pieces, strict=True)
             rows[level : level + 1] = [data[complete * _TILE_BYTES :]]
-            added = b"".join(tree_root(tile_hashes(*pair)) for pair in zip(tiles, pieces, strict=True))
+            nodes = [data[i : i + HASH_BYTES] for i in range(0, complete * _TILE_BYTES, HASH_BYTES)]
+            for _ in range(TILE_HEIGHT):
+                nodes = parent_level(nodes)
+            added = b"".join(nodes)
             level += 1
         return TileEdge(size, tuple(rows)), full
 

@@ -22,7 +22,7 @@ from ledger.event import BLOB_START, blob_name, columns
 from ledger.findings import Finding
 from ledger.log import Log, Segment
 from ledger.merkle import HASH_BYTES, leaf_hashes
-from ledger.rows import SCHEMA, indexed, table
+from ledger.rows import SCHEMA, indexed, table, texts_of, views
 from ledger.segment import UNSTATED, file_problem, footer_problems, read_batches, row_groups
 from ledger.sound import are_sound
 
@@ -132,14 +132,13 @@ def check_group(group: Group) -> Checked:
     unreadable = False
     try:
         for batch in read_batches(group.segment, groups=[group.number]):
-            entries = [entry or b"" for entry in batch.column("entry").to_pylist()]
-            rows = _derived(batch, entries, where, group.first + count, findings)
+            rows = _derived(batch, where, group.first + count, findings)
             named += payloads(rows)
             erased += erasures(rows)
             derived.append(rows.drop_columns(UNSTATED))
-            leaves += leaf_hashes(entries)
-            size += sum(map(len, entries))
-            count += len(entries)
+            leaves += leaf_hashes(views(batch.column("entry")))
+            size += len(texts_of(batch.column("entry")))
+            count += len(batch)
         stated = pa.concat_tables(derived)
         if len(stated) == count and not group.file_problem:
             findings += [
@@ -177,7 +176,7 @@ def check_some(group: Group, indexes: Sequence[int], findings: list[Finding]) ->
             for index in (i for i in indexes if first <= i < first + len(batch)):
                 row = batch.slice(index - first, 1)
                 entry = row.column("entry")[0].as_py() or b""
-                _derived(row, [entry], where, index, findings)
+                _derived(row, where, index, findings)
                 yield index, entry
             first += len(batch)
     except IntegrityError as error:
@@ -198,22 +197,20 @@ def erasures(rows: pa.Table) -> Iterator[str]:
             yield name
 
 
-def _derived(
-    stored: pa.RecordBatch, entries: Sequence[bytes], where: str, first: int, findings: list[Finding]
-) -> pa.Table:
+def _derived(stored: pa.RecordBatch, where: str, first: int, findings: list[Finding]) -> pa.Table:
     """Return the rows that follow from entries, compared with what is stored; wrong entries are left out."""
     whole = pa.Table.from_batches([stored])
     if are_sound(stored):
         rows = indexed(whole, first)
     else:
         found = []
-        for index, entry in enumerate(entries, start=first):
+        for index, entry in enumerate(views(stored.column("entry")), start=first):
             try:
-                found.append(columns(entry))
+                found.append(columns(bytes(entry)))
             except IntegrityError as error:
                 findings.append(Finding(where, str(error), index))
         rows = table(found, first)
-    if len(rows) == len(entries):
+    if len(rows) == len(stored):
         _compare_columns(whole, rows, where, first, findings)
     return rows
 
