@@ -129,12 +129,13 @@ def _load(layout: Layout, names: Sequence[str], at_least: int) -> _Loaded:
         if item is not None:
             items.append(item)
             size += len(item.content)
-    rows = take_apart(_lines(items)) if size >= _WORTH_A_DATABASE else None
+    whole = all(item.content.endswith(b"\n") for item in items)  # else a line would go on in the next object
+    rows = take_apart(_lines(items)) if size >= _WORTH_A_DATABASE and whole else None
     return _Loaded(taken, tuple(items), tuple(refused), rows)
 
 
 def _lines(items: Sequence[InboxObject]) -> pa.Array:
-    """Return the entries of objects, each of which ends with the end of a line."""
+    """Return the entries of objects that each end with the end of a line."""
     content = items[0].content if len(items) == 1 else b"".join(item.content for item in items)
     ends = pa.py_buffer(array("i", [0, len(content) - 1]))
     whole = pa.Array.from_buffers(pa.binary(), 1, [None, ends, pa.py_buffer(content)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from ledger import commit as commit_module
 from ledger.checkpoint import parse_checkpoint
 from ledger.commit import commit_append
 from ledger.event import MAX_DATA_BYTES, columns, encode
-from ledger.inbox import names
+from ledger.inbox import InboxObject, names, read
+from ledger.layout import Layout, inbox_name
 from ledger.merkle import leaf_hash, tree_root
 from ledger.segment import read_batches
 from ledger.verify import verify
@@ -39,6 +40,16 @@ def entries(ledger: Ledger) -> list[bytes]:
 def sealed_keys(ledger: Ledger) -> list[object]:
     """Return what identifies each sealed entry, in the order of the log."""
     return [columns(entry).key for entry in entries(ledger)]
+
+
+@pytest.fixture(autouse=True, scope="module", params=["few entries", "many entries"])
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Seal as a few entries are sealed, one by one, and as very many are: in pieces that DuckDB takes apart."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "many entries":
+            for name, value in {"_WORTH_A_DATABASE": 1, "_FIRST_PIECE_BYTES": 1, "_PIECE_BYTES": 2_000}.items():
+                patch.setattr(batch_module, name, value)
+        yield
 
 
 @pytest.fixture
@@ -262,6 +273,57 @@ def test_a_damaged_object_is_refused_and_the_others_are_sealed(ledger: Ledger) -
         assert names(ledger.layout) == [name]
     (ledger.root / "inbox" / name).write_bytes(intact)
     assert ledger.seal().size == 3
+    assert verify(ledger).ok
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        encode(record(2), NOON).entry + b"\n" + encode(record(3), NOON).entry,
+        encode(record(2), NOON).entry + b"\n\n",
+        encode(record(2), NOON).entry + b"\n{}\n",
+        encode(record(2), NOON).entry.replace(b"record 2", b"record \xff") + b"\n",
+        b"",
+        b"\n",
+    ],
+    ids=["no end of line", "an empty line", "no event", "not UTF-8", "nothing", "nothing but a line"],
+)
+def test_an_object_of_another_make_is_refused_whole_and_the_others_are_sealed(
+    ledger: Ledger, content: bytes
+) -> None:
+    """Its name is right, so the digest says nothing; not one of its lines is sealed, or joined with another's."""
+    ledger.append([record(1)])
+    name = inbox_name(NOON + 1, content)
+    ledger.append([record(4)])
+    (ledger.root / "inbox" / name).write_bytes(content)
+    done = ledger.seal()
+    assert sorted(key[2] for key in sealed_keys(ledger) if isinstance(key, tuple)) == [1, 4]
+    (problem,) = done.refused
+    assert f"inbox/{name} line" in problem
+    assert names(ledger.layout) == [name]
+
+
+def test_objects_that_a_rival_takes_while_they_are_read_are_left_to_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rival seals after the first object was read: the seal begins again and finds the rest."""
+    for number in range(6):
+        ledger.append([record(number)])
+    rival = Ledger(ledger.root, clock=Clock(NOON + 10_000))
+    sealed: list[int] = []
+
+    def read_and_lose(layout: Layout, name: str) -> InboxObject | None:
+        item = read(layout, name)
+        if not sealed:
+            sealed.append(0)
+            sealed.append(rival.seal().sealed)
+            ledger.append([record(100)])
+        return item
+
+    monkeypatch.setattr("ledger.inbox.read", read_and_lose)
+    done = ledger.seal()
+    assert (sealed[1], done.sealed, done.size) == (6, 0, 6)
+    assert ledger.seal().size == 7
     assert verify(ledger).ok
 
 
