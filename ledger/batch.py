@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import compress
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -102,15 +102,20 @@ def pieces(layout: Layout, names: Sequence[str]) -> Iterator[Piece]:
 
 
 def entries_of(rows: pa.Table) -> Entries:
-    """Return rows as entries with their keys. Equal texts in keys are one object: runs are long."""
-    names = ("source_digest", "storage_id", "store_id", "run_id", "event_id")
-    digests, *places = (rows.column(name).to_pylist() for name in names)
-    one: dict[str | None, str] = {}
-    keys = [
-        own if storage is None else (one.setdefault(store, store), one.setdefault(run, run), storage)
-        for storage, store, run, own in zip(*places, strict=True)
-    ]
-    return Entries(keys, digests, rows)
+    """Return rows as entries with their keys."""
+    store_ids, run_ids = (_shared(rows.column(name)) for name in ("store_id", "run_id"))
+    storage_ids = rows.column("storage_id")
+    keys: list[Any] = list(zip(store_ids, run_ids, storage_ids.to_pylist(), strict=True))
+    own = pc.indices_nonzero(storage_ids.is_null())
+    for number, event_id in zip(own.to_pylist(), rows.column("event_id").take(own).to_pylist(), strict=True):
+        keys[number] = event_id
+    return Entries(keys, rows.column("source_digest").to_pylist(), rows)
+
+
+def _shared(column: pa.ChunkedArray) -> Iterator[str | None]:
+    """Return a column's texts; equal ones are one object: runs are long."""
+    encoded = column.dictionary_encode(null_encoding="encode").combine_chunks()
+    return map(encoded.dictionary.to_pylist().__getitem__, encoded.indices.to_pylist())
 
 
 def _load(layout: Layout, names: Sequence[str], at_least: int) -> _Loaded:

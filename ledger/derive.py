@@ -22,6 +22,9 @@ from ledger.sound import are_sound
 if TYPE_CHECKING:
     import duckdb
 
+_AT_A_TIME: Final = 4_000
+"""Rows whose soundness is looked at together: the memory that this takes serves for the next ones."""
+
 _MEMBERS: Final = {
     name: "BIGINT" if name in INTEGERS else "JSON" if name == "data" else "VARCHAR" for name in COLUMNS
 }
@@ -56,13 +59,17 @@ def _parser(_process: int) -> duckdb.DuckDBPyConnection:
 
 def derived(rows: pa.RecordBatch) -> pa.RecordBatch | None:
     """Return entries that were taken apart with their columns; `None` when `columns` may refuse one of them."""
-    if are_sound(rows):
+    if _sound(rows):
         return rows
     try:
         rows = _with_payloads_as_they_stand(rows)
     except ValueError:
         return None
-    return rows if are_sound(rows) else None
+    return rows if _sound(rows) else None
+
+
+def _sound(rows: pa.RecordBatch) -> bool:
+    return all(are_sound(rows.slice(start, _AT_A_TIME)) for start in range(0, len(rows), _AT_A_TIME))
 
 
 def _with_payloads_as_they_stand(rows: pa.RecordBatch) -> pa.RecordBatch:
