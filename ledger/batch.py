@@ -22,17 +22,22 @@ from ledger.event import Key
 from ledger.inbox import InboxObject
 from ledger.layout import Layout
 from ledger.rows import SCHEMA, table
+from ledger.segment import ROW_GROUP_ROWS
 
 MAX_SEGMENT_ENTRIES: Final = 100_000
 
 _PIECE_BYTES: Final = 20_000_000
-"""So many that what is sealed is seldom looked up, so few that memory stays small."""
+"""So many that DuckDB's own preparations do not count, so few that there is something to do beside."""
 
 _FIRST_PIECE_BYTES: Final = 5_000_000
 """Nothing else can be done before the first piece is read."""
 
 _WORTH_A_DATABASE: Final = 1_000_000
 """Bytes whose entries are derived one by one in the time that opening a database takes."""
+
+
+_MOST_TOGETHER: Final = 1 << 30
+"""Bytes that Arrow can address in one array, and then some: an append may be of any size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,8 @@ def pieces(layout: Layout, names: Sequence[str]) -> Iterator[Piece]:
 
 def entries_of(rows: pa.Table) -> Entries:
     """Return rows as entries with their keys."""
+    if not len(rows):
+        return Entries([], [], rows)
     store_ids, run_ids = (_shared(rows.column(name)) for name in ("store_id", "run_id"))
     storage_ids = rows.column("storage_id")
     keys: list[Any] = list(zip(store_ids, run_ids, storage_ids.to_pylist(), strict=True))
@@ -135,7 +142,7 @@ def _load(layout: Layout, names: Sequence[str], at_least: int) -> _Loaded:
             items.append(item)
             size += len(item.content)
     whole = all(item.content.endswith(b"\n") for item in items)  # else a line would go on in the next object
-    rows = take_apart(_lines(items)) if size >= _WORTH_A_DATABASE and whole else None
+    rows = take_apart(_lines(items)) if whole and _WORTH_A_DATABASE <= size <= _MOST_TOGETHER else None
     return _Loaded(taken, tuple(items), tuple(refused), rows)
 
 
@@ -157,9 +164,10 @@ def _piece(loaded: _Loaded) -> Piece:
     tables = [SCHEMA.empty_table()]
     for item in loaded.items:
         try:
-            tables.append(table(inbox.rows(item)))
+            found = inbox.rows(item)
         except IntegrityError as error:
             refused.append(str(error))
         else:
             sound.append(item.name)
+            tables += [table(found[i : i + ROW_GROUP_ROWS]) for i in range(0, len(found), ROW_GROUP_ROWS)]
     return Piece(loaded.taken, tuple(sound), tuple(refused), entries_of(pa.concat_tables(tables)))

@@ -60,7 +60,7 @@ def are_sound(rows: pa.RecordBatch) -> bool:
             and not any(map(broken_rule, _representatives(rows)))
             and _ids_follow(rows)
         )
-    except (ValueError, TypeError, RecursionError, pa.ArrowException):  # msgspec and orjson raise such
+    except (ValueError, TypeError, RecursionError, msgspec.MsgspecError, pa.ArrowException):
         return False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +18,11 @@ from ledger import batch as batch_module
 from ledger import commit as commit_module
 from ledger.checkpoint import parse_checkpoint
 from ledger.commit import commit_append
-from ledger.event import MAX_DATA_BYTES, columns, encode
+from ledger.event import MAX_DATA_BYTES, Key, columns, encode
 from ledger.inbox import InboxObject, names, read
 from ledger.layout import Layout, inbox_name
+from ledger.log import Log
+from ledger.lookup import sealed_digests
 from ledger.merkle import leaf_hash, tree_root
 from ledger.segment import read_batches
 from ledger.verify import verify
@@ -155,6 +157,31 @@ def test_a_seal_ends_though_others_go_on_appending(ledger: Ledger, monkeypatch: 
     monkeypatch.setattr("ledger.seal.commit_append", commit_while_others_append)
     assert ledger.seal().sealed == 1
     assert len(names(ledger.layout)) == 1
+
+
+def test_the_log_is_asked_once_what_it_has_however_much_comes(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking through a large log takes longer than sealing; twice only where it has some of it."""
+    asked: list[int] = []
+
+    def counted(log: Log, keys: Collection[Key]) -> dict[Key, str]:
+        asked.append(len(keys))
+        return sealed_digests(log, keys)
+
+    ledger.append([record(1000)])
+    ledger.seal()
+    monkeypatch.setattr("ledger.seal.sealed_digests", counted)
+    for start in range(0, 100, 20):
+        ledger.append(records(range(start, start + 20)))
+    assert ledger.seal().sealed == 100
+    assert [count for count in asked if count] == [100]
+    asked.clear()
+    ledger.append([*records(range(100, 110)), record(1000), record(1001)])
+    done = ledger.seal()
+    assert (done.sealed, done.duplicates) == (11, 1)
+    assert [count for count in asked if count] == [12, 11]
+    assert verify(ledger).ok
 
 
 def test_a_lost_race_is_taken_up_from_the_new_state(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -471,7 +471,7 @@ def test_an_event_that_is_there_twice_is_found(tmp_path: Path) -> None:
     log = ledger.log()
     before = seal_module._frontier(ledger.layout, ledger.require(), log)
     again = columns(encode(record(1, occurred_at=NOON + 5), NOON).entry)
-    intake = seal_module._Intake(ledger.layout, log, before, NOON)
+    intake = seal_module._Intake(ledger.layout, log, before, NOON, {})
     seal_module._commit(log, intake, iter([intake._grown_by(entries_of(as_table([again])))]))
     result = verify(ledger)
     assert [(f.problem, f.index) for f in result.findings] == [
