@@ -83,14 +83,16 @@ def write(folder: Path, rows: Iterable[pa.Table], frontier: Callable[[], Frontie
 def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Join tables into whole row groups; the last one may be smaller."""
     held: list[pa.Table] = []
+    waiting = 0
     for table in tables:
         held.append(table)
-        if sum(map(len, held)) >= ROW_GROUP_ROWS:
+        waiting += len(table)
+        if waiting >= ROW_GROUP_ROWS:
             joined = pa.concat_tables(held)
-            whole = len(joined) - len(joined) % ROW_GROUP_ROWS
-            yield joined.slice(0, whole)
-            held = [joined.slice(whole)]
-    if any(map(len, held)):
+            waiting = len(joined) % ROW_GROUP_ROWS
+            yield joined.slice(0, len(joined) - waiting)
+            held = [joined.slice(len(joined) - waiting)]
+    if waiting:
         yield pa.concat_tables(held)
 
 

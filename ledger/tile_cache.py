@@ -67,12 +67,12 @@ class TileCache:
         return [folder / str(found) for found in sorted(widths) if found >= width]
 
     def edge(self, at: Frontier) -> TileEdge | None:
-        """Return the right edge of the tiles; `None` unless they end exactly there."""
+        """Return the right edge of the tiles; `None` unless they end exactly there and can be read."""
         if self.frontier() != at:
             return None
         try:
             edge = TileEdge.read(at.size, self.fetch)
-        except IntegrityError:
+        except (OSError, IntegrityError):
             return None
         return edge if edge.frontier() == at else None
 

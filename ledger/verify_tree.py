@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Final
 
 from ledger.errors import IntegrityError
 from ledger.findings import Finding, Verification
@@ -11,6 +12,8 @@ from ledger.layout import Layout
 from ledger.merkle import HASH_BYTES, Frontier
 from ledger.tile_cache import FRONTIER, parse_reach
 from ledger.tiles import TILE_WIDTH, Tile, TileEdge, tile_path
+
+_CACHE: Final = "tile/ is a cache: remove it, and it is made again"
 
 
 def read_cache_note(layout: Layout, result: Verification) -> Frontier | None:
@@ -20,7 +23,7 @@ def read_cache_note(layout: Layout, result: Verification) -> Frontier | None:
     except FileNotFoundError:
         return None
     except (OSError, IntegrityError) as error:
-        result.add(Finding(f"tile/{FRONTIER}", f"{error} (tile/ is a cache: remove it, and it is made again)"))
+        result.add(Finding(f"tile/{FRONTIER}", f"{error} ({_CACHE})"))
         return None
 
 
@@ -82,6 +85,10 @@ class GrowingTree:
             try:
                 stored = path.read_bytes()
             except FileNotFoundError:
+                continue
+            except OSError as error:
+                where = str(path.relative_to(self._root))
+                self._result.add(Finding(where, f"the tile cannot be read: {error.strerror} ({_CACHE})"))
                 continue
             self._result.tiles += 1
             if stored != expected:

@@ -133,6 +133,25 @@ def test_a_seal_counts_what_it_dropped(ledger: Ledger) -> None:
     assert (done.sealed, done.duplicates, done.size) == (0, 6, 6)
 
 
+@pytest.mark.parametrize("damage", ["gone", "a folder", "other bytes"])
+def test_a_seal_does_without_tiles_that_cannot_be_used(ledger: Ledger, damage: str) -> None:
+    """They are a cache: whoever needs them makes them again."""
+    ledger.append(records(range(5)))
+    ledger.seal()
+    (tile,) = (ledger.root / "tile" / "0" / "000.p").iterdir()
+    content = tile.read_bytes()
+    tile.unlink()
+    if damage == "a folder":
+        tile.mkdir()
+    elif damage == "other bytes":
+        tile.write_bytes(bytes(len(content)))
+    ledger.append(records(range(5, 300)))
+    assert ledger.seal().size == 300
+    assert {f.where for f in verify(ledger).findings} <= {"tile/0/000.p/5"}
+    shutil.rmtree(ledger.root / "tile")
+    assert verify(ledger).ok
+
+
 def test_a_large_inbox_is_sealed_in_several_segments(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """A segment has a bounded number of entries, and one seal still takes everything that was there."""
     monkeypatch.setattr(batch_module, "MAX_SEGMENT_ENTRIES", 10)
