@@ -7,7 +7,6 @@ unsealed ones count. A document is derived from a prefix of the tree, so for it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -134,34 +133,26 @@ def sealed_size(ledger: Ledger, as_of: AsOf) -> int:
 def calculated_head(ledger: Ledger, log: Log, size: int) -> Checkpoint:
     """Calculate the tree head over the first `size` entries of the log, for a prefix that no stored head is of.
 
-    From the tiles, and proved to be a prefix of the newest stored head where that is larger; tiles that do not
-    lead there are made again from the entries first.
+    From the tiles, and proved to be a prefix of the newest stored head where that is larger; from the entries
+    where the tiles do not lead there and none can be written.
 
-    Raises: IntegrityError when the entries do not lead there either; EnvironmentFault when there are no tiles
-    and none can be written.
+    Raises: IntegrityError when the entries do not lead there either.
     """
-    from ledger.checkpoint import Checkpoint
-    from ledger.growth import prove_growth
+    from ledger.growth import calculate_from_entries, calculate_head, prove_growth
     from ledger.heads import newest_head
-    from ledger.proof import read_frontier
-    from ledger.store import readable_fault
-    from ledger.tile_cache import TileCache
 
-    cache, origin, newest = TileCache(ledger.layout), ledger.require(), newest_head(ledger.layout)
-
-    def calculate(prepare: Callable[[Log], object]) -> Checkpoint:
-        prepare(log)
-        head = Checkpoint(origin, size, read_frontier(size, cache.reader(size)).root())
-        if newest is not None and newest.checkpoint.size >= size:
-            prove_growth(ledger.layout, lambda: log, head, newest.checkpoint)
-        return head
-
+    origin, newest = ledger.require(), newest_head(ledger.layout)
+    above = newest.checkpoint if newest is not None and newest.checkpoint.size >= size else None
     try:
-        try:
-            return calculate(cache.catch_up)
-        except IntegrityError:
-            return calculate(cache.rebuild)
-    except OSError as error:
-        raise readable_fault(
-            error, f"No tree head over {size} entries can be calculated, for want of tiles"
-        ) from None
+        head = calculate_head(ledger.layout, log, origin, size)
+        if above is not None:
+            prove_growth(ledger.layout, lambda: log, head, above)
+    except (IntegrityError, OSError):  # tiles that agree with each other alone, or can neither be read nor made
+        head, *others = calculate_from_entries(log, origin, size, *([above.size] if above else []))
+        if others and others[0] != above:
+            raise IntegrityError(
+                f"The log's entries have root {others[0].root.hex()}, which is not that of the checkpoint of "
+                f"{others[0].size} entries.",
+                next_step="ledger verify",
+            ) from None
+    return head

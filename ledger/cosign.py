@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import socket
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -10,22 +13,32 @@ from urllib.parse import urlsplit
 
 from ledger.checkpoint import Checkpoint
 from ledger.errors import EnvironmentFault, IntegrityError, UsageError
-from ledger.growth import prove_growth
-from ledger.heads import Head, read_head, read_head_file
+from ledger.growth import calculate_head, prove_growth
+from ledger.heads import Head, read_head
 from ledger.keys import COSIGNATURE, Signature, Verifier, cosigned_at
 from ledger.layout import Layout
 from ledger.log import load
 from ledger.merkle import parse_size
 from ledger.notary import Notary
 from ledger.note import add_signatures, open_note, parse_signatures
-from ledger.proof import read_frontier
-from ledger.store import replace_atomic
-from ledger.tile_cache import TileCache
+from ledger.signing import add_lines
 from ledger.witness import SIZE_TYPE, format_request
 
 _SECONDS: Final = 10.0
 _MAX_ANSWER_BYTES: Final = 1 << 16
 _MAX_COSIGNATURES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What witnesses did not do.
+
+    `faults` are of those that could not be asked or answered nonsense, for a later seal to ask again;
+    `contradictions` of those that remember another history than this log's.
+    """
+
+    faults: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,52 +48,51 @@ class _Answer:
     body: bytes
 
 
-def cosign_head(layout: Layout, size: int, notary: Notary) -> list[str]:
+def cosign_head(layout: Layout, size: int, notary: Notary) -> Asked:
     """Ask the notary's witnesses to cosign the head of `size`, and store what comes; returns what went wrong.
 
-    With witness keys, only their cosignatures are stored. A witness that does not answer is a fault for later:
-    the next seal asks again.
-
-    Raises: IntegrityError when a witness remembers another history than this log's.
+    With witness keys, only their cosignatures are stored. What one witness answers says nothing about another:
+    a good cosignature is stored whatever the others say.
     """
     head = read_head(layout, size)
     if head is None:
-        return []
+        return Asked()
     if not head.signatures:
-        return ["The newest tree head is not signed, and a witness cosigns only signed ones."]
-    faults = []
+        return Asked(("The newest checkpoint is not signed, and a witness cosigns only signed ones.",))
+    faults: list[str] = []
+    contradictions: list[str] = []
     cosignatures: list[Signature] = []
     for url in notary.witnesses:
         try:
             cosignatures.extend(_kept(head, _ask(layout, url, head), notary.witness_keys, url))
         except EnvironmentFault as fault:
             faults.append(str(fault))
+        except IntegrityError as error:
+            contradictions.append(str(error))
     if cosignatures:
-        _store(layout, head, cosignatures)
-    return faults
-
-
-def _store(layout: Layout, head: Head, cosignatures: Sequence[Signature]) -> None:
-    path = layout.checkpoint(head.checkpoint.size)
-    stored = read_head_file(path)  # a rival may have added a signature meanwhile
-    if stored.text == head.text:
-        replace_atomic(path, add_signatures(stored.message, cosignatures))
+        add_lines(layout, head, cosignatures)
+    return Asked(tuple(faults), tuple(contradictions))
 
 
 def _kept(head: Head, answer: bytes, keys: Sequence[Verifier], url: str) -> list[Signature]:
     """Return the cosignatures that are worth storing: by `keys` and right, or of the right form without keys."""
-    lines = parse_signatures(answer.decode("utf-8", "replace"))[:_MAX_COSIGNATURES]
-    if not keys:
-        for signature in lines:
-            cosigned_at(signature)
-        return list(lines)
     wanted = [key for key in keys if key.algorithm == COSIGNATURE]
     named = {(key.name, key.key_id) for key in wanted}
-    by_known = [s for s in lines if (s.name, s.key_id) in named]
-    if not by_known:
-        raise EnvironmentFault(f"The witness at {url} signed with another key than was given.")
-    open_note(add_signatures(head.message, by_known), wanted)
-    return by_known
+    try:
+        lines = list(parse_signatures(answer.decode("utf-8", "replace"))[:_MAX_COSIGNATURES])
+        if not keys:
+            for signature in lines:
+                cosigned_at(signature)
+            return lines
+        by_known = [s for s in lines if (s.name, s.key_id) in named]
+        if by_known:
+            open_note(add_signatures(head.message, by_known), wanted)
+            return by_known
+    except IntegrityError as error:  # a proxy's page, or a broken witness; whatever it is, the log is not altered
+        raise EnvironmentFault(
+            f"The witness at {url} answered no cosignature of this checkpoint: {error}."
+        ) from None
+    raise EnvironmentFault(f"The witness at {url} signed with another key than was given.")
 
 
 def _ask(layout: Layout, url: str, head: Head) -> bytes:
@@ -88,25 +100,39 @@ def _ask(layout: Layout, url: str, head: Head) -> bytes:
     new = head.checkpoint
     answer = _post(url, format_request(0, (), head.message))
     if answer.status == 409 and answer.content_type == SIZE_TYPE:
-        old_size = parse_size(answer.body.decode("ascii", "replace").removesuffix("\n"), f"the answer of {url}")
+        old_size = _stated_size(answer, url)
         if old_size > new.size:
             raise _contradiction(url, new, f"it has cosigned {old_size} entries, this log has {new.size}")
         answer = _post(url, format_request(old_size, _proof(layout, old_size, new), head.message))
         if answer.status == 409 and old_size == new.size:
             raise _contradiction(url, new, f"it has cosigned another root over {new.size} entries")
-    if answer.status == 422:
+    if answer.status == 422 and not _is_page(answer):
         raise _contradiction(url, new, _text(answer))
+    if answer.status == 404:
+        raise EnvironmentFault(
+            f"The witness at {url} does not know this log: {_text(answer)}. Start it with --log {new.origin}=VKEY."
+        )
     if answer.status != 200:
         raise EnvironmentFault(f"The witness at {url} answered {answer.status}: {_text(answer)}")
     return answer.body
 
 
+def _stated_size(answer: _Answer, url: str) -> int:
+    try:
+        return parse_size(answer.body.decode("ascii", "replace").removesuffix("\n"), "its size")
+    except IntegrityError as error:
+        raise EnvironmentFault(f"The witness at {url} answered 409 without a size: {error}.") from None
+
+
+def _is_page(answer: _Answer) -> bool:
+    """Return whether the answer is a web page, which no witness sends: a proxy answered in its place."""
+    return "html" in answer.content_type.lower()
+
+
 def _proof(layout: Layout, old_size: int, new: Checkpoint) -> tuple[bytes, ...]:
     """Prove that our own tree of `old_size` is a prefix of the head; the witness compares it with its own."""
-    cache = TileCache(layout)
-    cache.catch_up(load(layout.log))
-    old = Checkpoint(new.origin, old_size, read_frontier(old_size, cache.reader(new.size)).root())
-    return prove_growth(layout, lambda: load(layout.log), old, new)
+    log = load(layout.log)
+    return prove_growth(layout, lambda: log, calculate_head(layout, log, new.origin, old_size), new)
 
 
 def _contradiction(url: str, head: Checkpoint, why: str) -> IntegrityError:
@@ -117,20 +143,37 @@ def _contradiction(url: str, head: Checkpoint, why: str) -> IntegrityError:
 
 
 def _post(url: str, body: bytes) -> _Answer:
+    """Send one request and read its answer, in `_SECONDS` in all however slowly the other side speaks."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise UsageError(f"{url!r} is no address of a witness.", next_step="for example http://127.0.0.1:8464")
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=_SECONDS)
+    late = threading.Event()
+    # A socket's own time limit starts anew with every byte that comes.
+    cut = threading.Timer(_SECONDS, _hang_up, (connection, late))
+    cut.daemon = True
+    cut.start()
     try:
         connection.request("POST", f"{parts.path.rstrip('/')}/add-checkpoint", body)
         response = connection.getresponse()
         content = response.read(_MAX_ANSWER_BYTES)
+        if late.is_set():
+            raise TimeoutError("it was cut off")
         return _Answer(response.status, response.headers.get("Content-Type", ""), content)
-    except (TimeoutError, OSError, http.client.HTTPException) as error:
-        raise EnvironmentFault(f"The witness at {url} did not answer: {error}.") from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        why = f"it took longer than {_SECONDS:.0f} s" if late.is_set() else str(error) or repr(error)
+        raise EnvironmentFault(f"The witness at {url} did not answer: {why}.") from None
     finally:
+        cut.cancel()
         connection.close()
+
+
+def _hang_up(connection: http.client.HTTPConnection, late: threading.Event) -> None:
+    late.set()
+    if connection.sock is not None:
+        with contextlib.suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _text(answer: _Answer) -> str:

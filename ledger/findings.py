@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 MAX_FINDINGS: Final = 100
 """Findings kept; a ledger that is wrong in more places is wrong enough."""
@@ -13,15 +13,26 @@ Progress = Callable[[int, int], None]
 """Called with (entries done, entries in all)."""
 
 
+Kind = Literal["altered", "not covered", "not erased", "nothing there"]
+"""What a finding says. Only the first says that something is not as it was recorded."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is not as it was recorded. `index` is the entry's, where it is about one."""
+    """One thing that is not as it should be. `index` is the entry's, where it is about one.
+
+    `altered`: something is not as it was recorded. `not covered`: sealed entries lie under no signature or
+    cosignature that was asked for; a seal that died leaves that, and so does whoever deletes checkpoints. `not
+    erased`: a payload is there that is erased on record. `nothing there`: there was nothing to verify.
+    """
 
     where: str
     problem: str
     index: int | None = None
     expected: str | None = None
     got: str | None = None
+    kind: Kind = "altered"
+    next_step: str | None = None
 
 
 @dataclass(slots=True)
@@ -33,7 +44,9 @@ class Verification:
     (witness key, seconds since 1970); `key_given` says whether the verifier brought the key or took the one the
     ledger names itself. `unchecked` are the signers of lines in checkpoints that there is no key for: nothing is
     known of these lines, not even whether they were changed. `since` are sizes of older heads the log was proved to
-    extend. `erased` payloads are gone on record. `sampled` entries of all were looked at, `None` where all were.
+    extend, `remembered` the one this verifier had found good before; `stranger` says in what way this is not the
+    log that was verified at this address before, `not_remembered` why this one will not be known. `erased` payloads
+    are gone on record. `sampled` entries of all were looked at, `None` where all were.
     """
 
     origin: str
@@ -53,6 +66,9 @@ class Verification:
     key_given: bool = False
     unchecked: tuple[str, ...] = ()
     since: list[int] = field(default_factory=list)
+    remembered: int | None = None
+    stranger: str | None = None
+    not_remembered: str | None = None
     sampled: int | None = None
     findings: list[Finding] = field(default_factory=list)
     more_findings: int = 0
@@ -61,6 +77,11 @@ class Verification:
     def ok(self) -> bool:
         """Whether nothing was found."""
         return not self.findings
+
+    @property
+    def altered(self) -> bool:
+        """Whether anything is not as it was recorded."""
+        return bool(self.more_findings) or any(finding.kind == "altered" for finding in self.findings)
 
     def add(self, finding: Finding) -> None:
         """Note a finding; past `MAX_FINDINGS` they are only counted."""

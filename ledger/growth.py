@@ -1,19 +1,23 @@
-"""Proving from the tiles that one tree head is a prefix of another of the same log."""
+"""Proving that one checkpoint of a log is a prefix of another, from the tiles and the entries."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ledger.checkpoint import Checkpoint
 from ledger.errors import IntegrityError
 from ledger.layout import Layout
+from ledger.merkle import Frontier
 from ledger.proof import check_consistency, prove_consistency, read_frontier
-from ledger.tile_cache import TileCache
+from ledger.tile_cache import TileCache, from_tiles, leaves
 
 if TYPE_CHECKING:
     from ledger.handle import Ledger
     from ledger.log import Log
+
+_LEAVES_AT_ONCE = 1 << 16
 
 
 def prove_growth(layout: Layout, log: Callable[[], Log], old: Checkpoint, new: Checkpoint) -> tuple[bytes, ...]:
@@ -24,18 +28,43 @@ def prove_growth(layout: Layout, log: Callable[[], Log], old: Checkpoint, new: C
 
     Raises: IntegrityError when the old head is not a prefix of the new one, or the log not of the new head.
     """
-    cache = TileCache(layout)
     try:
-        return _checked(cache, old, new)
-    except IntegrityError:
-        cache.rebuild(log())
-    try:
-        return _checked(cache, old, new)
+        return from_tiles(TileCache(layout), log, lambda cache: _checked(cache, old, new))
     except IntegrityError as error:
         raise IntegrityError(
             f"The head of {new.size} entries is not an extension of the one of {old.size}: {error}.",
             next_step="ledger verify",
         ) from None
+
+
+def calculate_head(layout: Layout, log: Log, origin: str, size: int) -> Checkpoint:
+    """Calculate the checkpoint over the first `size` entries of the log; it has that many.
+
+    From the tiles where there are any or some can be written, else from the entries. What tiles say is not
+    compared with anything: the caller does. Raises: IntegrityError when a segment cannot be read.
+    """
+
+    def asked(cache: TileCache) -> Checkpoint:
+        cache.catch_up(log)
+        return Checkpoint(origin, size, read_frontier(size, cache.reader(size)).root())
+
+    try:
+        return from_tiles(TileCache(layout), lambda: log, asked)
+    except OSError:  # a cache that can neither be read nor written, as in a copy on a read-only disk
+        return calculate_from_entries(log, origin, size)[0]
+
+
+def calculate_from_entries(log: Log, origin: str, *sizes: int) -> tuple[Checkpoint, ...]:
+    """Calculate the checkpoints of these sizes, ascending, without tiles.
+
+    Cost: all entries up to the last are read.
+    """
+    found, frontier, hashes = [], Frontier.empty(), leaves(log, 0)
+    for size in sizes:
+        while chunk := list(islice(hashes, min(_LEAVES_AT_ONCE, size - frontier.size))):
+            frontier = frontier.extend(chunk)
+        found.append(Checkpoint(origin, size, frontier.root()))
+    return tuple(found)
 
 
 def require_prefix(ledger: Ledger, log: Log, head: Checkpoint) -> None:
@@ -46,15 +75,13 @@ def require_prefix(ledger: Ledger, log: Log, head: Checkpoint) -> None:
     origin = ledger.require()
     if head.origin != origin:
         raise IntegrityError(f"The checkpoint is of {head.origin}, this ledger's log is {origin}.")
-    cache = TileCache(ledger.layout)
-    cache.catch_up(log)
-    root = read_frontier(head.size, cache.reader(head.size)).root()
-    if root != head.root:
-        cache.rebuild(log)
-        root = read_frontier(head.size, cache.reader(head.size)).root()
-    if root != head.root:
+    if calculate_head(ledger.layout, log, origin, head.size) == head:
+        return
+    (calculated,) = calculate_from_entries(log, origin, head.size)  # before the log is blamed for its tiles
+    if calculated != head:
         raise IntegrityError(
-            f"The log's first {head.size} entries have root {root.hex()}, the checkpoint {head.root.hex()}.",
+            f"The log's first {head.size} entries have root {calculated.root.hex()}, "
+            f"the checkpoint {head.root.hex()}.",
             next_step="ledger verify --since CHECKPOINT",
         )
 

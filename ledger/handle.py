@@ -202,7 +202,8 @@ class Ledger:
                 return done
             from ledger.cosign import cosign_head
 
-            return replace(done, unwitnessed=tuple(cosign_head(self.layout, done.size, self.notary)))
+            asked = cosign_head(self.layout, done.size, self.notary)
+            return replace(done, unwitnessed=asked.faults, contradicted=asked.contradictions)
         except OSError as error:
             raise readable_fault(error, f"The ledger at {self.root} cannot be sealed; the inbox is kept") from None
 

@@ -39,12 +39,16 @@ def write_key_file(path: Path, signer: Signer, ledger: Path | None = None) -> No
         path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
         # Created with its final mode: there is no moment at which others could open it.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _MODE)
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, _MODE)
-            file.write(f"{format_skey(signer)}\n".encode())
-            file.flush()
-            os.fsync(descriptor)
-        sync_folder(path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(descriptor, _MODE)
+                file.write(f"{format_skey(signer)}\n".encode())
+                file.flush()
+                os.fsync(descriptor)
+            sync_folder(path.parent)
+        except BaseException:
+            path.unlink(missing_ok=True)  # half a key would be in the way of the next try
+            raise
     except FileExistsError:
         raise UsageError(
             f"{path} exists; a key is never overwritten, because what it signed could not be signed again.",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import orjson
 
@@ -18,7 +19,11 @@ from ledger.errors import IntegrityError, UsageError
 from ledger.key_file import key_file_name, read_key_file
 from ledger.keys import ED25519, Signer, Verifier, format_vkey, parse_vkey
 from ledger.layout import Layout
+from ledger.memory import CheckpointMemory
 from ledger.store import create_exclusive, make_folder, replace_atomic
+
+MEMORY_SETTING: Final = "LEDGER_KEY_MEMORY"
+"""The environment variable that names the folder where keys remember what they signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,46 +94,63 @@ def _record_path(layout: Layout, verifier: Verifier) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
+class LogSigner:
+    """A log's private key with the memory of what it signed last. The memory lies outside the ledger."""
+
+    key: Signer
+    memory: CheckpointMemory
+
+
+@dataclass(frozen=True, slots=True)
 class Notary:
     """Where a process looks for the ledger's private key, and which witnesses it asks.
 
     `key_file` is one the user named and must be there; `folder` is where `ledger key new` puts keys, and holds
     the ledger's or not. `witnesses` are submission prefixes (http://host:port); with `witness_keys`, only
-    cosignatures by these are kept.
+    cosignatures by these are kept. `memory` is where keys remember what they signed, else beside their files.
     """
 
     key_file: Path | None = None
     folder: Path | None = None
     witnesses: tuple[str, ...] = ()
     witness_keys: tuple[Verifier, ...] = ()
+    memory: Path | None = None
 
-    def signer(self, layout: Layout) -> Signer | None:
-        """Return the ledger's private key, `None` when this process has none.
+    def signer(self, layout: Layout) -> LogSigner | None:
+        """Return the ledger's private key with its memory, `None` when this process has none.
 
         Raises: EnvironmentFault for a key file that others can read, or a named one that is missing;
         UsageError for a named key that is not this ledger's; IntegrityError for a damaged record.
         """
         records = read_records(layout)
         if self.key_file is not None:
-            return self._named(layout, records, self.key_file)
+            return self._remembering(self.key_file, self._named(records, self.key_file))
         for record in reversed(records):
             path = self.folder / key_file_name(record.verifier.name) if self.folder else None
             if path is not None and path.is_file():
                 signer = read_key_file(path)
                 if signer.verifier() == record.verifier:
-                    return signer
+                    return self._remembering(path, signer)
         return None
 
+    def _remembering(self, path: Path, signer: Signer) -> LogSigner:
+        return LogSigner(signer, memory_of(path, signer.verifier(), self.memory))
+
     @staticmethod
-    def _named(layout: Layout, records: Sequence[KeyRecord], path: Path) -> Signer:
+    def _named(records: Sequence[KeyRecord], path: Path) -> Signer:
         signer = read_key_file(path)
         known = [record.verifier for record in records]
-        if not known:
-            record_key(layout, signer.verifier())
-        elif signer.verifier() not in known:
+        if known and signer.verifier() not in known:
             names = ", ".join(format_vkey(key) for key in known)
             raise UsageError(
                 f"{path} is the key {format_vkey(signer.verifier())}, this ledger is signed by {names}.",
                 next_step="name the ledger's key with --key, or add this one: ledger key add FILE",
             )
         return signer
+
+
+def memory_of(key_file: Path, key: Verifier, folder: Path | None = None) -> CheckpointMemory:
+    """Return the memory of the key in this file: below `folder` where one is set, else beside the file."""
+    if folder is not None:
+        return CheckpointMemory(folder / f"{key.key_id.hex()}.signed")
+    return CheckpointMemory(key_file.with_name(f"{key_file.name}.signed"))

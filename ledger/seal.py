@@ -26,15 +26,16 @@ from ledger.checkpoint import Checkpoint
 from ledger.commit import CommitLostError, commit_append
 from ledger.errors import EnvironmentFault
 from ledger.event import Key, Row, columns, encode
-from ledger.heads import read_head
-from ledger.keys import Signer, format_vkey
+from ledger.heads import head_sizes, read_head
+from ledger.keys import format_vkey
 from ledger.layout import Layout
 from ledger.log import Log, open_log
 from ledger.lookup import sealed_digests
 from ledger.merkle import Frontier, leaf_hashes
+from ledger.notary import LogSigner
 from ledger.rows import indexed, table, views
 from ledger.segment import read_frontier, write
-from ledger.signing import require_agreement, write_head
+from ledger.signing import NoMemoryError, require_agreement, require_length, write_head
 from ledger.store import remove
 from ledger.tile_cache import GrowingTiles, TileCache
 
@@ -45,7 +46,8 @@ _MAX_LOST_RACES: Final = 1_000
 class Sealed:
     """What a seal did: `sealed` new entries, `duplicates` dropped, `alarms` raised, objects it refused.
 
-    `signed_by` is the verifier key it signed with, `unwitnessed` names the witnesses that did not cosign.
+    `signed_by` is the verifier key it signed with; `unsigned` says why a key that is there did not sign, and what
+    to do. `unwitnessed` names the witnesses that did not cosign, `contradicted` those that know another history.
     """
 
     size: int
@@ -55,9 +57,11 @@ class Sealed:
     refused: tuple[str, ...]
     signed_by: str | None = None
     unwitnessed: tuple[str, ...] = ()
+    contradicted: tuple[str, ...] = ()
+    unsigned: tuple[str, str] | None = None
 
 
-def seal(layout: Layout, origin: str, clock: Callable[[], int], signer: Signer | None = None) -> Sealed:
+def seal(layout: Layout, origin: str, clock: Callable[[], int], signer: LogSigner | None = None) -> Sealed:
     """Seal everything that is in the inbox now, but what is refused; what is appended meanwhile may wait.
 
     `clock` gives microseconds (for the alarms a seal may raise). `signer` signs the newest head, also when
@@ -69,22 +73,26 @@ def seal(layout: Layout, origin: str, clock: Callable[[], int], signer: Signer |
     while not done or names:
         done.append(_seal_segment(layout, origin, names, clock(), signer))
         names = names[done[-1].taken :]
-    size = done[-1].tree.size
+    size, unsigned = done[-1].tree.size, done[-1].unsigned
     return Sealed(
         size,
         sum(part.sealed for part in done),
         sum(part.duplicates for part in done),
         sum(part.alarms for part in done),
         tuple(problem for part in done for problem in part.refused),
-        format_vkey(signer.verifier()) if signer and size else None,
+        format_vkey(signer.key.verifier()) if signer and size and not unsigned else None,
+        unsigned=unsigned,
     )
 
 
-def _seal_segment(layout: Layout, origin: str, names: Sequence[str], now: int, signer: Signer | None) -> _Intake:
+def _seal_segment(layout: Layout, origin: str, names: Sequence[str], now: int, signer: LogSigner | None) -> _Intake:
     """Seal the first of these objects, as many as make a segment; return what became of them."""
     known: dict[Key, str] = {}
     for _ in range(_MAX_LOST_RACES):
         log = open_log(layout)
+        if signer is not None:
+            require_length(origin, log.size, signer)  # nothing is added to a log that was cut
+        _complete_heads(layout, origin, log)
         intake = _Intake(layout, log, _frontier(layout, origin, log), now, known)
         try:
             _commit(log, intake, intake.rows(names))
@@ -95,7 +103,10 @@ def _seal_segment(layout: Layout, origin: str, names: Sequence[str], now: int, s
             continue
         frontier = intake.tree.frontier()
         if frontier.size:
-            write_head(layout, Checkpoint(origin, frontier.size, frontier.root()), signer)
+            try:
+                write_head(layout, Checkpoint(origin, frontier.size, frontier.root()), signer)
+            except NoMemoryError as error:  # sealed all the same, as by a process without the key
+                intake.unsigned = str(error), str(error.next_step)
         inbox.discard(layout, intake.objects)
         return intake
     raise EnvironmentFault(
@@ -120,6 +131,7 @@ class _Intake:
         self.taken = self.sealed = self.duplicates = self.alarms = 0
         self.objects: list[str] = []
         self.refused: list[str] = []
+        self.unsigned: tuple[str, str] | None = None
         self._layout = layout
         self._log = log
         self._now = now
@@ -197,6 +209,18 @@ def _commit(log: Log, intake: _Intake, rows: Iterator[pa.Table]) -> None:
         raise
     with contextlib.suppress(OSError):  # the tiles are a cache: whoever needs them makes them again
         intake.tree.keep()
+
+
+def _complete_heads(layout: Layout, origin: str, log: Log) -> None:
+    """Write the heads that are missing at the ends of segments, because a seal died before it wrote one.
+
+    So only the newest segment can ever be without one, and any other that is missing was deleted.
+    """
+    missing = {segment.end: segment for segment in log.segments}.keys() - set(head_sizes(layout))
+    for segment in log.segments:
+        if segment.end in missing:
+            frontier = read_frontier(segment)
+            write_head(layout, Checkpoint(origin, frontier.size, frontier.root()), None)
 
 
 def _frontier(layout: Layout, origin: str, log: Log) -> Frontier:

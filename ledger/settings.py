@@ -74,6 +74,7 @@ def notary(
         key_folder(environment),
         tuple(witnesses) or tuple(values.get("LEDGER_WITNESSES", "").split()),
         tuple(witness_keys),
+        key_memory(environment),
     )
 
 
@@ -82,3 +83,18 @@ def key_folder(environment: Mapping[str, str] | None = None) -> Path:
     values = os.environ if environment is None else environment
     home = values.get("XDG_CONFIG_HOME")
     return (Path(home) if home else Path("~/.config").expanduser()) / "run-evidence-ledger"
+
+
+def key_memory(environment: Mapping[str, str] | None = None) -> Path | None:
+    """Return where keys remember what they signed, from LEDGER_KEY_MEMORY; `None`: each beside its own file."""
+    from ledger.notary import MEMORY_SETTING
+
+    named = (os.environ if environment is None else environment).get(MEMORY_SETTING)
+    return Path(named).expanduser() if named else None
+
+
+def verified_folder(environment: Mapping[str, str] | None = None) -> Path:
+    """Return where `ledger verify` remembers what it found good: XDG_STATE_HOME, else ~/.local/state."""
+    values = os.environ if environment is None else environment
+    home = values.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path("~/.local/state").expanduser()) / "run-evidence-ledger" / "verified"

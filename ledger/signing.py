@@ -1,51 +1,163 @@
-"""Writing tree heads: a head is signed only after the last signed one was proved to be a prefix of it."""
+"""Writing tree heads: a head is signed only after the last one the key signed was proved to be a prefix of it."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ledger.checkpoint import Checkpoint, format_checkpoint
-from ledger.errors import IntegrityError
+from ledger.errors import IntegrityError, LedgerError
 from ledger.growth import prove_growth
 from ledger.heads import Head, heads_down, read_head
-from ledger.keys import Signer, Verifier
+from ledger.keys import Signature, Signer, Verifier, format_vkey
 from ledger.layout import Layout
 from ledger.log import load
-from ledger.notary import KeyRecord, read_records, record_signed_from
+from ledger.merkle import MAX_SIZE
+from ledger.notary import MEMORY_SETTING, KeyRecord, LogSigner, read_records, record_signed_from
 from ledger.note import add_signatures, format_note, open_note, sign_note
-from ledger.store import create_exclusive, replace_atomic
+from ledger.store import changing, create_exclusive, replace_atomic
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _SIGNED_IN_A_ROW: Final = 8
 
 
-def write_head(layout: Layout, checkpoint: Checkpoint, signer: Signer | None) -> Head:
+class NoMemoryError(LedgerError):
+    """The key has no memory of this log, so nobody knows what it signed last; its owner has to decide."""
+
+
+def write_head(layout: Layout, checkpoint: Checkpoint, signer: LogSigner | None) -> Head:
     """Write the head of this size, signed if there is a key; one that is there already must say the same.
 
-    An unsigned head that is there gets its signature, and so do those before it that a process without the
-    key has left unsigned. Two processes that do this at once write the same bytes.
+    What the key signed last, as its memory has it, is proved to be a prefix of this head, whatever the ledger
+    shows. An unsigned head that is there gets its signature, and so do those before it that a process without
+    the key has left unsigned. Two processes that do this at once write the same bytes.
 
     Raises: IntegrityError when the stored head says something else, a signature by this key is wrong, or the
-    last signed head is not a prefix of this one: a log must not sign two heads that contradict each other.
+    last signed head is not a prefix of this one: a log must not sign two heads that contradict each other;
+    NoMemoryError when the memory is lost or cannot be written. An unsigned head is there then.
     Source: C2SP tlog-checkpoint, Signatures.
     """
     if signer is None:
         return _create(layout, checkpoint)
-    key = signer.verifier()
+    require_agreement(read_head(layout, checkpoint.size), checkpoint)
+    try:
+        require_memory(layout, checkpoint.origin, signer)
+        with signer.memory.held():
+            return _write_signed(layout, checkpoint, signer)
+    except (NoMemoryError, OSError) as error:
+        _create(layout, checkpoint)
+        if isinstance(error, NoMemoryError) or not _is_in(error, signer.memory.folder):
+            raise
+        raise NoMemoryError(
+            f"What this key signs cannot be remembered in {signer.memory.folder}: {error.strerror}.",
+            next_step=f"make the folder writable, or name another one with {MEMORY_SETTING}",
+        ) from None
+
+
+def _is_in(error: OSError, folder: Path) -> bool:
+    return str(error.filename or "").startswith(str(folder))
+
+
+def _write_signed(layout: Layout, checkpoint: Checkpoint, signer: LogSigner) -> Head:
+    key = signer.key.verifier()
+    _require_extension(layout, checkpoint, signer)
     records = read_records(layout)
     stored = read_head(layout, checkpoint.size)
-    require_agreement(stored, checkpoint)
     signed, unsigned = _behind(layout, checkpoint.size, records)
     if stored is None or unsigned or not _signed_by(stored, [key]):
         for old in (*unsigned, *signed[:1]):
             prove_growth(layout, lambda: load(layout.log), old.checkpoint, checkpoint)
-    if KeyRecord(key) in records:
+    if all(record.verifier != key or record.signed_from is None for record in records):
         # Before the signature: a crash in between leaves a head that is missed, not one that nobody expects.
         record_signed_from(layout, key, checkpoint.size)
+    # Before the signature is anywhere else: a crash in between leaves a head that is signed again.
+    remember(signer, checkpoint)
     for head in unsigned:
-        _sign_stored(layout, head, signer)
-    return _create_signed(layout, checkpoint, signer)
+        _sign_stored(layout, head, signer.key)
+    return _create_signed(layout, checkpoint, signer.key)
+
+
+def require_memory(layout: Layout, origin: str, signer: LogSigner) -> None:
+    """Pass if the key remembers what it signed last in this log, or has never signed anything.
+
+    Raises: NoMemoryError.
+    """
+    key, memory = signer.key.verifier(), signer.memory
+    if not memory.exists():
+        why = f"there is no {memory.folder}, where it remembers what it signed last"
+    elif memory.last(origin) is not None:
+        return
+    elif not memory.is_empty():
+        why = f"it remembers other logs in {memory.folder}, and not {origin}"
+    elif _has_signed(layout, key):
+        why = f"this ledger shows that it has signed, and {memory.folder} remembers nothing"
+    else:
+        return
+    raise NoMemoryError(
+        f"The key {format_vkey(key)} was not used: {why}.",
+        next_step="ledger verify --since a checkpoint that you kept; if all is well: ledger key add FILE",
+    )
+
+
+def _has_signed(layout: Layout, key: Verifier) -> bool:
+    if any(r.verifier == key and r.signed_from is not None for r in read_records(layout)):
+        return True
+    return any(head.names(key) for head in heads_down(layout, below=MAX_SIZE))
+
+
+def _require_extension(layout: Layout, checkpoint: Checkpoint, signer: LogSigner) -> None:
+    """Pass if the head extends the last one this key signed. Raises: IntegrityError."""
+    require_length(checkpoint.origin, checkpoint.size, signer)
+    last = last_signed(signer, checkpoint.origin)
+    if last is None or last.size == 0:
+        return
+    try:
+        prove_growth(layout, lambda: load(layout.log), last, checkpoint)
+    except IntegrityError:
+        raise IntegrityError(
+            f"This log is not an extension of the {last.size} entries this key signed, root {last.root.hex()}: "
+            "history was rewritten. Nothing was signed.",
+            next_step=_compare(checkpoint.origin, signer),
+        ) from None
+
+
+def require_length(origin: str, size: int, signer: LogSigner) -> None:
+    """Pass if a log of this size is not shorter than what the key signed last. Raises: IntegrityError."""
+    last = last_signed(signer, origin)
+    if last is not None and last.size > size:
+        raise IntegrityError(
+            f"The key signed {last.size} entries of this log, and the log has {size}: entries were removed. "
+            "Nothing was signed.",
+            next_step=_compare(origin, signer),
+        )
+
+
+def _compare(origin: str, signer: LogSigner) -> str:
+    return (
+        "compare the ledger with a copy, and keep this state: it is evidence too; "
+        f"the key's memory is {signer.memory.path(origin)}"
+    )
+
+
+def last_signed(signer: LogSigner, origin: str) -> Checkpoint | None:
+    """Return what the key signed last in this log. Raises: IntegrityError when its memory is damaged."""
+    head = signer.memory.last(origin)
+    if head is None:
+        return None
+    try:
+        open_note(head.message, [signer.key.verifier()])
+    except IntegrityError as error:
+        where = signer.memory.path(origin)
+        raise IntegrityError(f"{where}: {error}", next_step="restore the file from a copy") from None
+    return head.checkpoint
+
+
+def remember(signer: LogSigner, checkpoint: Checkpoint) -> None:
+    """Keep a checkpoint as what the key signed last. The caller has proved it, and holds the memory."""
+    signer.memory.remember(checkpoint.origin, sign_note(format_checkpoint(checkpoint), [signer.key]))
 
 
 def _create(layout: Layout, checkpoint: Checkpoint) -> Head:
@@ -118,6 +230,18 @@ def _behind(layout: Layout, size: int, records: Sequence[KeyRecord]) -> tuple[li
 
 
 def _sign_stored(layout: Layout, head: Head, signer: Signer) -> None:
-    signature = signer.sign(head.text)
-    signed = add_signatures(head.message, [signature]) if head.signatures else format_note(head.text, [signature])
-    replace_atomic(layout.checkpoint(head.checkpoint.size), signed)
+    add_lines(layout, head, [signer.sign(head.text)])
+
+
+def add_lines(layout: Layout, head: Head, signatures: Sequence[Signature]) -> None:
+    """Add signature lines to a stored head; what others add at the same moment stays.
+
+    A head that is gone, or says something else by now, is left alone.
+    """
+    path = layout.checkpoint(head.checkpoint.size)
+    with changing(path.parent):
+        stored = read_head(layout, head.checkpoint.size)
+        if stored is None or stored.text != head.text:
+            return
+        added = add_signatures(stored.message, signatures) if stored.signatures else None
+        replace_atomic(path, added or format_note(stored.text, signatures))

@@ -7,8 +7,13 @@ power cut leaves the old state or the new one. A file that was being written has
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import os
 import secrets
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from ledger.errors import EnvironmentFault, IntegrityError
@@ -16,6 +21,8 @@ from ledger.errors import EnvironmentFault, IntegrityError
 TMP_PREFIX = ".tmp-"
 _FILE_MODE = 0o640
 _FOLDER_MODE = 0o750
+_PRIVATE_MODE = 0o700
+_NOT_A_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR})
 
 
 def make_folder(path: Path) -> None:
@@ -24,6 +31,55 @@ def make_folder(path: Path) -> None:
     for folder in reversed(missing):
         folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
         sync_folder(folder.parent)
+
+
+def make_private_folder(path: Path) -> None:
+    """Create a folder and its parents, durably, the folder for its owner alone; fine when it is there."""
+    make_folder(path.parent)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=_PRIVATE_MODE)
+        sync_folder(path.parent)
+
+
+def read_regular(path: Path, *, follow: bool = False) -> bytes:
+    """Read a file that has to be a regular one: a pipe would be waited for without end, a link may lead anywhere.
+
+    `follow` reads through a symbolic link, for files that a user names.
+
+    Raises: IntegrityError when something else than a file has the name; OSError as it comes.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno in _NOT_A_FILE:
+            raise _not_a_file(path) from None
+        raise
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - of a descriptor, which pathlib cannot open
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _not_a_file(path)
+        return file.read()
+
+
+def _not_a_file(path: Path) -> IntegrityError:
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        mode = 0
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe"}
+    kind = kinds.get(stat.S_IFMT(mode), "no regular file")
+    return IntegrityError(f"{path} is {kind}, expected a file.", next_step="move it away, then: ledger doctor")
+
+
+@contextlib.contextmanager
+def changing(folder: Path) -> Iterator[None]:
+    """Keep other processes that change files of `folder` under this lock out: read, change, replace as one step."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(path: Path) -> None:

@@ -8,16 +8,16 @@ is written last, so a crash leaves tiles that nobody counts on.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ledger.errors import IntegrityError
 from ledger.layout import Layout
 from ledger.merkle import HASH_BYTES, Frontier, format_frontier, leaf_hash, parse_frontier
 from ledger.segment import read_batches
-from ledger.store import make_folder, remove, replace_cached
+from ledger.store import make_folder, read_regular, remove, replace_cached
 from ledger.tiles import TILE_WIDTH, Tile, TileEdge, TileReader, tile_path
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ledger.log import Log
 
 FRONTIER = "frontier"
+T = TypeVar("T")
 _LEAVES_AT_ONCE = 1 << 16
 
 
@@ -38,7 +39,7 @@ class TileCache:
     def frontier(self) -> Frontier:
         """Return how far the tiles reach; the empty tree where there are none or the note of it is damaged."""
         try:
-            return parse_reach((self.layout.tiles / FRONTIER).read_bytes())
+            return parse_reach(read_regular(self.layout.tiles / FRONTIER))
         except (OSError, IntegrityError):
             return Frontier.empty()
 
@@ -52,8 +53,8 @@ class TileCache:
         wanted = tile.width * HASH_BYTES
         for path in (self.layout.root / tile_path(tile), full, *self._wide_enough(partials, tile.width)):
             try:
-                data = path.read_bytes()
-            except FileNotFoundError:
+                data = read_regular(path)
+            except (FileNotFoundError, NotADirectoryError):
                 continue
             if len(data) >= wanted:
                 return data[:wanted]
@@ -86,7 +87,7 @@ class TileCache:
             return self.rebuild(log)
         if at.size == log.size:
             return at
-        return self._grow(TileEdge.read(at.size, self.fetch), _leaves(log, at.size))
+        return self._grow(TileEdge.read(at.size, self.fetch), leaves(log, at.size))
 
     def rebuild(self, log: Log) -> Frontier:
         """Make all tiles again, whatever is there."""
@@ -94,7 +95,7 @@ class TileCache:
         # What is left of a longer tree would otherwise be cut to size and served.
         shutil.rmtree(self.layout.tiles, ignore_errors=True)
         make_folder(self.layout.tiles)
-        return self._grow(TileEdge.empty(), _leaves(log, 0))
+        return self._grow(TileEdge.empty(), leaves(log, 0))
 
     def reader(self, size: int) -> TileReader:
         """Return a hash reader over the first `size` leaves; the caller has caught up to there."""
@@ -181,7 +182,20 @@ def parse_reach(note: bytes) -> Frontier:
     return parse_frontier(text[:-1])
 
 
-def _leaves(log: Log, first: int) -> Iterator[bytes]:
+def from_tiles(cache: TileCache, log: Callable[[], Log], ask: Callable[[TileCache], T]) -> T:
+    """Return what `ask` makes of the tiles.
+
+    Where it raises IntegrityError, because a tile is missing or wrong, all are made again from `log` (which is
+    loaded only then) and it is called once more. Raises: what the second call raises.
+    """
+    try:
+        return ask(cache)
+    except IntegrityError:
+        cache.rebuild(log())
+    return ask(cache)
+
+
+def leaves(log: Log, first: int) -> Iterator[bytes]:
     """Yield the leaf hashes of the log from entry `first` on, one row group in memory at a time."""
     for segment in log.segments:
         if segment.end <= first:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ledger import inbox
+from ledger.checkpoint import Checkpoint
 from ledger.errors import IntegrityError
 from ledger.findings import MAX_FINDINGS, Finding, Progress, Verification
 from ledger.heads import Head
@@ -24,12 +25,13 @@ from ledger.rows import table
 from ledger.segment import read_frontier
 from ledger.store import TMP_PREFIX
 from ledger.trust import NOTHING_BROUGHT, Trust
-from ledger.verify_heads import read_copies, read_heads, verify_signatures
+from ledger.verify_heads import read_copies, read_heads, verify_coverage, verify_length, verify_signatures
 from ledger.verify_rows import Checked, check_all, erasures, payloads
 from ledger.verify_tree import GrowingTree, read_cache_note
 
 if TYPE_CHECKING:
     from ledger.handle import Ledger
+    from ledger.verify_memory import VerifierMemory
 
 _MEMORY_LIMIT: Final = "400MB"
 _WORTH_A_PROCESS: Final = 100_000
@@ -46,6 +48,7 @@ def verify(
     since: Sequence[Path] = (),
     workers: int | None = 1,
     log: Log | None = None,
+    memory: VerifierMemory | None = None,
 ) -> Verification:
     """Check the whole ledger: every entry, column, segment, head, signature, tile, payload and unsealed object.
 
@@ -53,15 +56,18 @@ def verify(
     every head, segment footer and tile, and against the copies of older heads in `since`. `trust` has the keys
     the verifier brought; without any, the key the ledger names as its own has to have signed. `workers`
     processes share the work; `None` for every processor, as far as the log is large enough to gain by it. `log` is
-    a version of the log that is open already; else the newest is loaded. Memory does not grow with the log.
+    a version of the log that is open already; else the newest is loaded. `memory` is the verifier's own: the log
+    has to extend the checkpoint it remembers, and is remembered where nothing is found. What a verification holds
+    in the machine's memory does not grow with the log.
 
     Raises `NotALedgerError` when there is none; everything else that is wrong is a finding.
     """
     result = Verification(ledger.require())
     layout = ledger.layout
     heads = read_heads(layout, result)
-    verify_signatures(layout, heads, trust, result)
+    signing = verify_signatures(layout, heads, trust, result)
     copies = read_copies(since, trust, result)
+    remembered = memory.last(result) if memory else {}
     blobs = _Blobs()
     _verify_inbox(layout, blobs, result)
     try:
@@ -73,16 +79,27 @@ def verify(
     if workers is None:
         workers = max(1, min(os.cpu_count() or 1, log.size // _WORTH_A_PROCESS))
     tiles = read_cache_note(layout, result)
-    stops = [*heads, *(copy.checkpoint.size for copy in copies.values()), *([tiles.size] if tiles else [])]
+    kept = [copy.checkpoint.size for copy in (*copies.values(), *remembered.values())]
+    stops = [*heads, *kept, *([tiles.size] if tiles else [])]
     tree = GrowingTree(layout, stops, result)
     _verify_segments(log, tree, blobs, result, progress, workers)
     result.root = tree.frontier().root().hex()
-    _verify_heads(log, heads, tree, result)
-    _verify_copies(log, copies, tree, result)
+    now = _size_now(layout, log, [*heads, *signing.signed_from])
+    _verify_heads(now, heads, tree, result)
+    result.since = _verify_copies(log, copies, tree, result)
+    _verify_copies(log, remembered, tree, result)
+    verify_length(now, signing, result)
+    if tree.size == log.size:
+        whole = Checkpoint(result.origin, log.size, tree.frontier().root())
+        verify_coverage(layout, log, heads, whole, trust, signing, result)
     _verify_tiles(layout, tiles, tree, result)
     blobs.verify(layout, result)
     if result.ok:
         _verify_positions(log, result)
+    if memory:
+        memory.compare_signatures(remembered, heads, result)
+        memory.compare_address(ledger.root, result)
+        memory.remember(ledger.root, heads, [*signing.known, *trust.witnesses], result)
     return result
 
 
@@ -183,21 +200,31 @@ def _compare_statement(segment: Segment, where: str, ids: Sequence[str], result:
         result.add(Finding(where, problem, None, " to ".join(stated), f"{min(ids)} to {max(ids)}"))
 
 
-def _verify_heads(log: Log, heads: Mapping[int, Head], tree: GrowingTree, result: Verification) -> None:
+def _size_now(layout: Layout, log: Log, sizes: Sequence[int]) -> int:
+    """Return the size of the log, loaded again where one of these sizes lies beyond it: it may have grown."""
+    if max(sizes, default=0) <= log.size:
+        return log.size
+    try:
+        return max(log.size, load(layout.log).size)
+    except IntegrityError:
+        return log.size
+
+
+def _verify_heads(now: int, heads: Mapping[int, Head], tree: GrowingTree, result: Verification) -> None:
     for size, head in heads.items():
         where = f"checkpoints/{size:016d}"
-        if size > log.size:
+        if size > now:
             problem = "the log is shorter than this checkpoint: entries were removed"
-            result.add(Finding(where, problem, None, str(size), str(log.size)))
+            result.add(Finding(where, problem, None, str(size), str(now)))
         elif size in tree.at and tree.at[size].root() != head.checkpoint.root:
             calculated, claimed = tree.at[size].root().hex(), head.checkpoint.root.hex()
             problem = f"calculated root {calculated}, the checkpoint claims {claimed}"
             result.add(Finding(where, problem, None, calculated, claimed))
-    result.beyond_checkpoint = max(log.size - max(heads, default=0), 0)
 
 
-def _verify_copies(log: Log, copies: Mapping[str, Head], tree: GrowingTree, result: Verification) -> None:
-    """See that the log only grew since each copy: its first entries give the copy's root."""
+def _verify_copies(log: Log, copies: Mapping[str, Head], tree: GrowingTree, result: Verification) -> list[int]:
+    """See that the log only grew since each copy: its first entries give the copy's root. Returns those sizes."""
+    proved = []
     for where, copy in copies.items():
         size, claimed = copy.checkpoint.size, copy.checkpoint.root.hex()
         if size > log.size:
@@ -208,7 +235,8 @@ def _verify_copies(log: Log, copies: Mapping[str, Head], tree: GrowingTree, resu
             problem = f"the log's first {size} entries are not those of this copy: history was rewritten"
             result.add(Finding(where, problem, None, claimed, calculated))
         elif size in tree.at:
-            result.since.append(size)
+            proved.append(size)
+    return proved
 
 
 def _verify_tiles(layout: Layout, stated: Frontier | None, tree: GrowingTree, result: Verification) -> None:

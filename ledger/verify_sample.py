@@ -17,11 +17,12 @@ from ledger.merkle import leaf_hash
 from ledger.paths import AuditPaths
 from ledger.tile_cache import TileCache
 from ledger.trust import NOTHING_BROUGHT, Trust
-from ledger.verify_heads import read_copies, read_heads, verify_signatures
+from ledger.verify_heads import read_copies, read_heads, require_covered, verify_signatures
 from ledger.verify_rows import Group, check_some, groups
 
 if TYPE_CHECKING:
     from ledger.handle import Ledger
+    from ledger.verify_memory import VerifierMemory
 
 
 def verify_sample(
@@ -31,11 +32,14 @@ def verify_sample(
     *,
     trust: Trust = NOTHING_BROUGHT,
     since: Sequence[Path] = (),
+    memory: VerifierMemory | None = None,
 ) -> Verification:
     """Check `count` random entries and their paths to the newest head, every signature, and the copies in `since`.
 
     What was altered elsewhere is not seen: the result says how much was looked at. Paths come from the tile
     cache, which is made (once, from all entries) where it is missing.
+
+    `memory` is held against the log like a copy; a sample is not remembered.
 
     Raises: NotALedgerError; UsageError when `count` is below 1; everything else that is wrong is a finding.
     """
@@ -43,8 +47,9 @@ def verify_sample(
         raise UsageError(f"--sample {count}: a look at no entry shows nothing.", next_step="--sample 1000")
     result = Verification(ledger.require(), sampled=0)
     heads = read_heads(ledger.layout, result)
-    verify_signatures(ledger.layout, heads, trust, result)
+    signing = verify_signatures(ledger.layout, heads, trust, result)
     copies = read_copies(since, trust, result)
+    remembered = memory.last(result) if memory else {}
     newest = heads.get(max(heads, default=0))
     if newest is None:
         result.add(Finding("checkpoints", "there is no sound head to prove entries under (ledger seal writes one)"))
@@ -57,8 +62,13 @@ def verify_sample(
             where = f"checkpoints/{newest.checkpoint.size:016d}"
             result.add(Finding(where, problem, None, str(newest.checkpoint.size), str(log.size)))
             return result
+        require_covered(log.size, heads, signing, result)
         _look(ledger, log, newest, count, progress, result)
-        _compare_copies(ledger, log, newest, copies, result)
+        result.since = _compare_copies(ledger, log, newest, copies, result)
+        _compare_copies(ledger, log, newest, remembered, result)
+        if memory:
+            memory.compare_signatures(remembered, heads, result)
+            memory.compare_address(ledger.root, result)
     except LedgerError as error:
         result.add(Finding("log", str(error)))
     return result
@@ -106,7 +116,10 @@ def _by_group(log: Log, chosen: Sequence[int], result: Verification) -> list[tup
     return [(group, indexes) for group, indexes in wanted.items() if indexes]
 
 
-def _compare_copies(ledger: Ledger, log: Log, newest: Head, copies: dict[str, Head], result: Verification) -> None:
+def _compare_copies(
+    ledger: Ledger, log: Log, newest: Head, copies: dict[str, Head], result: Verification
+) -> list[int]:
+    proved = []
     for where, copy in copies.items():
         if copy.checkpoint.size > newest.checkpoint.size:
             problem = "the log has fewer entries than this copy of its checkpoint: entries were cut off"
@@ -115,6 +128,7 @@ def _compare_copies(ledger: Ledger, log: Log, newest: Head, copies: dict[str, He
             continue
         try:
             prove_growth(ledger.layout, lambda: log, copy.checkpoint, newest.checkpoint)
-            result.since.append(copy.checkpoint.size)
+            proved.append(copy.checkpoint.size)
         except IntegrityError as error:
             result.add(Finding(where, f"history was rewritten: {error}"))
+    return proved

@@ -40,8 +40,8 @@ def new(
     """
     from ledger.key_file import key_file_name, write_key_file
     from ledger.keys import COSIGNATURE, ED25519, format_vkey, generate_signer
-    from ledger.notary import record_key
-    from ledger.settings import key_folder
+    from ledger.notary import memory_of, record_key
+    from ledger.settings import key_folder, key_memory
 
     session: Session = ctx.obj
     ledger = session.ledger()
@@ -57,6 +57,7 @@ def new(
     write_key_file(path, signer, ledger.root)
     say(f"the private key is in {path}; keep a copy offline, it is nowhere else")
     if not witness:
+        memory_of(path, signer.verifier(), key_memory()).create()
         if origin is None:
             origin = ledger.create(signer.name)
             say(f"a ledger was made at {ledger.root}; its origin is {origin}")
@@ -90,16 +91,33 @@ def show(
 
 
 @app.command()
-def add(ctx: typer.Context, file: Annotated[Path, typer.Argument(help="A private key file.")]) -> None:
-    """Make an existing key one of this ledger's, for a new machine or a new signer; older ones stay valid."""
+def add(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A private key file.")],
+    forget: Annotated[
+        bool,
+        typer.Option(
+            "--forget",
+            help="Drop what the key remembers of this log: after a restore that lost entries which it signed.",
+        ),
+    ] = False,
+) -> None:
+    """Make an existing key one of this ledger's, here: for a new signer, a new machine, or a memory that was lost.
+
+    A key signs only what extends the last checkpoint it signed. Where it remembers none, this command decides that
+    the ledger as it is now is the one to go on from: verify it against a checkpoint that you kept first.
+    """
+    from ledger.adopt import adopt
     from ledger.key_file import read_key_file
     from ledger.keys import format_vkey
-    from ledger.notary import record_key
+    from ledger.notary import LogSigner, memory_of
+    from ledger.settings import key_memory
 
     session: Session = ctx.obj
     ledger = session.ledger()
-    ledger.require()
-    verifier = read_key_file(file).verifier()
-    record_key(ledger.layout, verifier)
+    key = read_key_file(file)
+    signer = LogSigner(key, memory_of(file, key.verifier(), key_memory()))
+    head = adopt(ledger, signer, forget=forget)
+    say(f"the key goes on from {head.size} entries, root {head.root.hex()}")
     say(f"next:  ledger seal --key {file}")
-    out(format_vkey(verifier))
+    out(format_vkey(key.verifier()))

@@ -6,11 +6,14 @@ import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ledger.cli.session import Session, out, out_json, printable, say, spell_bytes, styled
+
+if TYPE_CHECKING:
+    from ledger.seal import Sealed
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -50,16 +53,29 @@ def seal(
         out(f"{new}; the log has {done.size}, {signed}")
         if done.alarms:
             out(styled(f"{done.alarms} records read differently at their source now", "red"))
-    if done.size and not done.signed_by and signed_state(ledger.layout).keys:
+    if done.unsigned:
+        problem, step = done.unsigned
+        say(f"{styled('not signed', 'yellow', sys.stderr)}: {printable(problem)}")
+        say(f"{styled('next', 'bold', sys.stderr)}:  {printable(step)}")
+    elif done.size and not done.signed_by and signed_state(ledger.layout).keys:
         say("this ledger has a key, and this process does not: name it with --key or LEDGER_KEY and seal again")
-    for problem in done.refused:
-        say(f"{styled('refused', 'red', sys.stderr)}: {printable(problem)}")
-    for problem in done.unwitnessed:
-        say(f"{styled('not cosigned', 'yellow', sys.stderr)}: {problem}")
-    if done.refused or done.alarms:
+    _print_problems(done)
+    if done.refused or done.alarms or done.contradicted:
         raise typer.Exit(3)
-    if done.unwitnessed:
+    if done.unwitnessed or done.unsigned:
         raise typer.Exit(4)
+
+
+def _print_problems(done: Sealed) -> None:
+    for word, style, problems in (
+        ("refused", "red", done.refused),
+        ("not cosigned", "yellow", done.unwitnessed),
+        ("contradicted", "red", done.contradicted),
+    ):
+        for problem in problems:
+            say(f"{styled(word, style, sys.stderr)}: {printable(problem)}")
+    if done.contradicted:
+        say("next:  the log was cut or rewritten: compare it with a copy, and keep this state as evidence")
 
 
 def compact(ctx: typer.Context, as_json: JsonOption = False) -> None:

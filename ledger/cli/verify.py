@@ -36,14 +36,25 @@ def verify(
     parallel: Annotated[
         bool, typer.Option("--parallel", help="Use every processor, once the log is large enough to gain by it.")
     ] = False,
+    use_memory: Annotated[
+        bool,
+        typer.Option(
+            "--memory/--no-memory",
+            help="Hold the log against the checkpoint you verified last, and remember the new one.",
+        ),
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Check that nothing was altered: re-hash every entry, re-derive every column, rebuild the tree.
 
-    A signature is worth what the key is worth: bring the verifier key you were given, not the ledger's own word.
+    With a key, everything sealed has to lie under a checkpoint it signed. What was verified once is remembered: a
+    later log that does not extend it is a finding. A signature is worth what the key is worth: bring the verifier
+    key you were given, not the ledger's own word.
     """
+    from ledger.settings import verified_folder
     from ledger.trust import read_trust
     from ledger.verify import verify as run
+    from ledger.verify_memory import VerifierMemory
     from ledger.verify_sample import verify_sample
 
     session: Session = ctx.obj
@@ -52,18 +63,21 @@ def verify(
     for path in since or ():
         if not path.is_file():
             raise EnvironmentFault(f"--since {path}: there is no such file.", next_step="cp checkpoints/<size> …")
+    memory = VerifierMemory(verified_folder()) if use_memory else None
     started = time.monotonic()
     with _Bar() as bar:
         if sample is not None:
-            result = verify_sample(ledger, sample, bar.show, trust=trust, since=since or ())
+            result = verify_sample(ledger, sample, bar.show, trust=trust, since=since or (), memory=memory)
         else:
             workers = None if parallel else 1
-            result = run(ledger, bar.show, trust=trust, since=since or (), workers=workers)
+            result = run(ledger, bar.show, trust=trust, since=since or (), workers=workers, memory=memory)
     seconds = max(time.monotonic() - started, 1e-6)
     if as_json:
         out_json({"ok": result.ok, **asdict(result)})
     else:
         _print_verification(result, seconds)
+        if memory is not None and result.sampled is None:
+            _print_memory(result)
     if not result.ok:
         raise typer.Exit(3)
 
@@ -83,19 +97,40 @@ def _print_verification(result: Any, seconds: float) -> None:
     for size in result.since:
         out(f"the log only grew since the copy of {size} entries")
     _print_signatures(result)
+    _print_findings(result)
+
+
+def _print_findings(result: Any) -> None:
     for finding in result.findings:
         at = f" entry {finding.index}" if finding.index is not None else ""
-        out(f"{styled('altered', 'red')} {printable(f'{finding.where}{at}: {finding.problem}')}")
+        out(f"{styled(finding.kind, 'red')} {printable(f'{finding.where}{at}: {finding.problem}')}")
         if finding.expected is not None or finding.got is not None:
             out(printable(f"        expected {finding.expected}"))
             out(printable(f"        got      {finding.got}"))
+        if finding.next_step:
+            out(printable(f"        next: {finding.next_step}"))
     if result.more_findings:
         out(f"        and {result.more_findings} more")
     if result.ok:
         out(f"{styled('ok', 'green')}: nothing was altered; root {result.root} over {result.size} entries")
-    else:
-        say(f"{styled('error', 'red', sys.stderr)}: {len(result.findings)} findings; the ledger was altered")
+        return
+    number = len(result.findings)
+    found = "1 finding" if number == 1 else f"{number} findings"
+    what = "the ledger was altered" if result.altered else "the ledger was not verified as a whole"
+    say(f"{styled('error', 'red', sys.stderr)}: {found}; {what}")
+    if result.altered:
         say("next:  compare with a copy, and keep this state: it is evidence too")
+
+
+def _print_memory(result: Any) -> None:
+    if result.stranger:
+        out(f"{styled('another log', 'yellow')}: {printable(result.stranger)}")
+    if result.not_remembered:
+        out(f"{styled('not remembered', 'yellow')}: {printable(result.not_remembered)}")
+    elif result.ok and result.remembered is None:
+        out("you had not verified this log before; from now on a log that does not extend it is a finding")
+    elif result.ok:
+        out(f"the log only grew since the checkpoint of {result.remembered} entries that you verified before")
 
 
 def _print_signatures(result: Any) -> None:
@@ -107,7 +142,10 @@ def _print_signatures(result: Any) -> None:
     for signer in result.unchecked:
         out(f"{styled('not checked', 'yellow')}: the signature by {printable(signer)}, no key (--witness-key VKEY)")
     if not result.signed_by:
-        out(f"{styled('not signed', 'yellow')}: whoever can write here can rewrite all of it; next: ledger key new")
+        out(
+            f"{styled('not signed', 'yellow')}: this shows that the ledger agrees with itself, and not that nobody "
+            "who can write it has replaced all of it; next: ledger key new"
+        )
 
 
 class _Bar:

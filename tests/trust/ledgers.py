@@ -11,7 +11,7 @@ from ledger.findings import Finding
 from ledger.heads import Head, read_head
 from ledger.key_file import write_key_file
 from ledger.keys import Signer, format_vkey
-from ledger.notary import Notary
+from ledger.notary import Notary, memory_of
 from tests.ledger.samples import NOON, Clock, own, record
 
 LOG_KEY = Signer("example.com/ledger", 0x01, bytes(range(32)))
@@ -25,12 +25,20 @@ def key_file(folder: Path, signer: Signer = LOG_KEY) -> Path:
     path = folder / f"{format_vkey(signer.verifier())[-12:].replace('/', '_')}.key"
     if not path.exists():
         write_key_file(path, signer)
+        memory_of(path, signer.verifier()).create()
     return path
+
+
+def own_notary(folder: Path, signer: Signer = LOG_KEY) -> Notary:
+    """Return who signs the ledger in `folder`, with a memory for it alone: others here have the same name."""
+    memory = folder.parent / f"{folder.name}.memory"
+    memory_of(Path("any"), signer.verifier(), memory).create()
+    return Notary(key_file(folder.parent, signer), memory=memory)
 
 
 def signed_ledger(folder: Path, sizes: Sequence[int], signer: Signer | None = LOG_KEY) -> Ledger:
     """Return a ledger sealed at each of `sizes` in turn, its origin the key's name."""
-    notary = Notary(key_file(folder.parent, signer)) if signer else None
+    notary = own_notary(folder, signer) if signer else None
     ledger = Ledger(folder, clock=Clock(), notary=notary)
     ledger.create(LOG_KEY.name)
     grow(ledger, sizes)

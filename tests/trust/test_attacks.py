@@ -17,7 +17,6 @@ import pytest
 from ledger import IntegrityError, Ledger
 from ledger.checkpoint import Checkpoint, format_checkpoint
 from ledger.keys import Signer, format_vkey
-from ledger.notary import Notary
 from ledger.note import add_signatures, sign_note
 from ledger.prove import open_prover
 from ledger.signing import write_head
@@ -34,7 +33,7 @@ from tests.trust.ledgers import (
     copied,
     grow,
     head_of,
-    key_file,
+    own_notary,
     signed_ledger,
     told,
 )
@@ -184,7 +183,10 @@ def test_all_signatures_stripped_with_the_note_of_the_key(ledger: Ledger) -> Non
     said = told(verify(ledger, trust=TRUST).findings)
     assert "checkpoints/0000000000000300 None: its signature is missing" in said
     shown = cli(ledger.root.parent, "verify")
-    assert (shown.returncode, "not signed: whoever can write here" in shown.stdout) == (0, True)
+    assert (shown.returncode, "not signed: this shows that the ledger agrees with itself" in shown.stdout) == (
+        0,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -322,7 +324,7 @@ def test_a_signed_head_over_a_rewritten_log_is_not_made(ledger: Ledger, tmp_path
         ledger.seal()
     head = head_of(fork, 310).checkpoint
     with pytest.raises(IntegrityError, match="not an extension"):
-        write_head(ledger.layout, head, LOG_KEY)
+        write_head(ledger.layout, head, own_notary(ledger.root).signer(ledger.layout))
 
 
 def test_copies_of_other_logs_and_nonsense_prove_nothing(ledger: Ledger, tmp_path: Path) -> None:
@@ -430,7 +432,7 @@ def test_a_sealer_with_the_key_stops_at_damage_and_leaves_the_inbox(ledger: Ledg
     fork.layout.checkpoint(300).write_text(head_of(ledger, 300).text.replace("\n300\n", "\n299\n"))
     fork.append([record(1000)])
     with pytest.raises(IntegrityError):
-        Ledger(fork.root, notary=Notary(key_file(tmp_path))).seal()
+        Ledger(fork.root, notary=own_notary(ledger.root)).seal()
     assert len(list(fork.layout.inbox.iterdir())) == 1
 
 

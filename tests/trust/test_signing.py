@@ -14,7 +14,8 @@ from ledger import EnvironmentFault, IntegrityError, Ledger, UsageError
 from ledger.heads import head_sizes, parse_head
 from ledger.key_file import read_key_file, write_key_file
 from ledger.keys import ED25519, Signer, format_skey, format_vkey, generate_signer
-from ledger.notary import Notary, read_records, record_key
+from ledger.memory import CheckpointMemory
+from ledger.notary import LogSigner, Notary, read_records, record_key
 from ledger.note import open_note
 from ledger.trust import check_head, read_trust
 from ledger.verify import verify
@@ -27,6 +28,7 @@ from tests.trust.ledgers import (
     grow,
     head_of,
     key_file,
+    own_notary,
     signed_ledger,
     told,
 )
@@ -35,7 +37,7 @@ from tests.trust.ledgers import (
 def cli(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command line with its own home."""
     values = {k: v for k, v in os.environ.items() if not k.startswith("LEDGER")}
-    values |= {"XDG_CONFIG_HOME": str(folder / "config"), **environment}
+    values |= {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state"), **environment}
     command = [sys.executable, "-c", "from ledger.cli import main; main()", "--ledger", str(folder / "ledger")]
     return subprocess.run([*command, *arguments], env=values, capture_output=True, text=True, check=False)
 
@@ -138,9 +140,11 @@ def test_what_was_sealed_without_the_key_is_signed_by_the_next_who_has_it(tmp_pa
     """Until then verification says which heads lack the signature, and what to do."""
     ledger = signed_ledger(tmp_path / "ledger", [5])
     grow(Ledger(ledger.root), [8, 12])
-    found = verify(ledger).findings
-    assert [f.where[-2:] for f in found] == ["08", "12"]
-    assert "ledger seal" in found[0].problem
+    found = verify(ledger)
+    assert [f.where[-2:] for f in found.findings] == ["08", "12", "ts"]
+    assert {f.kind for f in found.findings} == {"not covered"}, "nothing was altered"
+    assert not found.altered
+    assert all("ledger seal" in (f.next_step or "") for f in found.findings)
     grow(ledger, [14])
     assert verify(ledger).ok
     assert all(head_of(ledger, size).names(LOG_KEY.verifier()) for size in (5, 8, 12, 14))
@@ -184,7 +188,7 @@ def test_a_second_key_takes_over_and_both_times_verify(tmp_path: Path) -> None:
     ledger = signed_ledger(tmp_path / "ledger", [5, 9])
     grow(Ledger(ledger.root), [10])
     record_key(ledger.layout, OTHER_KEY.verifier())
-    grow(Ledger(ledger.root, notary=Notary(key_file(tmp_path, OTHER_KEY))), [12, 20])
+    grow(Ledger(ledger.root, notary=own_notary(ledger.root, OTHER_KEY)), [12, 20])
     assert [r.signed_from for r in read_records(ledger.layout)] == [5, 12]
     assert verify(ledger).ok
     assert verify(ledger, trust=read_trust([format_vkey(OTHER_KEY.verifier())], [])).ok
@@ -198,7 +202,9 @@ def test_the_key_is_found_by_name_and_only_if_it_is_the_ledger_s(tmp_path: Path)
     assert Notary(folder=folder).signer(ledger.layout) is None
     (folder / "example.com%2Fledger.key").unlink()
     write_key_file(folder / "example.com%2Fledger.key", LOG_KEY)
-    assert Notary(folder=folder).signer(ledger.layout) == LOG_KEY
+    assert Notary(folder=folder).signer(ledger.layout) == LogSigner(
+        LOG_KEY, CheckpointMemory(folder / "example.com%2Fledger.key.signed")
+    )
 
 
 def test_check_head_wants_every_trusted_party(tmp_path: Path) -> None:

@@ -1,0 +1,257 @@
+"""What a key signed last is remembered beside it, outside the ledger, and nothing else is signed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from ledger import EnvironmentFault, IntegrityError, Ledger
+from ledger.adopt import adopt
+from ledger.cosign import cosign_head
+from ledger.heads import parse_head
+from ledger.key_file import write_key_file
+from ledger.keys import Signer, format_vkey
+from ledger.memory import CheckpointMemory
+from ledger.notary import LogSigner, Notary, memory_of
+from ledger.note import open_note
+from ledger.signing import add_lines, last_signed
+from ledger.trust import read_trust
+from ledger.verify import verify
+from tests.ledger.samples import records
+from tests.trust.ledgers import LOG_KEY, OTHER_KEY, VKEY, grow, head_of, key_file, own_notary, signed_ledger
+from tests.trust.test_signing import cli
+
+
+def signer_of(ledger: Ledger) -> LogSigner:
+    """Return the key and its memory as a seal finds them."""
+    assert ledger.notary is not None
+    found = ledger.notary.signer(ledger.layout)
+    assert found is not None
+    return found
+
+
+def test_the_memory_is_the_last_signed_checkpoint_for_the_owner_alone(tmp_path: Path) -> None:
+    """As a signed note, so that an auditor can read what the signer has said."""
+    ledger = signed_ledger(tmp_path / "ledger", [5, 9])
+    memory = signer_of(ledger).memory
+    assert not memory.folder.is_relative_to(ledger.root)
+    assert stat.S_IMODE(memory.folder.stat().st_mode) == 0o700
+    note = open_note(memory.path(LOG_KEY.name).read_bytes(), [LOG_KEY.verifier()])
+    assert parse_head(memory.path(LOG_KEY.name).read_bytes()).checkpoint == head_of(ledger, 9).checkpoint
+    assert note.text == head_of(ledger, 9).text
+
+
+def test_key_new_makes_the_memory_and_a_seal_needs_no_decision(tmp_path: Path) -> None:
+    Ledger(tmp_path / "ledger").append(records(range(4)))
+    assert cli(tmp_path, "key", "new").returncode == 0
+    sealed = cli(tmp_path, "seal")
+    assert (sealed.returncode, "signed by" in sealed.stdout) == (0, True)
+
+
+def lose(memory: CheckpointMemory, how: str) -> None:
+    if how == "the folder":
+        shutil.rmtree(memory.folder)
+    elif how == "the file":
+        memory.path(LOG_KEY.name).unlink()
+    else:
+        memory.path(LOG_KEY.name).rename(memory.path("example.com/another"))
+
+
+@pytest.mark.parametrize("how", ["the folder", "the file", "this log among others"])
+def test_a_lost_memory_is_named_and_asks_for_a_decision(tmp_path: Path, how: str) -> None:
+    """What was appended is sealed all the same, unsigned; `key add` decides, and then all of it is signed."""
+    ledger = signed_ledger(tmp_path / "ledger", [5])
+    signer = signer_of(ledger)
+    lose(signer.memory, how)
+    if how == "this log among others":
+        shutil.rmtree(ledger.layout.keys)  # nothing in the ledger tells that the key was used
+        ledger.layout.checkpoint(5).write_text(head_of(ledger, 5).text)
+    ledger.append(records(range(100, 104)))
+    done = ledger.seal()
+    assert (done.size, done.signed_by, len(list(ledger.layout.inbox.iterdir()))) == (9, None, 0)
+    assert done.unsigned is not None
+    assert "was not used" in done.unsigned[0]
+    assert "ledger key add" in done.unsigned[1]
+    assert not head_of(ledger, 9).signatures
+    assert {f.kind for f in verify(ledger, trust=read_trust([VKEY], [])).findings} == {"not covered"}
+    assert adopt(ledger, signer).size == 9
+    assert ledger.seal().signed_by == VKEY
+    assert verify(ledger, trust=read_trust([VKEY], [])).ok
+
+
+def test_the_command_line_says_that_nothing_was_signed(tmp_path: Path) -> None:
+    """Exit code 4, the reason and the way on; after the decision 0."""
+    Ledger(tmp_path / "ledger").append(records(range(4)))
+    cli(tmp_path, "key", "new", "--name", "example.com/mine")
+    cli(tmp_path, "seal")
+    (file,) = (tmp_path / "config" / "run-evidence-ledger").glob("*.key")
+    shutil.rmtree(file.with_name(f"{file.name}.signed"))
+    refused = cli(tmp_path, "seal")
+    assert refused.returncode == 4
+    assert "not signed: The key example.com/mine" in refused.stderr
+    assert "ledger key add FILE" in refused.stderr
+    added = cli(tmp_path, "key", "add", str(file))
+    assert (added.returncode, "goes on from 4 entries" in added.stderr) == (0, True)
+    assert cli(tmp_path, "seal").returncode == 0
+
+
+def test_a_key_that_never_signed_needs_no_decision(tmp_path: Path) -> None:
+    ledger = signed_ledger(tmp_path / "ledger", [5], signer=None)
+    assert Ledger(ledger.root, notary=own_notary(ledger.root)).seal().signed_by == VKEY
+
+
+def test_a_damaged_memory_signs_nothing(tmp_path: Path) -> None:
+    """Neither what is no checkpoint, nor one that the key did not sign, nor one of another log."""
+    ledger = signed_ledger(tmp_path / "ledger", [5])
+    memory = signer_of(ledger).memory
+    path = memory.path(LOG_KEY.name)
+    right = path.read_bytes()
+    for wrong in (b"", b"\0", right.replace(b"\n5\n", b"\n4\n"), right.split(b"\n\n")[0] + b"\n"):
+        path.write_bytes(wrong)
+        ledger.append(records([100]))
+        with pytest.raises(IntegrityError):
+            ledger.seal()
+    path.write_bytes(right)
+    assert ledger.seal().signed_by == VKEY
+
+
+def test_adopting_keeps_a_memory_that_is_there(tmp_path: Path) -> None:
+    """It can not be used to go on from a log that was cut; `forget` can, and is the owner's word."""
+    ledger = signed_ledger(tmp_path / "ledger", [5])
+    shutil.copytree(ledger.root, tmp_path / "backup")
+    grow(ledger, [9])
+    signer = signer_of(ledger)
+    restored = Ledger(tmp_path / "backup", notary=ledger.notary)
+    assert adopt(restored, signer).size == 9
+    with pytest.raises(IntegrityError, match="signed 9 entries of this log, and the log has 5"):
+        restored.seal()
+    assert adopt(restored, signer, forget=True).size == 5
+    assert restored.seal().signed_by == VKEY
+
+
+def test_adopting_refuses_a_log_that_is_not_what_the_key_signed(tmp_path: Path) -> None:
+    """The ledger's own signed checkpoints are held against its entries, also where the memory is lost."""
+    ledger = signed_ledger(tmp_path / "ledger", [5])
+    other = signed_ledger(tmp_path / "other", [], signer=None)
+    other.append(records(range(50, 57)))
+    other.seal()
+    shutil.rmtree(ledger.layout.log)
+    shutil.copytree(other.layout.log, ledger.layout.log)
+    signer = signer_of(ledger)
+    signer.memory.forget(LOG_KEY.name)
+    with pytest.raises(IntegrityError):
+        adopt(ledger, signer)
+    assert last_signed(signer, LOG_KEY.name) is None
+
+
+def test_several_signers_each_have_a_memory_and_agree_through_the_ledger(tmp_path: Path) -> None:
+    """Two keys take turns; each signs what extends its own last checkpoint and the other's in the ledger."""
+    ledger = signed_ledger(tmp_path / "ledger", [5])
+    second = Ledger(ledger.root, clock=ledger.clock, notary=own_notary(ledger.root, OTHER_KEY))
+    other = signer_of_named(second)
+    assert adopt(second, other).size == 5
+    for turn, size in enumerate((7, 9, 20, 31)):
+        grow((second, ledger)[turn % 2], [size])
+    assert last_signed(signer_of(ledger), LOG_KEY.name) == head_of(ledger, 31).checkpoint
+    assert last_signed(other, LOG_KEY.name) == head_of(ledger, 20).checkpoint
+    assert verify(ledger).ok
+
+
+def signer_of_named(ledger: Ledger) -> LogSigner:
+    """Return the key a notary names, whether or not it is the ledger's yet."""
+    assert ledger.notary is not None
+    assert ledger.notary.key_file is not None
+    key = OTHER_KEY.verifier()
+    return LogSigner(OTHER_KEY, memory_of(ledger.notary.key_file, key, ledger.notary.memory))
+
+
+def test_a_memory_that_cannot_be_written_signs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key on a read-only disk, say: sealed, not signed, and the setting that helps is named."""
+    ledger = signed_ledger(tmp_path / "ledger", [5])
+    memory = signer_of(ledger).memory
+
+    def full(_self: CheckpointMemory, origin: str, _message: bytes) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(memory.path(origin)))
+
+    monkeypatch.setattr(CheckpointMemory, "remember", full)
+    ledger.append(records([100]))
+    done = ledger.seal()
+    assert (done.size, done.signed_by) == (6, None)
+    assert done.unsigned is not None
+    assert "LEDGER_KEY_MEMORY" in done.unsigned[1]
+    assert not head_of(ledger, 6).signatures
+
+
+def test_the_memory_is_written_before_the_signature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a crash in between leaves a checkpoint that is signed again, never a signature nobody remembers."""
+    ledger = signed_ledger(tmp_path / "ledger", [5])
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ledger.signing._create_signed", crash)
+        ledger.append(records([100]))
+        with pytest.raises(KeyboardInterrupt):
+            ledger.seal()
+    assert last_signed(signer_of(ledger), LOG_KEY.name) is not None
+    assert ledger.seal().signed_by == VKEY
+    assert verify(ledger, trust=read_trust([VKEY], [])).ok
+
+
+def test_keys_that_share_a_folder_for_their_memories_do_not_share_a_memory(tmp_path: Path) -> None:
+    here = [memory_of(tmp_path / "k", key.verifier(), tmp_path / "m").folder for key in (LOG_KEY, OTHER_KEY)]
+    assert len(set(here)) == 2
+
+
+@pytest.mark.parametrize("origin", ["例/ledger", "a/../../b", "x" * 300, "x" * 299 + "y", "%2F", "/", "a b"])
+def test_every_origin_has_a_file_of_its_own_in_the_folder(tmp_path: Path, origin: str) -> None:
+    memory = CheckpointMemory(tmp_path)
+    path = memory.path(origin)
+    assert path.parent == tmp_path
+    assert len(path.name.encode()) <= 255
+    others = {"例/ledger", "a/../../b", "x" * 300, "x" * 299 + "y", "%2F", "/", "a b"} - {origin}
+    assert path not in {memory.path(other) for other in others}
+
+
+def test_a_full_disk_leaves_no_half_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(EnvironmentFault, match="cannot be written"):
+            write_key_file(tmp_path / "a.key", LOG_KEY)
+    assert list(tmp_path.iterdir()) == []
+    write_key_file(tmp_path / "a.key", LOG_KEY)
+
+
+def test_lines_that_are_added_at_once_are_all_kept(tmp_path: Path) -> None:
+    """Eight witnesses' lines, eight threads, one checkpoint."""
+    ledger = signed_ledger(tmp_path / "ledger", [5])
+    head = head_of(ledger, 5)
+    witnesses = [Signer(f"witness.example/{n}", 0x04, bytes([n]) * 32) for n in range(8)]
+    threads = [
+        threading.Thread(target=add_lines, args=(ledger.layout, head, [key.cosign(head.text, 1)]))
+        for key in witnesses
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    stored = head_of(ledger, 5)
+    assert all(stored.names(key.verifier()) for key in (LOG_KEY, *witnesses))
+    everybody = read_trust([VKEY], [format_vkey(key.verifier()) for key in witnesses])
+    assert verify(ledger, trust=everybody).ok
+
+
+def test_nothing_is_cosigned_where_nothing_is_sealed(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    ledger.create()
+    assert cosign_head(ledger.layout, 0, Notary(key_file(tmp_path))).faults == ()
