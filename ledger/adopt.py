@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ledger.checkpoint import Checkpoint
-from ledger.growth import calculate_head, prove_growth
+from ledger.errors import IntegrityError
+from ledger.growth import calculate_from_entries
 from ledger.heads import heads_down
 from ledger.merkle import EMPTY_ROOT
 from ledger.notary import LogSigner, record_key
@@ -14,6 +15,8 @@ from ledger.signing import last_signed, remember
 
 if TYPE_CHECKING:
     from ledger.handle import Ledger
+    from ledger.keys import Verifier
+    from ledger.layout import Layout
 
 
 def adopt(ledger: Ledger, signer: LogSigner, *, forget: bool = False) -> Checkpoint:
@@ -36,13 +39,22 @@ def adopt(ledger: Ledger, signer: LogSigner, *, forget: bool = False) -> Checkpo
         log = ledger.log()
         if before is not None:
             return before
-        head = Checkpoint(origin, 0, EMPTY_ROOT)
-        if log.size:
-            head = calculate_head(ledger.layout, log, origin, log.size)
-        for signed in heads_down(ledger.layout, below=log.size + 1):
-            if signed.names(key):
-                open_note(signed.message, [key])
-                prove_growth(ledger.layout, lambda: log, signed.checkpoint, head)
-                break
+        signed = _last_in_ledger(ledger.layout, key, log.size) or Checkpoint(origin, 0, EMPTY_ROOT)
+        beneath, head = calculate_from_entries(log, origin, signed.size, log.size)  # tiles may be of another log
+        if beneath != signed:
+            raise IntegrityError(
+                f"The log's first {signed.size} entries have root {beneath.root.hex()}, this key signed "
+                f"{signed.root.hex()}: history was rewritten. Nothing was remembered.",
+                next_step="ledger verify",
+            )
         remember(signer, head)
         return head
+
+
+def _last_in_ledger(layout: Layout, key: Verifier, size: int) -> Checkpoint | None:
+    """Return the largest stored checkpoint of up to `size` entries that the key signed."""
+    for head in heads_down(layout, below=size + 1):
+        if head.names(key):
+            open_note(head.message, [key])
+            return head.checkpoint
+    return None
