@@ -13,8 +13,9 @@ from ledger.canonical import Json
 from ledger.errors import UsageError
 from ledger.event import OUTCOMES, Event, blob_name, encode
 from ledger.handle import NEEDED_PAYLOADS
+from ledger.inbox import remove_blob
+from ledger.lookup import sql_text
 from ledger.snapshot import open_snapshot
-from ledger.store import remove, sync_folder
 
 if TYPE_CHECKING:
     from ledger.handle import Ledger
@@ -75,7 +76,8 @@ def erase(ledger: Ledger, event_id: str, *, reason: str, actor: str) -> str:
     """Remove the payload of an event that lies beside the log, and record that; return the payload's SHA-256.
 
     The entry stays, with the digest of what was there, so the log verifies as before. Recorded first: after a
-    crash the payload is still there and can be erased again. An event with the same payload loses it too.
+    crash the payload is still there, `verify` says so, and erasing it again finishes what was begun without a
+    second record. An event with the same payload loses it too, and it does not come back when it is appended again.
 
     Raises: UsageError when there is no such event, its payload is in the entry itself or needed to judge the
     run, or no one and no reason is named.
@@ -93,11 +95,16 @@ def erase(ledger: Ledger, event_id: str, *, reason: str, actor: str) -> str:
             next_step="only what a run recorded can be erased",
         )
     _require_said(reason, actor)
-    event = _event(ledger, ERASED, original, reason, actor, {"erased_sha256": name})
-    ledger.append([event])
-    remove(ledger.layout.blob(name))
-    sync_folder(ledger.layout.blobs)
+    if name not in erased_payloads(ledger):
+        ledger.append([_event(ledger, ERASED, original, reason, actor, {"erased_sha256": name})])
+    remove_blob(ledger.layout, name)
     return name
+
+
+def erased_payloads(ledger: Ledger) -> frozenset[str]:
+    """Return the SHA-256 of every payload that was erased on record, sealed or not."""
+    with open_snapshot(ledger) as snapshot:
+        return frozenset(row[0] for row in snapshot.rows(sql_text("erased_payloads")))
 
 
 def _find(ledger: Ledger, event_id: str) -> dict[str, Any]:

@@ -22,7 +22,14 @@ from ledger.errors import IntegrityError, NotALedgerError
 from ledger.event import Event, Row, encode
 from ledger.layout import FORMAT_VERSION, Layout
 from ledger.redact import read_redaction
-from ledger.store import TMP_PREFIX, create_exclusive, make_folder, readable_fault, replace_atomic
+from ledger.store import (
+    TMP_PREFIX,
+    create_exclusive,
+    make_folder,
+    read_regular,
+    readable_fault,
+    replace_atomic,
+)
 
 if TYPE_CHECKING:
     from ledger.log import Log
@@ -102,12 +109,12 @@ class Ledger:
         """
         marker = self.layout.marker
         try:
-            settings = orjson.loads(marker.read_bytes())
+            settings = orjson.loads(read_regular(marker, follow=True))
         except (FileNotFoundError, NotADirectoryError):
             raise self._absent() from None
         except OSError as error:
             raise readable_fault(error, f"The ledger at {self.root} cannot be read") from None
-        except orjson.JSONDecodeError:
+        except (orjson.JSONDecodeError, IntegrityError):
             settings = None
         settings = settings if isinstance(settings, dict) else {}
         version, origin = settings.get("format"), settings.get("origin")
@@ -259,7 +266,7 @@ class Ledger:
 
     def _payload(self, event_id: str, sha256: str) -> bytes:
         try:
-            content = self.layout.blob(sha256).read_bytes()
+            content = read_regular(self.layout.blob(sha256))
         except OSError as error:
             raise readable_fault(error, f"The payload of event {event_id} cannot be read") from None
         if hashlib.sha256(content).hexdigest() != sha256:

@@ -15,6 +15,7 @@ from ledger.errors import IntegrityError
 from ledger.keys import Signature, Verifier
 from ledger.layout import Layout, is_checkpoint_name
 from ledger.note import MAX_NOTE_BYTES, split_note
+from ledger.store import read_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,8 @@ def parse_head(message: bytes) -> Head:
 
 def read_head_file(path: Path) -> Head:
     """Read a head, or a copy of one, from a file. Raises: IntegrityError naming it; OSError as it comes."""
-    message = path.read_bytes()
     try:
-        return parse_head(message)
+        return parse_head(read_regular(path, follow=True))
     except IntegrityError as error:
         raise IntegrityError(f"{path}: {error}", next_step=error.next_step) from None
 

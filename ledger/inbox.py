@@ -6,6 +6,7 @@ Neither duckdb, pyarrow nor deltalake is imported here: a step's process is youn
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from ledger.errors import IntegrityError
 from ledger.event import Encoded, Row, columns
 from ledger.layout import Layout, inbox_name, is_inbox_name, matches_inbox_name
-from ledger.store import create_idempotent, remove
+from ledger.store import create_exclusive, create_idempotent, read_regular, remove, sync_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,24 @@ def append(layout: Layout, encoded: Sequence[Encoded], recorded_at: int) -> str 
 
 
 def keep_blob(layout: Layout, encoded: Encoded) -> None:
-    """Write an event's large payload beside the log, durably, before anything refers to it."""
-    if encoded.blob is not None and encoded.blob_sha256 is not None:
-        create_idempotent(layout.blob(encoded.blob_sha256), encoded.blob)
+    """Write an event's large payload beside the log, durably, before anything refers to it.
+
+    One that was erased stays erased, also when the same record is appended again.
+    """
+    name = encoded.blob_sha256
+    if encoded.blob is None or name is None or layout.erased(name).exists():
+        return
+    create_idempotent(layout.blob(name), encoded.blob)
+    if layout.erased(name).exists():  # it was erased at this moment
+        remove_blob(layout, name)
+
+
+def remove_blob(layout: Layout, sha256: str) -> None:
+    """Remove a payload durably, and see that it does not come back. Fine when it is gone already."""
+    with contextlib.suppress(FileExistsError):
+        create_exclusive(layout.erased(sha256), b"")
+    remove(layout.blob(sha256))
+    sync_folder(layout.blobs)
 
 
 def names(layout: Layout) -> list[str]:
@@ -68,9 +84,13 @@ def read(layout: Layout, name: str) -> InboxObject | None:
     Raises `IntegrityError` when the content no longer matches the digest in the name.
     """
     try:
-        content = (layout.inbox / name).read_bytes()
+        content = read_regular(layout.inbox / name)
     except FileNotFoundError:
         return None
+    except IntegrityError as error:
+        raise IntegrityError(
+            f"inbox/{name}: {error}", next_step="move it out of inbox/ and run: ledger seal"
+        ) from None
     if not matches_inbox_name(name, content):
         raise IntegrityError(
             f"inbox/{name}: the content ({len(content)} bytes) no longer has the digest its name carries; "

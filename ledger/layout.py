@@ -10,6 +10,8 @@ from pathlib import Path
 FORMAT_VERSION = 1
 
 _INBOX_NAME = re.compile(r"([0-9]{16})-([0-9a-f]{32})\.jsonl")
+_ERASED = ".erased"
+_ERASED_MARK = re.compile(rf"[0-9a-f]{{64}}{re.escape(_ERASED)}")
 _CHECKPOINT_NAME = re.compile(r"[0-9]{16}")
 
 
@@ -72,6 +74,10 @@ class Layout:
         """Return the path of the payload with this digest."""
         return self.blobs / sha256
 
+    def erased(self, sha256: str) -> Path:
+        """Return the path of the mark that the payload with this digest was erased and is not to come back."""
+        return self.blobs / f"{sha256}{_ERASED}"
+
     @property
     def folders(self) -> tuple[Path, ...]:
         """Every folder an append needs."""
@@ -92,6 +98,11 @@ def matches_inbox_name(name: str, content: bytes) -> bool:
     """Tell whether the content still is what the name says."""
     match = _INBOX_NAME.fullmatch(name)
     return match is not None and hashlib.sha256(content).hexdigest()[:32] == match[2]
+
+
+def is_erased_mark(name: str) -> bool:
+    """Tell the mark of an erased payload from anything else in the folder."""
+    return _ERASED_MARK.fullmatch(name) is not None
 
 
 def is_checkpoint_name(name: str) -> bool:

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from ledger.errors import IntegrityError
+from ledger.errors import IntegrityError, read_fault
 from ledger.layout import Layout, is_checkpoint_name
 
 APP: Final = "run-evidence-ledger"
@@ -86,19 +86,17 @@ def load(folder: Path) -> Log:
     """Load the newest version of the log; an empty one (version −1) where nothing was sealed yet.
 
     Raises `IntegrityError` when the table cannot be loaded, was written to by something else, or its
-    segments leave a gap or overlap.
+    segments leave a gap or overlap; `EnvironmentFault` when the machine cannot read it.
     """
     try:
+        _require_files(folder / "_delta_log")
         table = DeltaTable(folder)
         found = _segments(folder, table)
         stated = table.transaction_version(APP) or 0
     except TableNotFoundError:
         return Log(folder, -1, ())
     except (DeltaError, OSError, ValueError) as error:
-        raise IntegrityError(
-            f"The log at {folder} cannot be loaded: {(str(error) or repr(error)).splitlines()[0][:300]}",
-            next_step="ledger doctor",
-        ) from None
+        raise read_fault(f"The log at {folder} cannot be loaded", error, "ledger doctor") from None
     segments = tuple(sorted(found, key=lambda s: (s.first_index, s.count)))
     log = Log(folder, table.version(), segments, table)
     _check_dense(log)
@@ -108,6 +106,20 @@ def load(folder: Path) -> Log:
             next_step="ledger doctor",
         )
     return log
+
+
+def _require_files(folder: Path) -> None:
+    """Pass if there is nothing but files and folders: delta-rs would wait for a pipe without end.
+
+    Raises: IntegrityError.
+    """
+    try:
+        with os.scandir(folder) as found:
+            odd = [item.name for item in found if not (item.is_file(follow_symlinks=False) or item.is_dir())]
+    except FileNotFoundError:
+        return
+    if odd:
+        raise IntegrityError(f"log/_delta_log/{min(odd)} is no regular file.", next_step="ledger doctor")
 
 
 def _segments(folder: Path, table: DeltaTable) -> list[Segment]:
@@ -126,6 +138,8 @@ def _segment(folder: Path, name: str, *stated: Any) -> Segment:
     path = folder / unquote(name)
     if path.parent != folder or path.is_symlink():
         raise IntegrityError(f"The log refers to a file outside its folder: {name!r}.", next_step="ledger doctor")
+    if path.exists() and not path.is_file():
+        raise IntegrityError(f"log/{path.name} is no regular file.", next_step="ledger doctor")
     wanted = (int, int, int, str, str)
     if not all(isinstance(value, kind) for value, kind in zip(stated, wanted, strict=True)):
         raise IntegrityError(

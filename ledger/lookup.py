@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ledger.errors import IntegrityError
+from ledger.errors import LedgerError, read_fault
 from ledger.event import Key
 
 if TYPE_CHECKING:
@@ -49,11 +49,9 @@ def opened() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def unreadable_segment(error: Exception) -> IntegrityError:
-    """Say what DuckDB says of a segment it cannot read: one that is cut short, exchanged or gone."""
-    return IntegrityError(
-        f"A segment of the log cannot be read: {str(error).splitlines()[0][:300]}", next_step="ledger verify"
-    )
+def unreadable_segment(error: Exception) -> LedgerError:
+    """Say what DuckDB says of a segment it cannot read: one that is cut short, exchanged, gone, or not allowed."""
+    return read_fault("A segment of the log cannot be read", error, "ledger verify")
 
 
 def answer(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:

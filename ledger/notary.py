@@ -20,7 +20,7 @@ from ledger.key_file import key_file_name, read_key_file
 from ledger.keys import ED25519, Signer, Verifier, format_vkey, parse_vkey
 from ledger.layout import Layout
 from ledger.memory import CheckpointMemory
-from ledger.store import create_exclusive, make_folder, replace_atomic
+from ledger.store import create_exclusive, make_folder, read_regular, replace_atomic
 
 MEMORY_SETTING: Final = "LEDGER_KEY_MEMORY"
 """The environment variable that names the folder where keys remember what they signed."""
@@ -47,14 +47,23 @@ def read_records(layout: Layout) -> list[KeyRecord]:
 
 def _read_record(path: Path) -> KeyRecord:
     try:
-        body = orjson.loads(path.read_bytes())
+        content = read_regular(path)
+        body = orjson.loads(content)
         record = KeyRecord(parse_vkey(body["vkey"]), body.get("signed_from"))
         start = record.signed_from
-        if _record_bytes(record) != path.read_bytes() or not (start is None or (type(start) is int and start > 0)):
+        if _record_bytes(record) != content or not (start is None or (type(start) is int and start > 0)):
             raise ValueError("it is not in its one form")  # noqa: TRY301 - one message for every way to be wrong
         if path.stem != record.verifier.key_id.hex():
             raise ValueError(f"its key has id {record.verifier.key_id.hex()}")  # noqa: TRY301
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError, UsageError) as error:
+    except (
+        orjson.JSONDecodeError,
+        IntegrityError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        UsageError,
+    ) as error:
         raise IntegrityError(
             f"keys/{path.name} is not the record of a key: {error}",
             next_step="restore it from a copy, or verify with the key you hold: ledger verify --key VKEY",

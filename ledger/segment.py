@@ -21,7 +21,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ledger.errors import IntegrityError
+from ledger.errors import IntegrityError, read_fault
 from ledger.log import Segment
 from ledger.merkle import Frontier, format_frontier, parse_frontier
 from ledger.rows import SCHEMA
@@ -119,18 +119,15 @@ def _writer(target: Path | io.BytesIO) -> pq.ParquetWriter:
 def open_segment(segment: Segment) -> Iterator[pq.ParquetFile]:
     """Open a segment for reading, and close it afterwards.
 
-    Raises `IntegrityError` when the file is missing, truncated or not Parquet, then or while it is read.
+    Raises `IntegrityError` when the file is missing, truncated or not Parquet, then or while it is read;
+    `EnvironmentFault` when the machine cannot read it.
     """
     try:
         with pq.ParquetFile(segment.path, page_checksum_verification=True) as file:
             yield file
     except (OSError, ValueError, pa.ArrowException) as error:
-        detail = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        where = f"log/{segment.path.name} (entries {segment.first_index} to {segment.end - 1})"
-        raise IntegrityError(
-            f"{where} cannot be read: {detail}",
-            next_step="restore this file from a copy of the ledger, then: ledger verify",
-        ) from None
+        where = f"log/{segment.path.name} (entries {segment.first_index} to {segment.end - 1}) cannot be read"
+        raise read_fault(where, error, "restore this file from a copy of the ledger, then: ledger verify") from None
 
 
 def read_frontier(segment: Segment) -> Frontier:

@@ -14,6 +14,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 
 from ledger.errors import EnvironmentFault, IntegrityError
@@ -42,9 +43,15 @@ def make_private_folder(path: Path) -> None:
 
 
 def read_regular(path: Path, *, follow: bool = False) -> bytes:
-    """Read a file that has to be a regular one: a pipe would be waited for without end, a link may lead anywhere.
+    """Read a file that has to be a regular one. Raises: what `open_regular` raises."""
+    with open_regular(path, follow=follow) as file:
+        return file.read()
 
-    `follow` reads through a symbolic link, for files that a user names.
+
+def open_regular(path: Path, *, follow: bool = False) -> BufferedReader:
+    """Open a file that has to be a regular one: a pipe would be waited for without end, a link may lead anywhere.
+
+    `follow` opens through a symbolic link, for files that a user names.
 
     Raises: IntegrityError when something else than a file has the name; OSError as it comes.
     """
@@ -55,10 +62,10 @@ def read_regular(path: Path, *, follow: bool = False) -> bytes:
         if error.errno in _NOT_A_FILE:
             raise _not_a_file(path) from None
         raise
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - of a descriptor, which pathlib cannot open
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise _not_a_file(path)
-        return file.read()
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _not_a_file(path)
+    return os.fdopen(descriptor, "rb")
 
 
 def _not_a_file(path: Path) -> IntegrityError:
@@ -118,7 +125,7 @@ def create_idempotent(path: Path, data: bytes) -> None:
     try:
         create_exclusive(path, data)
     except FileExistsError:
-        if path.read_bytes() != data:
+        if read_regular(path) != data:
             raise IntegrityError(
                 f"{path} holds other bytes than this write ({len(data)} bytes); nothing was changed.",
                 next_step="ledger verify",

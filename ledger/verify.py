@@ -5,25 +5,28 @@ It needs no private key, no Dagster and no cache. Each finding says where, what 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ledger import inbox
+from ledger.amend import erased_payloads
 from ledger.checkpoint import Checkpoint
-from ledger.errors import IntegrityError
+from ledger.errors import IntegrityError, LedgerError
 from ledger.findings import MAX_FINDINGS, Finding, Progress, Verification
 from ledger.heads import Head
-from ledger.layout import Layout
+from ledger.layout import Layout, is_erased_mark
 from ledger.log import Log, Segment, load
-from ledger.lookup import memory_database, sql_text
+from ledger.lookup import answer, memory_database, sql_text
 from ledger.merkle import Frontier
 from ledger.rows import table
 from ledger.segment import read_frontier
-from ledger.store import TMP_PREFIX
+from ledger.store import TMP_PREFIX, open_regular
 from ledger.trust import NOTHING_BROUGHT, Trust
 from ledger.verify_heads import read_copies, read_heads, verify_coverage, verify_length, verify_signatures
 from ledger.verify_rows import Checked, check_all, erasures, payloads
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from ledger.verify_memory import VerifierMemory
 
 _MEMORY_LIMIT: Final = "400MB"
+_ERASE_TRIES: Final = 20
+_ERASE_PAUSE_S: Final = 0.05
 _WORTH_A_PROCESS: Final = 100_000
 """Entries that one process verifies in the second or two that another takes to start."""
 
@@ -93,7 +98,7 @@ def verify(
         whole = Checkpoint(result.origin, log.size, tree.frontier().root())
         verify_coverage(layout, log, heads, whole, trust, signing, result)
     _verify_tiles(layout, tiles, tree, result)
-    blobs.verify(layout, result)
+    blobs.verify(ledger, result)
     if result.ok:
         _verify_positions(log, result)
     if memory:
@@ -110,24 +115,55 @@ class _Blobs:
         self.named: set[str] = set()
         self.erased: set[str] = set()
 
-    def verify(self, layout: Layout, result: Verification) -> None:
-        """Hash every payload that lies beside the log, and see that none is missing that was not erased."""
-        found = set()
-        for path in sorted(layout.blobs.iterdir()) if layout.blobs.is_dir() else ():
-            if path.name.startswith(TMP_PREFIX):
-                continue
-            found.add(path.name)
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            if digest != path.name:
-                problem = "the payload is not what was recorded"
-                result.add(Finding(f"blobs/{path.name}", problem, None, path.name, digest))
+    def verify(self, ledger: Ledger, result: Verification) -> None:
+        """Hash every payload beside the log; none is missing that was not erased, none is there that was."""
+        layout = ledger.layout
+        found = {name for name in _names(layout.blobs) if _verify_blob(layout, name, result)}
         result.blobs = len(found)
         gone = self.named - found
-        result.erased = len(gone & self.erased)
-        for name in sorted(gone - self.erased):
+        erased = self.erased
+        if gone - erased:  # erased since the log was loaded?
+            with contextlib.suppress(LedgerError):
+                erased = erased | erased_payloads(ledger)
+        result.erased = len(gone & erased)
+        for name in sorted(gone - erased):
             problem = "an entry names this payload; it is not there, and no event says that it was erased"
             result.add(Finding(f"blobs/{name}", problem, None, name))
+        for name in sorted(_still_there(layout, found & erased)):
+            problem = "this payload was erased on record, and is there"
+            step = "ledger erase EVENT_ID finishes it; the view payloads names the event of this digest"
+            result.add(Finding(f"blobs/{name}", problem, kind="not erased", next_step=step))
+
+
+def _names(folder: Path) -> list[str]:
+    """Return what is in the folder of payloads, but for files that are being written and marks of erased ones."""
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return [name for name in found if not name.startswith(TMP_PREFIX) and not is_erased_mark(name)]
+
+
+def _verify_blob(layout: Layout, name: str, result: Verification) -> bool:
+    """Hash one payload; False where it went away meanwhile."""
+    try:
+        with open_regular(layout.blobs / name) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return False
+    except IntegrityError as error:
+        result.add(Finding(f"blobs/{name}", str(error)))
+        return True
+    if digest != name:
+        result.add(Finding(f"blobs/{name}", "the payload is not what was recorded", None, name, digest))
+    return True
+
+
+def _still_there(layout: Layout, names: set[str]) -> set[str]:
+    """Return those of the payloads that stay where they are: one may be erased at this moment."""
+    for _ in range(_ERASE_TRIES):
+        names = {name for name in names if layout.blob(name).exists()}
+        if not names:
+            break
+        time.sleep(_ERASE_PAUSE_S)
+    return names
 
 
 def _verify_inbox(layout: Layout, blobs: _Blobs, result: Verification) -> None:
@@ -261,8 +297,6 @@ def _verify_positions(log: Log, result: Verification) -> None:
         # Ten million ids do not fit into the memory a verification may take; what does not fit goes to a file.
         connection.execute("SET memory_limit = $limit", {"limit": _MEMORY_LIMIT})
         connection.execute("SET temp_directory = $folder", {"folder": spill})
-        rows: list[tuple[Any, ...]] = connection.execute(
-            sql_text("duplicates"), {"paths": [str(s.path) for s in log.segments]}
-        ).fetchall()
+        rows = answer(connection, sql_text("duplicates"), {"paths": [str(s.path) for s in log.segments]})
     for what, first, second in rows:
         result.add(Finding("log", f"{what} is there twice", second, f"only at entry {first}", f"also at {second}"))

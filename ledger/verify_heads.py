@@ -39,7 +39,9 @@ def read_heads(layout: Layout, result: Verification) -> dict[int, Head]:
         result.checkpoints += 1
         try:
             head = read_head_file(path)
-        except (IntegrityError, OSError) as error:
+        except FileNotFoundError:
+            continue
+        except IntegrityError as error:
             result.add(Finding(where, str(error).removeprefix(f"{path}: ")))
             continue
         stated = head.checkpoint

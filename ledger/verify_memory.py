@@ -37,7 +37,7 @@ class VerifierMemory:
         path = memory.path(result.origin)
         try:
             head = memory.last(result.origin)
-        except (IntegrityError, OSError) as error:
+        except IntegrityError as error:
             result.add(Finding(str(path), f"what was verified before cannot be read: {error}"))
             return {}
         if head is None:
@@ -76,7 +76,7 @@ class VerifierMemory:
             origin, signed_by = str(before["origin"]), set(map(str, before["signed_by"]))
         except FileNotFoundError:
             return
-        except (IntegrityError, OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
+        except (IntegrityError, orjson.JSONDecodeError, KeyError, TypeError) as error:
             result.add(
                 Finding(str(self._address_file(address)), f"what was verified before cannot be read: {error}")
             )

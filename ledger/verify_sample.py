@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledger.errors import IntegrityError, LedgerError, UsageError
+from ledger.errors import IntegrityError, UsageError
 from ledger.findings import Finding, Progress, Verification
 from ledger.growth import prove_growth
 from ledger.heads import Head
@@ -69,7 +69,7 @@ def verify_sample(
         if memory:
             memory.compare_signatures(remembered, heads, result)
             memory.compare_address(ledger.root, result)
-    except LedgerError as error:
+    except IntegrityError as error:
         result.add(Finding("log", str(error)))
     return result
 

@@ -10,6 +10,7 @@ from ledger.errors import IntegrityError
 from ledger.findings import Finding, Verification
 from ledger.layout import Layout
 from ledger.merkle import HASH_BYTES, Frontier
+from ledger.store import read_regular
 from ledger.tile_cache import FRONTIER, parse_reach
 from ledger.tiles import TILE_WIDTH, Tile, TileEdge, tile_path
 
@@ -19,10 +20,10 @@ _CACHE: Final = "tile/ is a cache: remove it, and it is made again"
 def read_cache_note(layout: Layout, result: Verification) -> Frontier | None:
     """Return how far the tiles say they reach; `None` where there are none, or, with a finding, nonsense."""
     try:
-        return parse_reach((layout.tiles / FRONTIER).read_bytes())
-    except FileNotFoundError:
+        return parse_reach(read_regular(layout.tiles / FRONTIER))
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, IntegrityError) as error:
+    except IntegrityError as error:
         result.add(Finding(f"tile/{FRONTIER}", f"{error} ({_CACHE})"))
         return None
 
@@ -83,12 +84,12 @@ class GrowingTree:
             if len(expected) < width * HASH_BYTES:  # of a tree that has grown since the log was loaded
                 continue
             try:
-                stored = path.read_bytes()
-            except FileNotFoundError:
+                stored = read_regular(path)
+            except (FileNotFoundError, NotADirectoryError):
                 continue
-            except OSError as error:
+            except IntegrityError as error:
                 where = str(path.relative_to(self._root))
-                self._result.add(Finding(where, f"the tile cannot be read: {error.strerror} ({_CACHE})"))
+                self._result.add(Finding(where, f"{error} ({_CACHE})"))
                 continue
             self._result.tiles += 1
             if stored != expected:

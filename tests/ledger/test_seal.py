@@ -85,7 +85,7 @@ def test_any_way_of_appending_seals_to_the_same_set(
     assert done.size - len(expected) <= len(drawn)  # what is more are alarms of records drawn twice
     assert names(ledger.layout) == []
     checked = verify(ledger)
-    assert checked.ok, checked.findings
+    assert [f.kind for f in checked.findings] == ([] if expected else ["nothing there"]), checked.findings
     assert checked.root == tree_root([leaf_hash(entry) for entry in entries(ledger)]).hex()
 
 
