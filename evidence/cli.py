@@ -111,6 +111,8 @@ def report(
         week06 = _is_week06(prefix, found)
     target = folder or Path((os.environ.get("WEEK06_REPORT_DIR") or "reports/week06") if week06 else "reports")
     written = write_run_documents(ledger, found, target, asked)
+    if not written.unrecorded and not asked.past:
+        ledger.seal()  # so that the documents can be proved at once
     paths = [*written.evidence, written.report, written.summary]
     if week06:
         summary = write_delivery_summary(ledger, target, as_of=asked)
@@ -120,6 +122,8 @@ def report(
         return
     for path in paths:
         out(str(path))
+    if written.unrecorded:
+        say(f"Not recorded in the ledger, so `ledger check` accepts none of these: {written.unrecorded}")
     if not written.final and not asked.past:
         say(f"Interim: run {found} is not closed in the ledger. When it has ended: ledger sync, then report again.")
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from evidence.document import encode_document
 from evidence.facts import read_runs
 from evidence.prefix import Prefix, sealed_prefix, unknown_run
+from evidence.recording import record_documents
 from evidence.report import report_of
 from evidence.summary import derive_delivery_summary, derive_run_summary
 from evidence.week06 import contract_document, deliveries
@@ -36,7 +37,10 @@ _SIZE: Final = re.compile(r"^As of checkpoint ([0-9]{1,16}) of `([^`]+)`\. (Sign
 
 @dataclass(frozen=True, slots=True)
 class WrittenDocuments:
-    """The files of one run: its report, its hand-over documents by partition (of Week06 alone), its summary."""
+    """The files of one run: its report, its hand-over documents by partition (of Week06 alone), its summary.
+
+    `unrecorded` says why the ledger could not record their digests, so that nobody can prove them.
+    """
 
     run_id: str
     final: bool
@@ -45,6 +49,7 @@ class WrittenDocuments:
     evidence: tuple[Path, ...]
     summary: Path
     decisions: tuple[str, ...]
+    unrecorded: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +80,20 @@ def write_run_documents(ledger: Ledger, run_id: str, out_dir: str | Path, as_of:
         size = prefix.snapshot.sealed
         stem = f"{_safe(run_id)}_{'final' if facts.final else 'interim'}_{_rests_on(prefix)}"
         report_path = f"run_report/{stem}.json"
-        report = _create(out, report_path, encode_document(report_of(prefix, facts)))
+        documents = {report_path: encode_document(report_of(prefix, facts))}
         handed_over = deliveries(facts)
-        evidence = tuple(
-            _create(
-                out,
-                f"run_evidence/{d.partition}_{stem}.json",
-                encode_document(contract_document(d, report_path, signed=bool(prefix.signing.signed_by))),
-            )
-            for d in handed_over
-        )
+        for d in handed_over:
+            content = contract_document(d, report_path, signed=bool(prefix.signing.signed_by))
+            documents[f"run_evidence/{d.partition}_{stem}.json"] = encode_document(content)
+        report, *evidence = (_create(out, name, content) for name, content in documents.items())
         summary = _create(out, f"summaries/run_{stem}.md", derive_run_summary(prefix, facts).encode())
     decisions = tuple(d.decision for d in handed_over)
-    return WrittenDocuments(run_id, facts.final, size, report, evidence, summary, decisions)
+    unrecorded = None
+    try:
+        record_documents(ledger, run_id, size, documents)
+    except EnvironmentFault as fault:
+        unrecorded = str(fault)
+    return WrittenDocuments(run_id, facts.final, size, report, tuple(evidence), summary, decisions, unrecorded)
 
 
 def write_delivery_summary(

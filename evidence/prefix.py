@@ -7,19 +7,26 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import islice
 from typing import Any, Final
 
 from evidence.resting import Signing, read_signing
 from ledger import IntegrityError, Ledger, UsageError
 from ledger.as_of import NOW, AsOf, calculated_head, sealed_size
 from ledger.checkpoint import Checkpoint
-from ledger.heads import read_head
-from ledger.layout import Layout, is_checkpoint_name
+from ledger.document import RECORDED
+from ledger.heads import head_sizes, read_head
+from ledger.layout import Layout
 from ledger.lookup import sql_text
+from ledger.notary import read_records
 from ledger.snapshot import Snapshot, open_snapshot
 
 _VIEWS: Final = ("amendments", "events", "outcomes", "runs")
 """The ledger's own views that the queries of this package rest on."""
+
+
+_HEADS_LOOKED_AT: Final = 16
+"""Checkpoints that are read in search of a signed one: a process without the key may have left some unsigned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +96,15 @@ def _prefix(ledger: Ledger, snapshot: Snapshot, as_of: AsOf) -> Prefix:
 def sealed_prefix(ledger: Ledger, run_id: str | None = None, as_of: AsOf = NOW) -> Iterator[Prefix]:
     """Open what a document is derived from: the sealed log, now or as it was; nothing is sealed for the past.
 
-    With a run, the shortest prefix with a tree head that has all of the run as of then: its last document is the
-    same however much the ledger has grown since. Raises `UsageError` when the ledger does not know the run,
-    `IntegrityError` when the inbox holds what cannot be sealed, or a signature of the tree head is wrong.
+    With a run, the shortest prefix with a checkpoint that has all of the run as of then, a signed one where the
+    ledger has a key: its last document is the same however much the ledger has grown since. Without a run, the
+    shortest that has all but the records of documents at the end: recording a document makes no other one.
+
+    Raises `UsageError` when the ledger does not know the run, `IntegrityError` when the inbox holds what cannot be
+    sealed, or a signature of the tree head is wrong.
     """
     size = sealed_size(ledger, as_of) if as_of.past else _seal(ledger)
-    if run_id is not None:
-        size = _covering_size(ledger, run_id, size)
+    size = _covering_size(ledger, run_id, size)
     with open_prefix(ledger, AsOf(size=size, occurred_by=as_of.occurred_by)) as prefix:
         if prefix.signing.problem:
             raise IntegrityError(f"Nothing is derived from {prefix.signing.problem}.", next_step="ledger verify")
@@ -112,13 +121,27 @@ def _seal(ledger: Ledger) -> int:
     return sealed.size
 
 
-def _covering_size(ledger: Ledger, run_id: str, sealed: int) -> int:
+def _covering_size(ledger: Ledger, run_id: str | None, sealed: int) -> int:
     with open_snapshot(ledger, AsOf(size=sealed), ("events",)) as snapshot:
-        last = snapshot.rows("SELECT max(index) FROM events WHERE run_id = $run_id", {"run_id": run_id})[0][0]
-    if last is None:
+        rows = snapshot.rows(query_text("last_index"), {"run_id": run_id, "recorded": RECORDED})
+    last = rows[0][0]
+    if last is None and run_id is not None:
         raise unknown_run(run_id, [])
-    names = (path.name for path in ledger.layout.checkpoints.iterdir())
-    return min((s for s in map(int, filter(is_checkpoint_name, names)) if last < s <= sealed), default=sealed)
+    if last is None:
+        return sealed
+    covering = [size for size in reversed(head_sizes(ledger.layout)) if last < size <= sealed]
+    return next(_signed(ledger.layout, covering), covering[0] if covering else sealed)
+
+
+def _signed(layout: Layout, sizes: Sequence[int]) -> Iterator[int]:
+    """Yield those of the sizes, ascending, whose checkpoint a key of the ledger signed; looks at a few."""
+    first = min((r.signed_from for r in read_records(layout) if r.signed_from is not None), default=None)
+    if first is None:
+        return
+    for size in islice((size for size in sizes if size >= first), _HEADS_LOOKED_AT):
+        head = read_head(layout, size)
+        if head is not None and read_signing(layout, head).signed_by:
+            yield size
 
 
 def unknown_run(run_id: str, nearest: Sequence[str]) -> UsageError:

@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from ledger.check_document import compare_document
+from ledger.check_document import compare_document, number
+from ledger.document import RECORDED, recorded_documents
 from ledger.errors import IntegrityError, UsageError
 from ledger.event import columns
 from ledger.merkle import leaf_hash
@@ -108,7 +109,18 @@ def _check_subject(
         raise IntegrityError(f"the document has SHA-256 {_sha256(document)}, the proof is behind {name}")
     heads = [proof.checkpoint.size, *([proof.growth.size] if proof.growth else [])]
     roots = [proof.checkpoint.root, *([proof.growth.root] if proof.growth else [])]
-    return compare_document(document, dict(events), proof.checkpoint.origin, dict(zip(heads, roots, strict=True)))
+    known = dict(zip(heads, roots, strict=True))
+    compared, notes = compare_document(document, dict(events), proof.checkpoint.origin, known)
+    if not any(_records(event, name) for _, event in events):
+        raise IntegrityError(
+            "nothing in the proof says that the log recorded this document; what it states is nobody's word",
+            next_step="ask for a proof made by `ledger prove --file` of the ledger it comes from",
+        )
+    return compared, notes
+
+
+def _records(event: dict[str, Any], digest: str) -> bool:
+    return event["event_type"] == RECORDED and digest in recorded_documents(event["data"])
 
 
 def _event(index: int, entry: bytes) -> dict[str, Any]:
@@ -128,7 +140,7 @@ def _check_run(run_id: str, events: Sequence[tuple[int, dict[str, Any]]]) -> lis
     closings = [event["data"] for _, event in events if event["event_type"] == "run.closed.v1"]
     if not closings:
         return ["the run is not closed in this proof: entries of it may have been left out or come later"]
-    stated = max(int(data.get("ledger_records", 0)) for data in closings)
+    stated = max(number(data.get("ledger_records")) for data in closings)
     records = sum("storage_id" in event for _, event in events)
     if records < stated:
         raise IntegrityError(f"the proof has {records} records of run {run_id}, its closing states {stated}")

@@ -49,14 +49,23 @@ def read_document(document: bytes) -> dict[str, Any]:
 
 
 def objects_in(value: object, path: str = "$") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every object of a JSON value with the path to it, the outermost first."""
-    if isinstance(value, dict):
-        yield path, value
-        for name, item in value.items():
-            yield from objects_in(item, f"{path}.{name}")
-    elif isinstance(value, list):
-        for position, item in enumerate(value):
-            yield from objects_in(item, f"{path}[{position}]")
+    """Yield every object of a JSON value with the path to it, the outermost first, however deep they lie."""
+    waiting = [(path, value)]
+    while waiting:
+        path, item = waiting.pop()
+        if isinstance(item, dict):
+            yield path, item
+            inside = [(f"{path}.{name}", each) for name, each in item.items()]
+        elif isinstance(item, list):
+            inside = [(f"{path}[{position}]", each) for position, each in enumerate(item)]
+        else:
+            continue
+        waiting.extend(reversed(inside))
+
+
+def number(value: object) -> int:
+    """Return an integer of an event's data; 0 for anything else, as where it is missing."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def named_checkpoint(document: Mapping[str, Any]) -> tuple[str, int, bytes] | None:
@@ -64,13 +73,19 @@ def named_checkpoint(document: Mapping[str, Any]) -> tuple[str, int, bytes] | No
 
     Raises: IntegrityError when it names one in a form that cannot be compared.
     """
-    stated = (document.get("provenance") or {}).get("checkpoint")
+    provenance = document.get("provenance")
+    if provenance is None:
+        return None
+    stated = provenance.get("checkpoint") if isinstance(provenance, Mapping) else provenance
     if stated is None:
         return None
     try:
-        return str(stated["origin"]), int(stated["size"]), bytes.fromhex(stated["root_sha256"])
+        origin, size, root = stated["origin"], stated["size"], bytes.fromhex(stated["root_sha256"])
     except (KeyError, TypeError, ValueError):
-        raise IntegrityError(f"$.provenance.checkpoint is not a tree head: {stated!r:.200}") from None
+        origin = None
+    if not isinstance(origin, str) or type(size) is not int or size < 0:
+        raise IntegrityError(f"$.provenance.checkpoint is no checkpoint: {stated!r:.200}")
+    return origin, size, root
 
 
 def compare_document(
@@ -106,8 +121,6 @@ def compare_document(
                 compared += _compare_event(path, {"event_id": event_id}, by_id)
             if derived is not None or body.get("kind") != "interim":
                 compared += _compare_derived(path, item, derived or [])
-    if not compared:
-        notes.append("the document names no entry; what it says was compared with nothing, derive it again")
     return compared, notes
 
 
@@ -118,10 +131,12 @@ def _latest_derivation(events: Iterable[Mapping[str, Any]]) -> list[Mapping[str,
         return None
     newest: dict[object, int] = {}
     for part in parts:
-        run, revision = part.get("run_id"), int(part["data"].get("revision", 0))
+        run, revision = part.get("run_id"), number(part["data"].get("revision"))
         newest[run] = max(newest.get(run, revision), revision)
-    current = [part["data"] for part in parts if part["data"].get("revision", 0) == newest[part.get("run_id")]]
-    return [outcome for data in current for outcome in data.get("outcomes", [])]
+    current = [part["data"] for part in parts if number(part["data"].get("revision")) == newest[part.get("run_id")]]
+    listed = (data.get("outcomes") for data in current)
+    found = (outcome for outcomes in listed if isinstance(outcomes, list) for outcome in outcomes)
+    return [outcome for outcome in found if isinstance(outcome, Mapping)]
 
 
 def _compare_event(path: str, item: Mapping[str, Any], by_id: Mapping[str, tuple[int, dict[str, Any]]]) -> int:

@@ -16,6 +16,7 @@ import orjson
 
 from ledger.check_document import named_checkpoint, objects_in, read_document
 from ledger.checkpoint import Checkpoint
+from ledger.document import recorded_documents
 from ledger.errors import IntegrityError, UsageError
 from ledger.growth import prove_growth
 from ledger.heads import Head, newest_head, read_head
@@ -67,10 +68,10 @@ class Prover:
         return ProofFile(tuple(self._included(entries)), self.head, ("run", run_id))
 
     def prove_document(self, document: bytes) -> ProofFile:
-        """Prove what a document rests on: the events it names, and the closings of its run that it could know.
+        """Prove what a document rests on: the log's record of it, the events it names, the closings of its run.
 
-        Raises: UsageError when it names no event and no run, or something that is not sealed; IntegrityError
-        when the tree head it names is not one of this log.
+        Raises: UsageError when the log has not recorded it, or it names something that is not sealed;
+        IntegrityError when the tree head it names is not one of this log.
         """
         body = read_document(document)
         named = named_checkpoint(body)
@@ -79,13 +80,22 @@ class Prover:
         known = named[1] if named else self.size  # a run that was reopened later was not for this document
         of_runs = [e for run_id in sorted(_named_runs(body)) for e in self._of_run(run_id) if e[0] < known]
         found.update(_closings(of_runs) if found else of_runs)
-        if not found:
-            raise UsageError(
-                "The document names no event and no run of this ledger, so there is nothing to prove.",
-                next_step="ledger report RUN_ID writes documents that do",
-            )
-        subject = ("document", hashlib.sha256(document).hexdigest())
+        digest = hashlib.sha256(document).hexdigest()
+        found.update([self._recorded(digest)])
+        subject = ("document", digest)
         return ProofFile(tuple(self._included(sorted(found.items()))), self.head, subject, growth)
+
+    def _recorded(self, digest: str) -> tuple[int, bytes]:
+        """Return the first entry that records a document of this digest."""
+        paths = [str(s.path) for s in self.log.segments if s.first_index < self.size]
+        for index, entry in self._rows("document_recorded", paths, {"sha256": digest, "size": self.size}):
+            if digest in recorded_documents(orjson.loads(entry)["data"]):
+                return index, entry
+        raise UsageError(
+            f"The log has not recorded a document with SHA-256 {digest} among its first {self.size} entries: "
+            "it was changed, comes from another ledger, or its record is not sealed yet.",
+            next_step="ledger seal, if it is new; ledger report RUN_ID derives and records it again",
+        )
 
     def _by_id(self, event_id: str) -> tuple[int, bytes]:
         paths = [str(s.path) for s in self.log.segments if s.min_event_id <= event_id <= s.max_event_id]

@@ -19,7 +19,19 @@ MAY_KNOW = {
 ROOMS = {"ledger", "sensors", "evidence", "pipelines"}
 
 PURE = (
-    *("alarm", "canonical", "checkpoint", "event", "merkle", "note", "outcomes", "parts", "plan", "proof"),
+    *(
+        "alarm",
+        "canonical",
+        "checkpoint",
+        "document",
+        "event",
+        "merkle",
+        "note",
+        "outcomes",
+        "parts",
+        "plan",
+        "proof",
+    ),
     "tiles",
 )
 """Modules that only calculate: the same arguments give the same answer on every machine."""

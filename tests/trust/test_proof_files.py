@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,8 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import IntegrityError, Ledger, LedgerError, UsageError
+from ledger import Event, IntegrityError, Ledger, LedgerError, UsageError
+from ledger.canonical import Json
 from ledger.check import check_proof
+from ledger.document import RECORDED
 from ledger.event import source_event_id
 from ledger.keys import format_vkey
 from ledger.proof_file import PROOF_BUNDLE, TLOG_PROOF, Growth, format_proof, parse_proof
@@ -231,8 +234,19 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     }
     ledger.append([own("outcomes.derived.v1", data=derived), own("run.closed.v1", data={"revision": 1})])
     ledger.seal()
+    recorded(ledger, document(ledger, 7), OF_A_RUN)
     grow(ledger, [300])
     return ledger
+
+
+OF_A_RUN = json.dumps({"run_id": RUN, "status": "success"}).encode()
+
+
+def recorded(ledger: Ledger, *documents: bytes) -> None:
+    """Append that these documents were derived from the ledger."""
+    told: list[Json] = [{"sha256": hashlib.sha256(text).hexdigest()} for text in documents]
+    ledger.append([Event(event_type=RECORDED, occurred_at=1, data={"documents": told})])
+    ledger.seal()
 
 
 def test_a_document_is_proved_by_what_it_rests_on(reported: Ledger) -> None:
@@ -258,15 +272,13 @@ def test_a_document_is_proved_by_what_it_rests_on(reported: Ledger) -> None:
         ({"items": [{"asset_key": "a", "outcome": "failed", "verdict": "failed", "basis": []}]}, "no derivation"),
         ({"items": [{"asset_key": "b", "outcome": "materialized", "basis": [event_id(1)]}]}, "no derivation"),
         ({"provenance": {"checkpoint": {"origin": "x", "size": 7, "root_sha256": "00" * 32}}}, "does not lead"),
-        ({"provenance": {"checkpoint": {"size": 7}}}, "not a tree head"),
+        ({"provenance": {"checkpoint": {"size": 7}}}, "is no checkpoint"),
     ],
 )
 def test_a_document_that_says_something_else_is_refused(
     reported: Ledger, changes: dict[str, object], complaint: str
 ) -> None:
     """Someone changes the report and writes its new digest into the proof file."""
-    import hashlib
-
     with open_prover(reported) as prover:
         proof = prover.prove_document(document(reported, 7))
     changed = document(reported, 7, **changes)
@@ -301,15 +313,15 @@ def test_growth_in_a_proof_is_checked(reported: Ledger) -> None:
             check_proof(replace(proof, growth=growth), TRUST, text)
 
 
-def test_a_document_that_names_a_run_only_gets_all_of_the_run_and_a_note(prover: Prover) -> None:
-    text = json.dumps({"run_id": RUN, "status": "success"}).encode()
-    proof = prover.prove_document(text)
-    assert len(proof.inclusions) == 600
-    assert any("compared with nothing" in note for note in check_proof(proof, TRUST, text).notes)
-    with pytest.raises(UsageError, match="names no event and no run"):
-        prover.prove_document(b"{}")
-    with pytest.raises(IntegrityError, match="not JSON"):
-        prover.prove_document(b"# Markdown")
+def test_a_document_that_names_a_run_only_gets_all_of_the_run(reported: Ledger) -> None:
+    with open_prover(reported) as prover:
+        proof = prover.prove_document(OF_A_RUN)
+        assert len(proof.inclusions) == 300
+        assert check_proof(proof, TRUST, OF_A_RUN).notes == ("the document names no tree head",)
+        with pytest.raises(UsageError, match="has not recorded a document"):
+            prover.prove_document(b"{}")
+        with pytest.raises(IntegrityError, match="not JSON"):
+            prover.prove_document(b"# Markdown")
 
 
 # --- the cache --------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from evidence import write_run_documents
-from ledger import IntegrityError, Ledger
+from ledger import IntegrityError, Ledger, UsageError
 from ledger.amend import amend
 from ledger.check import check_proof
 from ledger.proof_file import format_proof, parse_proof
@@ -30,6 +30,7 @@ def reported(tmp_path: Path, story: Story) -> tuple[Ledger, Path, str]:
     ledger = signed_ledger(tmp_path / "ledger", [7])
     ledger.append(story.events)
     written = write_run_documents(ledger, story.run_id, tmp_path / "reports")
+    ledger.seal()
     grow(ledger, [ledger.log().size + 50])
     return ledger, Path(written.report), story.run_id
 
@@ -52,6 +53,7 @@ def test_a_report_from_before_its_run_was_reopened_is_still_proved(tmp_path: Pat
     late = good_run(run_id).checked("row_count_output_count", FACT, "failed").reopen().close(2)
     ledger.append(late.events)
     again = write_run_documents(ledger, run_id, tmp_path / "reports").report
+    ledger.seal()
     assert again != report
     for text in (report.read_bytes(), again.read_bytes()):
         with open_prover(ledger) as prover:
@@ -66,6 +68,7 @@ def test_what_a_report_says_of_a_correction_cannot_be_changed(tmp_path: Path) ->
         events = snapshot.rows("SELECT event_id FROM events WHERE event_type = 'check.evaluated.v1'")
     amend(ledger, events[0][0], reason="recounted", actor="ana", changes={"step_key": "x"})
     written = write_run_documents(ledger, run_id, tmp_path / "again")
+    ledger.seal()
     for path in (written.report, *written.evidence):
         with open_prover(ledger) as prover:
             proof = prover.prove_document(path.read_bytes())
@@ -120,3 +123,114 @@ def test_whatever_a_report_takes_from_an_entry_cannot_be_changed(tmp_path: Path)
         claimed = replace(proof, subject=("document", hashlib.sha256(forged).hexdigest()))
         with pytest.raises(IntegrityError, match=r"\$\."):
             check_proof(claimed, TRUST, forged)
+
+
+def every_value(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the paths to all values of a document that are no object and no list."""
+    if isinstance(value, dict):
+        return [p for name, item in value.items() for p in every_value(item, (*path, name))]
+    if isinstance(value, list):
+        return [p for position, item in enumerate(value) for p in every_value(item, (*path, position))]
+    return [path]
+
+
+@pytest.mark.parametrize("story", [good_run, failed_run, dry_run])
+def test_no_value_of_any_document_can_be_changed(tmp_path: Path, story: Callable[[str], Story]) -> None:
+    """Decisions, counts and status too, which no entry says: the log has recorded another document.
+
+    Neither a new proof is made for it, nor is the old one, with the new digest written into it, accepted.
+    """
+    ledger = signed_ledger(tmp_path / "ledger", [7])
+    run = story("5b2b9a4e-0d3c-4f57-8f59-6c1f0f1f7a11")
+    ledger.append(run.events)
+    written = write_run_documents(ledger, run.run_id, tmp_path / "reports")
+    ledger.seal()
+    for path in (written.report, *written.evidence):
+        with open_prover(ledger) as prover:
+            proof = prover.prove_document(path.read_bytes())
+            assert check_proof(proof, TRUST, path.read_bytes()).origin == LOG_KEY.name
+            for place in every_value(json.loads(path.read_bytes())):
+                body = json.loads(path.read_bytes())
+                holder = body
+                for step in place[:-1]:
+                    holder = holder[step]
+                holder[place[-1]] = "success" if holder[place[-1]] != "success" else "proceed_to_week07"
+                forged = json.dumps(body, indent=2).encode()
+                with pytest.raises((UsageError, IntegrityError)):
+                    prover.prove_document(forged)
+                claimed = replace(proof, subject=("document", hashlib.sha256(forged).hexdigest()))
+                with pytest.raises(IntegrityError):
+                    check_proof(claimed, TRUST, forged)
+
+
+def test_a_proof_without_the_log_s_record_of_the_document_is_refused(tmp_path: Path) -> None:
+    """A check that compared nothing has failed."""
+    ledger, report, run_id = reported(tmp_path, good_run("5b2b9a4e-0d3c-4f57-8f59-6c1f0f1f7a11"))
+    with open_prover(ledger) as prover:
+        proof = prover.prove_document(report.read_bytes())
+        of_run = prover.prove_run(run_id)
+    for inclusions in (proof.inclusions[:-1], of_run.inclusions):
+        with pytest.raises(IntegrityError, match="recorded this document"):
+            check_proof(replace(proof, inclusions=inclusions), TRUST, report.read_bytes())
+
+
+def test_documents_are_recorded_once(tmp_path: Path) -> None:
+    """Deriving them again changes nothing in the ledger, however much it has grown."""
+    ledger, report, run_id = reported(tmp_path, good_run("5b2b9a4e-0d3c-4f57-8f59-6c1f0f1f7a11"))
+    size = ledger.log().size
+    for _ in range(2):
+        assert write_run_documents(ledger, run_id, tmp_path / "again").report.read_bytes() == report.read_bytes()
+        assert ledger.seal().size == size
+    with open_snapshot(ledger) as snapshot:
+        recorded = snapshot.rows("SELECT run_id, data FROM events WHERE event_type = 'document.derived.v1'")
+    (about,) = [json.loads(data) for _, data in recorded]
+    assert recorded[0][0] is None
+    assert about["run_id"] == run_id
+    assert {d["sha256"] for d in about["documents"]} >= {hashlib.sha256(report.read_bytes()).hexdigest()}
+
+
+def test_where_nothing_can_be_recorded_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The documents are written all the same: an auditor may have a copy that he cannot write."""
+    ledger = signed_ledger(tmp_path / "ledger", [7])
+    run = good_run("5b2b9a4e-0d3c-4f57-8f59-6c1f0f1f7a11")
+    ledger.append(run.events)
+    ledger.seal()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "inbox")
+
+    monkeypatch.setattr("ledger.inbox.append", full)
+    written = write_run_documents(ledger, run.run_id, tmp_path / "reports")
+    assert written.report.exists()
+    assert "No space left" in str(written.unrecorded)
+
+
+CRAFTED = (
+    b'{"provenance":"x"}',
+    b'{"provenance":{"checkpoint":"x"}}',
+    b'{"provenance":{"checkpoint":{"origin":1,"size":"5","root_sha256":"00"}}}',
+    b'{"provenance":{"checkpoint":{"origin":"a","size":true,"root_sha256":"00"}}}',
+    b'{"provenance":[]}',
+    b'{"run":[],"run_id":7,"event_id":{},"basis":"x"}',
+    b'{"a":' + b"[" * 1_000 + b"]" * 1_000 + b"}",
+    b'{"a":' * 900 + b"1" + b"}" * 900,
+    b'{"size":' + b"9" * 400 + b"}",
+    b'{"a":NaN}',
+    b"[]",
+    b"",
+    b"\xff\xfe",
+    b'"text"',
+)
+
+
+@pytest.mark.parametrize("document", CRAFTED)
+def test_a_crafted_document_is_refused_in_words(tmp_path: Path, document: bytes) -> None:
+    """By who makes a proof of it and by who checks one: never a traceback."""
+    ledger, report, _ = reported(tmp_path, good_run("5b2b9a4e-0d3c-4f57-8f59-6c1f0f1f7a11"))
+    with open_prover(ledger) as prover:
+        with pytest.raises((UsageError, IntegrityError)):
+            prover.prove_document(document)
+        proof = prover.prove_document(report.read_bytes())
+    claimed = replace(proof, subject=("document", hashlib.sha256(document).hexdigest()))
+    with pytest.raises(IntegrityError):
+        check_proof(claimed, TRUST, document)

@@ -1,0 +1,43 @@
+"""The log records the digest of every document that is handed over, so that a changed one is no document of it.
+
+A hand-over document states conclusions (a decision, counts, a status) that no single entry says. Whoever checks one
+has no ledger to derive it from again. So the ledger records what was derived from it, as an event like any other,
+and a proof behind a document carries that event. Source: docs/adr/0010-a-document-is-recorded.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ledger import Event
+from ledger.canonical import Json
+from ledger.document import RECORDED, recorded_documents
+from ledger.lookup import sql_text
+from ledger.snapshot import open_snapshot
+
+if TYPE_CHECKING:
+    from ledger import Ledger
+
+
+def record_documents(ledger: Ledger, run_id: str, as_of_size: int, documents: Mapping[str, bytes]) -> bool:
+    """Append the digests of documents, by name, unless all of them are recorded; return whether it did.
+
+    The event belongs to no run: a run's documents are derived from its own entries, and stay the same.
+
+    Raises: EnvironmentFault when nothing can be appended.
+    """
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in documents.items()}
+    with open_snapshot(ledger) as snapshot:
+        rows = snapshot.rows(sql_text("documents_of_run"), {"run_id": run_id})
+    known = {digest for (data,) in rows for digest in recorded_documents(data)}
+    if known >= set(digests.values()):
+        return False
+    told: list[Json] = [
+        {"name": name, "sha256": digests[name], "size_bytes": len(content)}
+        for name, content in sorted(documents.items())
+    ]
+    data: dict[str, Json] = {"run_id": run_id, "as_of_size": as_of_size, "documents": told}
+    ledger.append([Event(event_type=RECORDED, occurred_at=ledger.clock(), data=data)])
+    return True
