@@ -10,7 +10,8 @@ from ledger import Ledger
 from ledger.canonical import Json, bounded, canonical
 from sensors.policy import Policy
 from sensors.source import RunFacts
-from sensors.translate import Correlation, short_name
+from sensors.names import short_name
+from sensors.translate import Correlation
 
 DEFAULT_GRACE_SECONDS: Final = 60.0
 """How long after its end a run is read once more before it is closed: late records are normal in Dagster."""

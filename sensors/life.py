@@ -16,6 +16,7 @@ from ledger.handle import OwnEvent
 from ledger.outcomes import RunEvent, derive_outcomes, outcome_parts
 from ledger.plan import Plan, PlanItem, plan_parts, read_plan
 from sensors.capturing import Capturing, correlation_of, tag_snapshot
+from sensors.names import short_name
 from sensors.planning import ItemKey
 from sensors.policy import Policy
 from sensors.skips import DeclaredSkip
@@ -96,6 +97,14 @@ class Life:
             optional = {each.asset_key for each in policy.optional} - {key for key, _, check in keys if not check}
         planned = {_key(item) for item in items if item.kind != "dependency"}
         return not (keys <= planned and optional <= {item.asset_key for item in items})
+
+    def settled(self, held: int) -> bool:
+        """Tell whether the run was closed with all of the `held` records: then its plan stays as it was closed.
+
+        A version that reads plans in more detail does not add to what an older one has closed.
+        """
+        last = self._last("run.closed.v1")
+        return last is not None and last["ledger_records"] >= held
 
     def planned(self, plan: Plan) -> Iterator[Event]:
         """Yield the plan; when one was committed before, what has come to it since: what was said first holds."""
@@ -198,8 +207,8 @@ class Life:
             {"text": declared.text, "declared_in_storage_id": record.storage_id},
             step_key=record.step_key,
             attempt=record.attempt,
-            asset_key=declared.asset_key,
-            partition=declared.partition,
+            asset_key=short_name(declared.asset_key),
+            partition=short_name(declared.partition),
             outcome=declared.outcome,
             reason_code=declared.reason_code,
         )

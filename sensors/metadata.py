@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
+from sensors.names import asset_key_text, distinct_label
+
 _HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -17,7 +19,7 @@ def metadata_list(entries: Sequence[Any] | Mapping[str, Any]) -> list[dict[str, 
     A value is a boolean, an integer or text; a float is its shortest decimal text (`nan`, `inf` as they
     are), a structure its JSON text with sorted keys. `type` is Dagster's kind in lower case.
     """
-    named = {label: _value(value) for label, value in _pairs(entries)}
+    named = {distinct_label(label): _value(value) for label, value in _pairs(entries)}
     return [{"label": label, "type": kind, "value": value} for label, (kind, value) in named.items()]
 
 
@@ -53,8 +55,3 @@ def _kind(class_name: str) -> str:
 
 def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
-def asset_key_text(path: Sequence[str]) -> str:
-    """Write an asset key as Dagster shows it: its parts joined by slashes."""
-    return "/".join(path)

@@ -7,9 +7,9 @@ from typing import Any
 
 from ledger import Event
 from ledger.plan import Kind, Plan, PlanItem
+from sensors.names import short_name
 from sensors.policy import OptionalDependency, Policy
 from sensors.steps import Steps
-from sensors.translate import short_name
 
 PLANNED_TYPES = frozenset({"asset.materialization_planned.v1", "check.evaluation_planned.v1"})
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ledger import Event, UsageError
+from sensors.names import asset_key_text
 from sensors.policy import require_reason_code
 from sensors.vocabulary import SKIP_LABEL
 
@@ -49,7 +50,7 @@ def skip(
         raise UsageError(f"{outcome!r} is no way to skip; say 'skipped' or 'not_available'.")
     key = asset_key or _own_key(context)
     declared = {
-        "asset_key": "/".join(key.path),
+        "asset_key": asset_key_text(key.path),
         "partition": context.partition_key if context.has_partition_key else None,
         "outcome": outcome,
         "reason_code": reason_code,

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
-from sensors.metadata import asset_key_text
+from sensors.names import asset_key_text, short_name
 from sensors.source import RunFacts
-from sensors.translate import short_name
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance

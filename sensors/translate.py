@@ -11,15 +11,15 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, overload
+from typing import Any, Final
 
 from ledger import Event, InputError
 from ledger.event import MAX_TIME
-from sensors.metadata import asset_key_text, metadata_list
+from sensors.metadata import metadata_list
+from sensors.names import asset_key_text, short_name
 from sensors.vocabulary import EVENT_TYPES, LOG_LINE, UNLISTED
 
 _MAX_TEXT: Final = 2_000  # characters kept of a message; the digest covers the whole record
-_MAX_NAME: Final = 1_000  # characters kept of a key or name, so that an entry always has room for all of them
 _OUTCOMES: Final[Mapping[str, tuple[str, str | None]]] = {
     "asset.materialized.v1": ("passed", None),
     "asset.observed.v1": ("passed", None),
@@ -173,18 +173,6 @@ def _cut(text: Any) -> str:
     return str(text or "")[:_MAX_TEXT]
 
 
-@overload
-def short_name(name: str) -> str: ...
-@overload
-def short_name(name: str | None) -> str | None: ...
-def short_name(name: str | None) -> str | None:
-    """Return a key or name; of one too long for an entry its beginning and its digest."""
-    if name is None or len(name) <= _MAX_NAME:
-        return name
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{name[: _MAX_NAME - 80]}…sha256:{digest}"
-
-
 @dataclass(frozen=True, slots=True)
 class _About:
     """What a record is about, as far as its kind says so."""
@@ -232,7 +220,7 @@ def _generic(specific: dict[str, Any], data: dict[str, Any]) -> None:
     if subset := specific.get("partitions_subset"):
         data["partitions_subset"] = json.dumps(subset, sort_keys=True)
     if keys := specific.get("partition_keys"):
-        data["partition_keys"] = list(keys)
+        data["partition_keys"] = [short_name(key) for key in keys]
 
 
 def _enum(value: Any) -> str:

@@ -23,7 +23,12 @@ SELECT
     data->>'$.severity' AS severity,
     (data->>'$.blocking')::BOOLEAN AS blocking,
     data->>'$.description' AS description,
-    map_from_entries(from_json(data->'$.metadata', '[{"label":"VARCHAR","value":"VARCHAR"}]')) AS metadata,
+    -- A ledger may hold a label twice that was two before it was written: a map has room for the last.
+    map_from_entries([m FOR m, i IN measured
+        IF m.label IS NOT NULL AND NOT list_contains([n.label FOR n IN measured[i + 1:]], m.label)]) AS metadata,
     trace_id, release_id, batch_id, event_id, amended_by
-FROM effective_events
+FROM (
+    SELECT *, from_json(data->'$.metadata', '[{"label":"VARCHAR","value":"VARCHAR"}]') AS measured
+    FROM effective_events
+)
 WHERE event_type = 'check.evaluated.v1'

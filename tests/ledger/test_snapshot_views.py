@@ -25,6 +25,25 @@ LAKEHOUSE = "week06/external/lakehouse_state"
 DAY = "2026-04-17"
 
 
+@pytest.mark.parametrize(
+    ("view", "event_type"),
+    [
+        ("materializations", "asset.materialized.v1"),
+        ("observations", "asset.observed.v1"),
+        ("checks", "check.evaluated.v1"),
+    ],
+)
+def test_a_label_recorded_twice_stops_no_view(tmp_path: Path, view: str, event_type: str) -> None:
+    """A ledger may hold labels that became equal before they were written: the last one holds, and all rows stay."""
+    ledger = Ledger(tmp_path / "ledger", clock=Clock())
+    ledger.create()
+    twice = [{"label": "a", "value": "1"}, {"label": "b", "value": "2"}, {"label": "a", "value": "3"}]
+    ledger.append([record(n, event_type=event_type, data={"metadata": m}) for n, m in enumerate([twice, [], [{}]])])
+    with open_snapshot(ledger) as snapshot:
+        rows = snapshot.rows(f"SELECT metadata FROM {view} ORDER BY occurred_at")  # noqa: S608 - a view's name
+    assert [row[0] for row in rows] == [{"a": "3", "b": "2"}, {}, {}]
+
+
 def _at(microseconds: int) -> datetime:
     return datetime.fromtimestamp(microseconds / 1e6, tz=UTC)
 
