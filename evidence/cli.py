@@ -168,6 +168,7 @@ def _run_json(row: RunRow, verdict: RunVerdict) -> dict[str, Any]:
         "denominators": verdict.denominators.sentence,
         "planned": verdict.denominators.planned,
         "counts": dict(verdict.denominators.counts),
+        "not_planned": {name: n for name, n in verdict.denominators.unplanned.items() if n},
         "amendments": [
             {"index": c.index, "event_id": c.event_id, "action": c.action, "actor": c.actor, "reason": c.reason}
             for c in verdict.corrections

@@ -41,6 +41,7 @@ _OUTCOME_TYPES: Final = (
         "run.succeeded.v1",
         "step.started.v1",
         "step.restarted.v1",
+        "step.output_yielded.v1",
         "step.succeeded.v1",
         "check.evaluated.v1",
     }
@@ -231,6 +232,7 @@ def _outcome(entry: Mapping[str, Any]) -> Outcome:
         reason=entry.get("reason"),
         basis=tuple(entry["basis"]),
         attempts=entry["attempts"],
+        planned=entry.get("planned", True),
     )
 
 

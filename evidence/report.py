@@ -97,8 +97,14 @@ def _verdict(facts: RunFacts) -> Document:
         "denominators": verdict.denominators.sentence,
         "planned": verdict.denominators.planned,
         "counts": dict(verdict.denominators.counts),
+        "not_planned": {name: n for name, n in verdict.denominators.unplanned.items() if n},
         "optional_left_out": [
-            {"asset_key": o.item.asset_key, "check_name": o.item.check_name, "reason_code": o.reason_code}
+            {
+                "asset_key": o.item.asset_key,
+                "partition": o.item.partition,
+                "check_name": o.item.check_name,
+                "reason_code": o.reason_code,
+            }
             for o in verdict.absent
         ],
         "amended_by": [{"event_id": c.event_id, "index": c.index} for c in verdict.corrections],
@@ -113,6 +119,7 @@ def _item(outcome: Outcome, index_of: Mapping[str, int | None], facts: RunFacts)
         "check_name": item.check_name,
         "kind": item.kind,
         "required": item.required,
+        "planned": outcome.planned,
         "step_key": item.step_key,
         "attempts": outcome.attempts,
         "outcome": outcome.outcome,

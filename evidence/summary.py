@@ -162,7 +162,9 @@ def _run_section(
         ("Left out", {"skipped", "not_available"}, assets, False),
         ("Never produced", {"failed", "not_evaluated", "unknown"}, assets, False),
         ("Not produced yet", {"unknown"}, assets, True),
+        ("Produced with a warning", {"warned"}, assets, False),
         ("Checks that did not pass", {"warned", "failed"}, checks, False),
+        ("Checks left out", {"skipped", "not_available"}, checks, False),
         ("Checks never evaluated", {"not_evaluated", "unknown"}, checks, False),
         ("Checks not evaluated yet", {"unknown"}, checks, True),
     ):
@@ -171,6 +173,7 @@ def _run_section(
             yield f"- {heading}, {len(found)} of {len(among)}:"
         for outcome in found:
             optional = ", optional" if not outcome.item.required else ""
+            optional += "" if outcome.planned else ", not planned"
             name = text(item_name(outcome, partition))
             yield f"  - {name} ({code(outcome.outcome)}{optional}): {text(facts.why(outcome))}"
     if missing := facts.without_payload:

@@ -170,9 +170,11 @@ def _timeline(facts: RunFacts, width: int | None) -> Iterator[str]:
 def _event_words(facts: RunFacts, event: Recorded) -> str:
     subject = event.asset_key or event.step_key or ""
     if event.check_name:
-        subject = f"{event.check_name} of {subject}: {event.outcome}"
-    elif event.partition not in {None, facts.row.partition}:
+        subject = f"{event.check_name} of {subject}"
+    if event.partition not in {None, facts.row.partition}:
         subject = f"{subject} [{event.partition}]"
+    if event.check_name:
+        subject = f"{subject}: {event.outcome}"
     reason = f": {event.reason_code}" if event.event_type == "asset.skipped.v1" else ""
     return f"{_TOLD[event.event_type]} {subject}{reason}".strip()
 
@@ -193,6 +195,8 @@ def _assets(facts: RunFacts, width: int | None) -> Iterator[str]:
 
 def _remark(outcome: Outcome) -> str:
     remarks = [] if outcome.item.required else ["optional"]
+    if not outcome.planned:
+        remarks.append("not planned")
     if outcome.reason_code and outcome.reason_code != outcome.outcome:
         remarks.append(outcome.reason_code)
     if outcome.attempts > 1:
@@ -202,20 +206,28 @@ def _remark(outcome: Outcome) -> str:
 
 def _checks(facts: RunFacts, width: int | None) -> Iterator[str]:
     checks = sorted((o for o in facts.outcomes if o.item.kind == "check"), key=lambda o: o.item.asset_key)
-    wide = max((len(o.item.check_name or "") for o in checks), default=0)
+    names = {id(o): _check_name(o, facts.row.partition) for o in checks}
+    wide = max(map(len, names.values()), default=0)
     for asset_key, of_asset in groupby(checks, key=lambda o: o.item.asset_key):
         yield asset_key
         for outcome in of_asset:
-            start = f"{_INDENT}{outcome.verdict:<13}  {outcome.item.check_name or '':<{wide}}  "
+            start = f"{_INDENT}{outcome.verdict:<13}  {names[id(outcome)]:<{wide}}  "
             first, *others = _wrapped(_told(facts, outcome), width, len(start) + len(_INDENT)) or [""]
             for line in (start + first, *(" " * len(start) + other for other in others)):
                 yield styled(line.rstrip(), VERDICT_STYLES[outcome.verdict])
 
 
+def _check_name(outcome: Outcome, within: str | None) -> str:
+    item = outcome.item
+    name = item.check_name or ""
+    return name if item.partition in {None, within} else f"{name} [{item.partition}]"
+
+
 def _told(facts: RunFacts, outcome: Outcome) -> str:
     """Say what a check found; where it gave no result, the code alone, as the item it follows from says more."""
     evaluated = any(event.event_id in outcome.basis for event in facts.checks)
-    return facts.why(outcome) if evaluated else outcome.reason_code or ""
+    words = facts.why(outcome) if evaluated else outcome.reason_code or ""
+    return words if outcome.planned else "; ".join(filter(None, ["not planned", words]))
 
 
 def _left_out(facts: RunFacts, width: int | None) -> Iterator[str]:

@@ -19,6 +19,7 @@ LATTICE: Final = ("passed", "warned", "skipped", "not_available", "not_evaluated
 
 COUNTED_AS: Final[Mapping[str, str]] = {
     "materialized": "passed",
+    "materialized_with_warning": "warned",
     "observed": "passed",
     "check_passed": "passed",
     "check_warned": "warned",
@@ -26,15 +27,17 @@ COUNTED_AS: Final[Mapping[str, str]] = {
     "failed": "failed",
     "skipped": "skipped",
     "upstream_skipped": "skipped",
+    "check_skipped": "skipped",
     "not_available": "not_available",
     "upstream_failed": "never_ran",
-    "canceled": "never_ran",
+    "canceled": "canceled",
     "not_started": "never_ran",
+    "not_produced": "not_produced",
     "not_evaluated": "not_evaluated",
     "lost": "unknown",
     "pending": "pending",
 }
-"""Every outcome and the one heading it is counted under."""
+"""Every outcome and the one heading it is counted under; one canceled before its step started never ran."""
 
 HEADINGS: Final = tuple(dict.fromkeys(COUNTED_AS.values()))
 
@@ -42,24 +45,36 @@ _REASON_CHARS: Final = 200
 """What a verdict quotes of an item's reason; the item has it whole."""
 
 _LEFT_OUT: Final = frozenset({"skipped", "not_available"})
+_FOLLOWING: Final = frozenset(
+    {"upstream_failed", "upstream_skipped", "not_evaluated", "not_produced", "not_started", "canceled"}
+)
 _NOTHING_TO_CHECK: Final = frozenset({"no_output", "upstream_skipped"})
 
 
 @dataclass(frozen=True, slots=True)
 class Denominators:
-    """How many items were planned, and how many came under each of `HEADINGS`; these add up to `planned`."""
+    """How many items were planned, and how many came under each of `HEADINGS`; these add up to `planned`.
+
+    `unplanned` counts what was produced or checked without being planned, under the same headings.
+    """
 
     planned: int
     counts: Mapping[str, int]
+    unplanned: Mapping[str, int]
 
     @property
     def sentence(self) -> str:
-        """Say it in one sentence: "7 of 9 planned passed, 2 not available"."""
-        if not self.planned:
-            return "nothing planned"
-        rest = [f"{n} {heading.replace('_', ' ')}" for heading, n in self.counts.items() if n]
+        """Say it in one sentence: "7 of 9 planned passed, 2 not available; not planned: 1 failed"."""
+        rest = _told_counts(self.counts)
         passed = self.counts["passed"]
-        return ", ".join([f"{passed} of {self.planned} planned passed", *(rest[1:] if passed else rest)])
+        parts = [f"{passed} of {self.planned} planned passed", *(rest[1:] if passed else rest)]
+        sentence = ", ".join(parts) if self.planned else "nothing planned"
+        beside = _told_counts(self.unplanned)
+        return f"{sentence}; not planned: {', '.join(beside)}" if beside else sentence
+
+
+def _told_counts(counts: Mapping[str, int]) -> list[str]:
+    return [f"{n} {heading.replace('_', ' ')}" for heading, n in counts.items() if n]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +93,15 @@ class RunVerdict:
 
 
 def count(outcomes: Sequence[Outcome]) -> Denominators:
-    """Count outcomes under their headings."""
-    found = Counter(COUNTED_AS[outcome.outcome] for outcome in outcomes)
-    return Denominators(len(outcomes), {heading: found[heading] for heading in HEADINGS})
+    """Count outcomes under their headings, those of items that were not planned apart."""
+    found = Counter((outcome.planned, _heading(outcome)) for outcome in outcomes)
+    planned = {heading: found[True, heading] for heading in HEADINGS}
+    return Denominators(sum(planned.values()), planned, {heading: found[False, heading] for heading in HEADINGS})
+
+
+def _heading(outcome: Outcome) -> str:
+    started = outcome.outcome != "canceled" or outcome.attempts > 0
+    return COUNTED_AS[outcome.outcome] if started else "never_ran"
 
 
 def judge(
@@ -91,7 +112,7 @@ def judge(
     corrections: Sequence[Correction] = (),
     derived_in: Collection[str] = (),
 ) -> RunVerdict:
-    """Fold a run's outcomes, one for each planned item, into its verdict.
+    """Fold a run's outcomes into its verdict.
 
     `status` is what Dagster's log says of the run (queued, running, succeeded, failed, canceled). A run that
     is open is `unknown`, because nobody knows yet what it comes to. So is a run that planned nothing, unless
@@ -114,7 +135,7 @@ def _fold(outcomes: Sequence[Outcome], status: str, *, closed: bool) -> _Judgeme
     weighed = weigh(outcomes)
     worst = max((weight for weight, _ in weighed), key=LATTICE.index, default="passed")
     broken = status != "succeeded" and not _explained_by_optional(outcomes, status, worst)
-    if not outcomes and not broken:
+    if worst != "failed" and not broken and not any(outcome.planned for outcome in outcomes):
         return "unknown", "nothing_planned", "the run planned no asset and no check, so nothing can be judged"
     if worst == "passed":
         return ("failed", f"run_{status}", f"Dagster says the run {_AS_SAID[status]}") if broken else _PASSED
@@ -135,7 +156,7 @@ _AS_SAID: Final = {
 
 def _follows(outcome: Outcome) -> bool:
     """Tell an outcome that follows from another item's, which explains more and is told first."""
-    return outcome.outcome in {"upstream_failed", "upstream_skipped", "not_evaluated", "not_started", "canceled"}
+    return outcome.outcome in _FOLLOWING
 
 
 def _words(outcome: Outcome) -> str:
@@ -152,7 +173,8 @@ def _why_open(status: str) -> str:
 
 def _explained_by_optional(outcomes: Sequence[Outcome], status: str, worst: str) -> bool:
     """Tell whether Dagster failed the run over an optional item alone, which warns and does not fail."""
-    return status == "failed" and worst == "warned" and any(o.outcome == "failed" for o in outcomes)
+    failed = any((o.outcome, o.reason_code) == ("failed", "step_failed") for o in outcomes if o.planned)
+    return status == "failed" and worst == "warned" and failed
 
 
 def by_gravity(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -164,8 +186,9 @@ def by_gravity(outcomes: Sequence[Outcome]) -> list[Outcome]:
 def weigh(outcomes: Sequence[Outcome]) -> list[tuple[str, Outcome]]:
     """Return how much each outcome counts against the whole, as a verdict, in the order given.
 
-    An optional item weighs nothing when it was left out and warns when it went wrong. A check of an asset
-    that was itself left out had nothing to evaluate: it weighs what its asset came to.
+    An optional item weighs nothing when it was left out and warns when it went wrong. What nobody planned
+    weighs nothing when it was left out, and else what it came to. A check of an asset that was itself left out
+    had nothing to evaluate: it weighs what its asset came to.
     """
     of_asset: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
@@ -177,25 +200,30 @@ def weigh(outcomes: Sequence[Outcome]) -> list[tuple[str, Outcome]]:
 def _weight(outcome: Outcome, of_asset: Sequence[Outcome]) -> str:
     verdict = outcome.verdict
     if had_nothing_to_check(outcome, of_asset):
-        verdict = max((asset.verdict for asset in of_asset), key=LATTICE.index)
-    if outcome.item.required or verdict == "passed":
+        verdict = max((asset.verdict for asset in _checked(outcome, of_asset)), key=LATTICE.index)
+    if (outcome.item.required and outcome.planned) or verdict == "passed":
         return verdict
-    return "passed" if verdict in _LEFT_OUT else "warned"
+    if verdict in _LEFT_OUT:
+        return "passed"
+    return verdict if outcome.item.required else "warned"
 
 
 def had_nothing_to_check(outcome: Outcome, of_asset: Sequence[Outcome]) -> bool:
-    """Tell a check that could not be evaluated because its asset was left out in every planned partition."""
-    return (
-        outcome.outcome == "not_evaluated"
-        and outcome.reason_code in _NOTHING_TO_CHECK
-        and bool(of_asset)
-        and all(asset.verdict in _LEFT_OUT for asset in of_asset)
-    )
+    """Tell a check that could not be evaluated because what it checks was left out in every planned partition."""
+    if outcome.outcome != "not_evaluated" or outcome.reason_code not in _NOTHING_TO_CHECK:
+        return False
+    checked = _checked(outcome, of_asset)
+    return bool(checked) and all(asset.verdict in _LEFT_OUT for asset in checked)
+
+
+def _checked(check: Outcome, of_asset: Sequence[Outcome]) -> list[Outcome]:
+    """Return what a check is of: its asset in its partition, or in all where either has none."""
+    partition = check.item.partition
+    return [asset for asset in of_asset if partition is None or asset.item.partition in {None, partition}]
 
 
 def item_name(outcome: Outcome, within: str | None = None) -> str:
-    """Name an item for a person: its check and asset, or its asset and partition unless it is `within` that."""
+    """Name an item for a person: its asset, or check and asset, and its partition unless it is `within` that."""
     item = outcome.item
-    if item.check_name:
-        return f"check {item.check_name} of {item.asset_key}"
-    return item.asset_key if item.partition in {None, within} else f"{item.asset_key} [{item.partition}]"
+    name = f"check {item.check_name} of {item.asset_key}" if item.check_name is not None else item.asset_key
+    return name if item.partition in {None, within} else f"{name} [{item.partition}]"

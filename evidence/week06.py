@@ -17,6 +17,7 @@ from evidence.recorded import Recorded
 from evidence.verdict import RunVerdict, by_gravity, had_nothing_to_check, judge, weigh
 from ledger.outcomes import Outcome
 from ledger.plan import ancestors
+from ledger.said import identifier, is_identifier
 
 SCHEMA_VERSION: Final = "week06_run_evidence_v1"
 PREFIX: Final = "week06/"
@@ -40,9 +41,12 @@ _STATUS: Final[Mapping[str, str]] = {
 _CHECK_STATUS: Final[Mapping[str, str]] = {
     "check_passed": "passed",
     "check_warned": "warning",
+    "check_skipped": "skipped",
     "check_failed": "failed",
 }
 _HOLDING: Final = frozenset({"failed", "not_evaluated", "unknown"})
+_DECISIONS: Final = ("proceed_to_week07", "manual_review_required", "dry_run_only", "hold_downstream")
+"""The contract's decisions, the freest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +81,30 @@ class Delivery:
         """What those downstream may do with the partition.
 
         Proceeding takes a closed run that passed and made the product itself, and whose evidence nobody corrected.
-        A dry run is one that says so and wrote nothing; anything else is for a person to look at.
+        A dry run is one that says so and wrote nothing; anything else is for a person to look at. What an asset
+        states as its own `downstream_decision` can hold the partition back, and cannot set it free.
         """
+        stated = {str(event.measured("downstream_decision")) for event in self.events(self.facts.products)}
+        return max([self._derived_decision, *stated.intersection(_DECISIONS)], key=_DECISIONS.index)
+
+    @property
+    def _derived_decision(self) -> str:
         if not self.facts.final or self.verdict.verdict in _HOLDING:
             return "hold_downstream"
         made = self.product.outcome == "materialized"
-        if not made and DRY_RUN in {o.reason_code for o in self.outcomes}:
+        if not made and DRY_RUN in {*(o.reason_code for o in self.outcomes), *self.stated_codes}:
             return "dry_run_only"
         sound = self.verdict.verdict == "passed" and not self.verdict.corrections
         if sound and made and self.asset_key == PRODUCT:
             return "proceed_to_week07"
         return "manual_review_required"
+
+    @property
+    def stated_codes(self) -> tuple[str, ...]:
+        """The reason codes of materializations that say of themselves that they are none, or only half of one."""
+        basis = {event_id for o in self.outcomes if o.verdict != "passed" for event_id in o.basis}
+        produced = self.events(self.facts.products)
+        return tuple(code for event in produced if event.event_id in basis for code in event.reason_codes)
 
     def events(self, of: Iterable[Recorded]) -> Iterator[Recorded]:
         """Yield those events that are about this partition, or about none in particular."""
@@ -99,7 +116,11 @@ def deliveries(facts: RunFacts) -> tuple[Delivery, ...]:
     asset_key = _product_of(facts)
     if asset_key is None:
         return ()
-    days = {o.item.partition or facts.row.partition for o in facts.outcomes if o.item.asset_key == asset_key}
+    days = {
+        o.item.partition or facts.row.partition
+        for o in facts.outcomes
+        if o.item.asset_key == asset_key and o.planned
+    }
     return tuple(_delivery(facts, asset_key, day) for day in sorted(d for d in days if d and _DAY.fullmatch(d)))
 
 
@@ -108,7 +129,7 @@ def _product_of(facts: RunFacts) -> str | None:
     planned = {
         o.item.asset_key: o.item.step_key or ""
         for o in facts.outcomes
-        if o.item.kind == "materialize" and o.item.required and o.item.asset_key.startswith(PREFIX)
+        if o.item.kind == "materialize" and o.item.required and o.planned and o.item.asset_key.startswith(PREFIX)
     }
     if PRODUCT in planned or not planned:
         return PRODUCT if planned else None
@@ -173,6 +194,7 @@ def _reason_codes(delivery: Delivery) -> Iterator[str]:
     for outcome in by_gravity(delivery.outcomes):
         if outcome.outcome != "pending":
             yield from _codes_of(outcome)
+    yield from delivery.stated_codes
     if delivery.asset_key != PRODUCT:
         yield "product_not_in_run"
 
@@ -242,10 +264,10 @@ def measured(delivery: Delivery) -> Document:
     # What came out is told by the product alone: the rows of an asset before it are not its rows.
     values["output_row_count"] = _first(made, "output_row_count", int)
     values["output_snapshot_id"] = _first(made, "output_snapshot_id", (str, int))
-    values["batch_id"] = values["batch_id"] or facts.row.batch_id
-    values["data_release_id"] = values["data_release_id"] or facts.row.release_id
-    values["git_sha"] = facts.tags.get("git_sha") or values["git_sha"]
-    values["trace_id"] = facts.row.trace_id
+    values["batch_id"] = values["batch_id"] or identifier(facts.row.batch_id)
+    values["data_release_id"] = values["data_release_id"] or identifier(facts.row.release_id)
+    values["git_sha"] = identifier(facts.tags.get("git_sha")) or values["git_sha"]
+    values["trace_id"] = identifier(facts.row.trace_id)
     known = {label: value for label, value in values.items() if value is not None}
     return {
         **known,
@@ -277,10 +299,10 @@ def _first(sources: Sequence[Recorded], label: str, kinds: type | tuple[type, ..
 
 
 def _is(value: Any, kinds: type | tuple[type, ...]) -> bool:
-    """Tell a usable value: of the kind asked for, no boolean, no negative count, no empty text."""
+    """Tell a usable value: of the kind asked for, no boolean, no negative count, no text that stands for none."""
     if isinstance(value, bool) or not isinstance(value, kinds):
         return False
-    return value >= 0 if isinstance(value, int) else value != ""
+    return value >= 0 if isinstance(value, int) else is_identifier(str(value))
 
 
 def _external(delivery: Delivery, asset_key: str, labels: Mapping[str, tuple[type, ...]]) -> Document:

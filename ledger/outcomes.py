@@ -1,5 +1,8 @@
 """What became of every planned item: one outcome each, with its reason and the events it rests on.
 
+What a run produced or checked without having planned it has an outcome too, marked as not planned: a check that
+failed counts, whoever asked for it.
+
 A pure function of a run's events. It derives what the orchestrator never records ("did not happen, and
 why") and is kept apart from the raw events: its result is an event of its own (`outcomes.derived.v1`).
 """
@@ -7,26 +10,30 @@ why") and is kept apart from the raw events: its result is an event of its own (
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ledger.canonical import Json
 from ledger.event import Event, encode, source_event_id
 from ledger.parts import in_parts
-from ledger.plan import Plan, PlanItem, ancestors, read_plan
+from ledger.plan import Kind, Plan, PlanItem, ancestors, item_order, own_steps, read_plan
+from ledger.said import ASSET_STATUS, CHECK_STATUS, stated_codes, stated_status
 
 VERDICT_OF: Final[Mapping[str, str]] = {
     "materialized": "passed",
+    "materialized_with_warning": "warned",
     "observed": "passed",
     "check_passed": "passed",
     "check_warned": "warned",
+    "check_skipped": "skipped",
     "check_failed": "failed",
     "failed": "failed",
     "skipped": "skipped",
     "upstream_skipped": "skipped",
     "not_available": "not_available",
     "upstream_failed": "not_evaluated",
+    "not_produced": "not_evaluated",
     "canceled": "not_evaluated",
     "not_started": "not_evaluated",
     "not_evaluated": "not_evaluated",
@@ -41,6 +48,9 @@ _STEP_ENDED: Final = {
     "step.failed.v1": "failed",
     "step.skipped.v1": "skipped",
 }
+_MAX_REASON: Final = 2_000  # characters; several records share the bytes of one entry
+_MAX_TOLD: Final = 200  # characters of another step's message that a reason quotes
+_MAX_NAMED: Final = 3  # names that a reason quotes
 _SPEAKS_FOR_ALL: Final = frozenset({"asset.skipped.v1", "check.evaluated.v1"})
 
 
@@ -81,7 +91,10 @@ class RunEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one planned item; `basis` holds the ids of the events that say so."""
+    """What became of one item; `basis` holds the ids of the events that say so.
+
+    `planned` is false for what the run produced or checked without having planned it.
+    """
 
     item: PlanItem
     outcome: str
@@ -89,6 +102,7 @@ class Outcome:
     reason: str | None
     basis: tuple[str, ...]
     attempts: int
+    planned: bool = True
 
     @property
     def verdict(self) -> str:
@@ -104,7 +118,7 @@ class _Step:
     event: RunEvent
 
 
-_GRAVITY: Final = {"passed": 0, "warned": 1}  # anything else is a failure
+_GRAVITY: Final = ("check_passed", "check_warned", "check_skipped", "check_failed")
 
 
 class _Seen:
@@ -114,10 +128,15 @@ class _Seen:
         self.by_asset: dict[tuple[str, str | None], list[RunEvent]] = defaultdict(list)
         self.steps: dict[str, _Step] = {}
         self.attempts: dict[str, int] = defaultdict(int)
+        self.yielded: set[str] = set()
+        self._blamed: dict[str, list[str]] = {}
         self.plans: list[Mapping[str, Any]] = []
         self.ended: RunEvent | None = None
         for event in events:
             self._note(event)
+        self.plan = read_plan(self.plans)
+        self.after = self.plan.after
+        self.of_assets = frozenset(i.step_key for i in self.plan.items if i.kind != "check" and i.step_key)
 
     def _note(self, event: RunEvent) -> None:
         kind = event.event_type
@@ -130,6 +149,8 @@ class _Seen:
         elif event.step_key and kind in {"step.started.v1", "step.restarted.v1"}:
             self.steps[event.step_key] = _Step("started", event)
             self.attempts[event.step_key] += 1
+        elif event.step_key and kind == "step.output_yielded.v1":
+            self.yielded.add(event.step_key)
         elif event.asset_key and kind in {"asset.materialized.v1", "asset.observed.v1", "asset.skipped.v1"}:
             self.by_asset[event.asset_key, None].append(event)
         elif event.asset_key and kind == "check.evaluated.v1":
@@ -146,14 +167,40 @@ class _Seen:
             return [self.steps[step_key]] if step_key in self.steps else []
         return [step for key, step in self.steps.items() if key.startswith(step_key[:-2])]
 
-    def evaluation(self, item: PlanItem) -> RunEvent | None:
-        """Return the evaluation that decides about a check: the gravest of the last one for each partition."""
+    def evaluations(self, item: PlanItem) -> list[RunEvent]:
+        """Return the evaluations that decide about a check: the last one for each partition, the gravest first."""
         last = {
             event.partition: event
             for event in self.by_asset.get((item.asset_key, item.check_name), ())
             if item.partition is None or event.partition in {None, item.partition}
         }
-        return max(last.values(), key=lambda event: _GRAVITY.get(event.outcome or "", 2), default=None)
+        return sorted(last.values(), key=lambda event: -_GRAVITY.index(_check_word(event)))
+
+    def own_steps(self, item: PlanItem) -> tuple[str, ...]:
+        """Return the step of an item and, of a graph-backed asset, the ops of its graph that lead there."""
+        return own_steps(self.after, item.step_key, self.of_assets) if item.step_key else ()
+
+    def first(self, step_keys: Iterable[str], state: str) -> _Step | None:
+        """Return the first of these steps that is in this state."""
+        return next((step for key in step_keys for step in self.states(key) if step.state == state), None)
+
+    def left_out(self, step_key: str) -> bool:
+        """Tell whether a step was skipped, or succeeded and yielded nothing."""
+        return any(
+            step.state == "skipped" or (step.state == "succeeded" and step.event.step_key not in self.yielded)
+            for step in self.states(step_key)
+        )
+
+    def blamed(self, failure: RunEvent) -> list[str]:
+        """Return the names of the failed step's assets and checks that its error names as what went wrong."""
+        error = failure.data.get("error")
+        names = set(error.get("names") or ()) if isinstance(error, Mapping) else set()
+        if names and failure.event_id not in self._blamed:
+            of_step = (i for i in self.plan.items if i.step_key == failure.step_key)
+            known = {_bare_name(item.asset_key, item.check_name) for item in of_step}
+            known |= {check for _, check in self.by_asset if check is not None}
+            self._blamed[failure.event_id] = sorted(names & known)
+        return self._blamed.get(failure.event_id, [])
 
     def last(self, item: PlanItem, event_type: str) -> RunEvent | None:
         """Return the last event of this type about the item.
@@ -168,36 +215,77 @@ class _Seen:
 
 
 def derive_outcomes(events: Sequence[RunEvent]) -> tuple[Outcome, ...]:
-    """Give every planned item of a run exactly one outcome.
+    """Give every planned item of a run exactly one outcome, and what came without a plan one each, after these.
 
     `events` are all of one run's in the order of its log. The plan is read from its `plan.committed.v1`
-    events; a run without one has no outcomes.
+    events; a run without one has outcomes only of what it produced and checked all the same.
     """
     seen = _Seen(events)
-    plan = read_plan(seen.plans)
-    return tuple(_check(seen, plan, i) if i.kind == "check" else _asset(seen, plan, i) for i in plan.items)
+    plan = seen.plan
+    planned = [_check(seen, plan, i) if i.kind == "check" else _asset(seen, plan, i) for i in plan.items]
+    return (*planned, *_unplanned(seen, plan))
+
+
+def _unplanned(seen: _Seen, plan: Plan) -> list[Outcome]:
+    """Return an outcome for each asset × partition that was produced, and check that was evaluated, unplanned."""
+    planned: dict[tuple[str, str | None], set[str | None]] = defaultdict(set)
+    optional: set[str] = set()
+    for item in plan.items:
+        planned[item.asset_key, item.check_name].add(item.partition)
+        optional.update(() if item.required else {item.asset_key})
+    found: dict[PlanItem, RunEvent] = {}
+    for (asset_key, check_name), events in seen.by_asset.items():
+        known = planned.get((asset_key, check_name), set())
+        for event in events:
+            if event.event_type != ("check.evaluated.v1" if check_name is not None else "asset.materialized.v1"):
+                continue
+            if known & {None, event.partition} or (known and check_name is not None and event.partition is None):
+                continue
+            kind: Kind = "check" if check_name is not None else "materialize"
+            item = PlanItem(asset_key, event.partition, check_name, kind=kind, required=asset_key not in optional)
+            found[item] = event
+    outcomes = []
+    for item, event in found.items():
+        make = _evaluated if item.kind == "check" else _produced
+        outcomes.append(replace(make(seen, replace(item, step_key=event.step_key), event), planned=False))
+    return sorted(outcomes, key=lambda outcome: item_order(outcome.item))
 
 
 def _make(item: PlanItem, seen: _Seen, outcome: str, reason: tuple[str, str] | None, *basis: RunEvent) -> Outcome:
+    steps = seen.own_steps(item)
     return Outcome(
         item=item,
         outcome=outcome,
         reason_code=reason[0] if reason else None,
         reason=reason[1] if reason else None,
         basis=tuple(event.event_id for event in basis),
-        attempts=seen.attempts.get(item.step_key or "", 0),
+        attempts=max((seen.attempts[key] for key in steps if key in seen.attempts), default=0),
     )
+
+
+def _produced(seen: _Seen, item: PlanItem, event: RunEvent, word: str = "materialized") -> Outcome:
+    """Take a materialization or an observation for what it says of itself: that nothing was produced, for one."""
+    stated = stated_status(event.data) or ""
+    if stated not in ASSET_STATUS:
+        return _make(item, seen, word, None, event)
+    return _make(item, seen, ASSET_STATUS[stated], _stated_reason(event, stated), event)
+
+
+def _stated_reason(event: RunEvent, status: str) -> tuple[str, str]:
+    codes = stated_codes(event.data)
+    told = f": {', '.join(codes)}" if codes else ""
+    return codes[0] if codes else f"status_{status}", f"its own metadata says status {status}{told}"
 
 
 def _asset(seen: _Seen, plan: Plan, item: PlanItem) -> Outcome:
     if done := seen.last(item, "asset.materialized.v1"):
-        return _make(item, seen, "materialized", None, done)
+        return _produced(seen, item, done)
     if skip := seen.last(item, "asset.skipped.v1"):
         word = "not_available" if skip.outcome == "not_available" else "skipped"
         return _make(item, seen, word, (skip.reason_code or word, str(skip.data.get("text", ""))), skip)
     observed = seen.last(item, "asset.observed.v1")
     if observed and (item.kind == "observe" or not item.required):
-        return _make(item, seen, "observed", None, observed)
+        return _produced(seen, item, observed, "observed")
     outcome, reason, basis = _why_not(seen, plan, item)
     if not item.required and item.reason_code and outcome in {"skipped", "upstream_skipped", "not_started"}:
         return _make(item, seen, "not_available", (item.reason_code, item.reason or reason[1]), *basis)
@@ -205,16 +293,55 @@ def _asset(seen: _Seen, plan: Plan, item: PlanItem) -> Outcome:
 
 
 def _check(seen: _Seen, plan: Plan, item: PlanItem) -> Outcome:
-    if done := seen.evaluation(item):
-        word = {"passed": "check_passed", "warned": "check_warned"}.get(done.outcome or "", "check_failed")
-        reason = None if word == "check_passed" else (done.reason_code or word, _told(done))
-        return _make(item, seen, word, reason, done)
+    evaluations = seen.evaluations(item)
+    if evaluations:
+        gravest = _evaluated(seen, item, evaluations[0])
+        missing = _never_evaluated(plan, item, {event.partition for event in evaluations})
+        if not missing or gravest.outcome == "check_failed":
+            return gravest
+        told = f"it was evaluated for {len(evaluations)} of {len(evaluations) + len(missing)} planned partitions"
+        reason = ("partitions_not_evaluated", f"{told}, and not for {_some(missing)}")
+        return _make(item, seen, "not_evaluated", reason, *evaluations)
     outcome, reason, basis = _why_not(seen, plan, item)
     if outcome == "pending":
         return _make(item, seen, outcome, reason, *basis)
     if outcome == "failed":
         reason = ("check_crashed", "the step that evaluates it failed before it gave a result")
     return _make(item, seen, "not_evaluated", reason, *basis)
+
+
+def _never_evaluated(plan: Plan, item: PlanItem, evaluated: Set[str | None]) -> list[str]:
+    """Return the planned partitions of its asset that a check lacks.
+
+    Plans of earlier versions name a check of several partitions once, without any; an evaluation that has no
+    partition is of all of them.
+    """
+    if item.partition is not None or None in evaluated:
+        return []
+    of_asset = {i.partition for i in plan.items if i.asset_key == item.asset_key and i.kind != "check"}
+    return sorted(partition for partition in of_asset - evaluated if partition is not None)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _MAX_NAMED
+    return ", ".join(names[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _evaluated(seen: _Seen, item: PlanItem, event: RunEvent) -> Outcome:
+    word = _check_word(event)
+    if word == "check_passed":
+        return _make(item, seen, word, None, event)
+    stated = stated_status(event.data) or ""
+    if event.outcome == "passed":
+        return _make(item, seen, word, _stated_reason(event, stated), event)
+    return _make(item, seen, word, (event.reason_code or word, _told(event)), event)
+
+
+def _check_word(event: RunEvent) -> str:
+    """Name what an evaluation came to; one that Dagster says passed is what it states itself, where it does."""
+    if event.outcome == "passed":
+        return CHECK_STATUS.get(stated_status(event.data) or "", "check_passed")
+    return "check_warned" if event.outcome == "warned" else "check_failed"
 
 
 def _told(evaluation: RunEvent) -> str:
@@ -229,23 +356,59 @@ _Why = tuple[str, tuple[str, str], tuple[RunEvent, ...]]
 
 
 def _why_not(seen: _Seen, plan: Plan, item: PlanItem) -> _Why:
-    """Say why an item without a result of its own has none: (outcome, reason, basis)."""
+    """Say why an item without a result of its own has none: (outcome, reason, basis).
+
+    All ops of a graph-backed asset are its own steps, so what went wrong in one of them went wrong in it.
+    """
+    own = seen.own_steps(item)
+    if failed := seen.first(own, "failed"):
+        why = _failed(seen, failed.event)
+        return _named_other(seen, item, failed.event) if why[0] == "failed" else why
+    if started := seen.first(own, "started"):
+        return _unfinished(seen, started.event)
     step = seen.steps.get(item.step_key or "")
     if step is None:
         return _never_started(seen, plan, item)
-    end = (seen.ended,) if seen.ended else ()
-    if step.state == "failed":
-        return _failed(seen, step.event)
     if step.state == "skipped":
-        reason = ("upstream_skipped", "an input it needs was skipped, so the step was skipped")
-        return "upstream_skipped", reason, (step.event,)
-    if step.state == "succeeded":
-        return "skipped", ("no_output", "the step succeeded and yielded nothing for this item"), (step.event,)
+        return _skipped(seen, plan, own, step.event)
+    return "skipped", ("no_output", "the step succeeded and yielded nothing for this item"), (step.event,)
+
+
+def _unfinished(seen: _Seen, start: RunEvent) -> _Why:
+    end = (seen.ended,) if seen.ended else ()
     if seen.run_state == "running":
-        return "pending", ("still_running", "the step has started and not ended"), (step.event,)
+        return "pending", ("still_running", "the step has started and not ended"), (start,)
     if seen.run_state == "canceled":
-        return "canceled", ("run_canceled", "the run was canceled while the step ran"), (step.event, *end)
-    return "lost", ("process_lost", "the step started and never ended; its process died"), (step.event, *end)
+        return "canceled", ("run_canceled", "the run was canceled while the step ran"), (start, *end)
+    return "lost", ("process_lost", "the step started and never ended; its process died"), (start, *end)
+
+
+def _skipped(seen: _Seen, plan: Plan, own: Sequence[str], skip: RunEvent) -> _Why:
+    """Tell what an asset's own inner op left out from what was left out before it."""
+    skipped = [key for key in own if any(step.state == "skipped" for step in seen.states(key))]
+    inner = [key for key in own if key not in skipped and seen.left_out(key)]
+    before = {key for each in skipped for key in plan.after.get(each, ()) if key not in own}
+    if len(own) > 1 and (inner or not any(map(seen.left_out, before))):
+        which = f"step {inner[0]}" if inner else "an op"
+        return "skipped", ("no_output", f"{which}, which is part of it, yielded nothing"), (skip,)
+    return (
+        "upstream_skipped",
+        ("upstream_skipped", "an input it needs was skipped, so the step was skipped"),
+        (skip,),
+    )
+
+
+def _named_other(seen: _Seen, item: PlanItem, failure: RunEvent) -> _Why:
+    """Tell what failed in a step of many items from the rest of them, where the error names what did."""
+    blamed = seen.blamed(failure)
+    if not blamed or _bare_name(item.asset_key, item.check_name) in blamed:
+        return "failed", ("step_failed", _message(failure)), (failure,)
+    reason = f"its step failed over {_some(blamed)}, and did not come to it"
+    return "not_produced", ("step_failed_elsewhere", reason), (failure,)
+
+
+def _bare_name(asset_key: str, check_name: str | None) -> str:
+    return check_name if check_name is not None else asset_key.rpartition("/")[2]
 
 
 def _failed(seen: _Seen, failure: RunEvent) -> _Why:
@@ -276,7 +439,9 @@ def _never_started(seen: _Seen, plan: Plan, item: PlanItem) -> _Why:
     for upstream in ancestors(plan.after, item.step_key or ""):
         for step in seen.states(upstream):
             if step.state == "failed" and _failed(seen, step.event)[0] != "canceled":
-                return "upstream_failed", ("upstream_failed", f"step {upstream} failed"), (step.event,)
+                told = _message(step.event).partition("\n")[0][:_MAX_TOLD]
+                words = f"step {upstream} failed{': ' if told else ''}{told}"
+                return "upstream_failed", ("upstream_failed", words), (step.event,)
     if seen.run_state == "running":
         return "pending", ("not_started_yet", "the run has not come to it"), ()
     if seen.run_state == "canceled":
@@ -292,7 +457,7 @@ def _message(event: RunEvent) -> str:
     # An exception in the user's code is the cause of Dagster's own "error occurred while executing op".
     told = cause if isinstance(cause, Mapping) else error
     text = told.get("message") if isinstance(told, Mapping) else None
-    return str(text or event.data.get("message") or "").strip()[:500]
+    return str(text or event.data.get("message") or "").strip()
 
 
 def outcome_parts(outcomes: Sequence[Outcome], revision: int) -> list[dict[str, Json]]:
@@ -319,8 +484,13 @@ def _outcome_json(outcome: Outcome) -> dict[str, Json]:
         "outcome": outcome.outcome,
         "verdict": outcome.verdict,
         "reason_code": outcome.reason_code,
-        "reason": outcome.reason[:300] if outcome.reason else None,
+        "reason": _cut(outcome.reason) if outcome.reason else None,
         "basis": list(outcome.basis),
         "attempts": outcome.attempts,
+        "planned": None if outcome.planned else False,
     }
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _cut(reason: str) -> str:
+    return reason if len(reason) <= _MAX_REASON else f"{reason[: _MAX_REASON - 1]}…"

@@ -6,7 +6,7 @@ An item is one asset × partition, one check, or one optional dependency. The pl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -48,7 +48,7 @@ class Plan:
 
 def plan_parts(plan: Plan) -> list[dict[str, Json]]:
     """Split a plan into payloads of `plan.committed.v1`, always at least one; `read_plan` joins them."""
-    items = [_item_json(item) for item in sorted(plan.items, key=_order)]
+    items = [_item_json(item) for item in sorted(plan.items, key=item_order)]
     parts = list(in_parts([*items, *_steps_json(plan)])) or [[]]
     return [
         {
@@ -77,9 +77,9 @@ def read_plan(payloads: Iterable[Mapping[str, Any]]) -> Plan:
     for payload in payloads:
         for entry in payload["items"]:
             item = PlanItem(**entry)
-            said = items.setdefault(_order(item), item)
+            said = items.setdefault(item_order(item), item)
             if said.kind == "dependency" and item.kind != "dependency":
-                items[_order(item)] = item
+                items[item_order(item)] = item
         for step in payload["steps"]:
             after.setdefault(step["step_key"], {}).update(dict.fromkeys(step["after"]))
     return Plan(tuple(items[key] for key in sorted(items)), {key: tuple(steps) for key, steps in after.items()})
@@ -90,7 +90,7 @@ def _item_json(item: PlanItem) -> dict[str, Json]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _order(item: PlanItem) -> _Key:
+def item_order(item: PlanItem) -> _Key:
     """Return what makes an item that item: asset, partition, check; `None` sorts first and is not ""."""
     partition, check = item.partition, item.check_name
     return (item.asset_key, partition is not None, partition or "", check is not None, check or "")
@@ -106,3 +106,21 @@ def ancestors(after: Mapping[str, Sequence[str]], step_key: str) -> Iterator[str
                 seen.add(upstream)
                 queue.append(upstream)
                 yield upstream
+
+
+def own_steps(after: Mapping[str, Sequence[str]], step_key: str, of_assets: Collection[str]) -> tuple[str, ...]:
+    """Return a step and, where it is an op of a graph, the ops of that graph it waits for, nearest first.
+
+    They make one asset together. What is beyond the step of another asset (`of_assets`) belongs to that one.
+    """
+    graph, dot, _ = step_key.partition(".")
+    if not dot:
+        return (step_key,)
+    own = {step_key: None}
+    queue = [step_key]
+    while queue:
+        for upstream in after.get(queue.pop(0), ()):
+            if upstream.startswith(f"{graph}.") and upstream not in own and upstream not in of_assets:
+                own[upstream] = None
+                queue.append(upstream)
+    return tuple(own)

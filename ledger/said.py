@@ -45,7 +45,9 @@ def stated_codes(data: Mapping[str, Any]) -> tuple[str, ...]:
         if label == CODES_LABEL and isinstance(value, str):
             codes = _parsed(value) if kind == "json" else value
             listed = codes if isinstance(codes, list) else [codes]
-            return tuple(code.strip()[:_MAX_CODE] for code in listed if isinstance(code, str) and is_identifier(code))
+            return tuple(
+                code.strip()[:_MAX_CODE] for code in listed if isinstance(code, str) and is_identifier(code)
+            )
     return ()
 
 

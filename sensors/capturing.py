@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from ledger import Ledger
 from ledger.canonical import Json, bounded, canonical
+from ledger.said import is_identifier
+from sensors.names import short_name
 from sensors.policy import Policy
 from sensors.source import RunFacts
-from sensors.names import short_name
 from sensors.translate import Correlation
 
 DEFAULT_GRACE_SECONDS: Final = 60.0
@@ -56,9 +57,11 @@ def correlation_of(facts: RunFacts, defaults: Correlation, seen: Mapping[str, An
     """Take the ids from the run's tags, else from what was said when the run was first seen, else the defaults.
 
     A `traceparent` tag (W3C) gives its trace id when there is no `trace_id` tag; the run id itself is the last
-    resort. What was said first stays, so that a later capture from elsewhere says the same.
+    resort. What was said first stays, so that a later capture from elsewhere says the same. A text that a program
+    writes where it has no value ("None", "null", "nan") is no id.
     """
-    tags, said = facts.tags, seen or {}
+    tags = {name: value for name, value in facts.tags.items() if is_identifier(value)}
+    said = seen or {}
     parent = tags.get("traceparent", "").split("-")
     from_parent = parent[1] if len(parent) == 4 and len(parent[1]) == 32 else None
     trace_id = tags.get("trace_id") or from_parent or said.get("trace_id") or defaults.trace_id

@@ -70,10 +70,7 @@ def _item(
 
 
 def _partitions(event: Event) -> list[str | None]:
-    """Return the partitions one planned event stands for; `[None]` where there are none.
-
-    A check is evaluated once for all partitions of its run, so it is one item.
-    """
+    """Return the partitions one planned event stands for; `[None]` where there are none."""
     subset = event.data.get("partitions_subset")
     if not subset:
         return [event.partition]
@@ -81,6 +78,4 @@ def _partitions(event: Event) -> list[str | None]:
 
     keys: Any = deserialize_value(str(subset))
     names: list[str | None] = [short_name(key) for key in sorted(keys.get_partition_keys())]
-    if event.check_name and len(names) > 1:
-        return [None]
     return names or [event.partition]

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from functools import lru_cache
 
+from ledger.said import is_identifier
 from sensors.translate import Correlation
 
 
@@ -14,13 +15,14 @@ def process_correlation(release_id: str | None = None, environment: Mapping[str,
     """Return the ids that hold for every run of this process that carries no tags of its own.
 
     `TRACE_ID`; the release given, else `RELEASE_ID`, else `GIT_SHA`, else the commit of the working
-    directory; `BATCH_ID`.
+    directory; `BATCH_ID`. A variable that is empty, or says None or null, is not set.
     """
-    values = os.environ if environment is None else environment
+    given = os.environ if environment is None else environment
+    values = {name: value for name, value in given.items() if is_identifier(value)}
     return Correlation(
-        trace_id=values.get("TRACE_ID") or None,
+        trace_id=values.get("TRACE_ID"),
         release_id=release_id or values.get("RELEASE_ID") or values.get("GIT_SHA") or _git_commit(),
-        batch_id=values.get("BATCH_ID") or None,
+        batch_id=values.get("BATCH_ID"),
     )
 
 

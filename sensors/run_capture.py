@@ -125,7 +125,9 @@ class RunCapture:
         """Return that the run was seen, with its tags, and what it set out to do, as far as it is not said."""
         events = list(self._life.seen())
         planned = self._reading.planned
-        open_plan = self._reading.plan_is_whole and not self._life.settled(len(self._known.records) + len(self._new))
+        open_plan = self._reading.plan_is_whole and not self._life.settled(
+            len(self._known.records) + len(self._new)
+        )
         if open_plan and self._life.uncommitted(planned_keys(planned), policy):
             steps = execution_plan(instance, self._facts)
             events.extend(self._life.planned(build_plan(planned, steps, policy)))

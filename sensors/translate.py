@@ -20,6 +20,8 @@ from sensors.names import asset_key_text, short_name
 from sensors.vocabulary import EVENT_TYPES, LOG_LINE, UNLISTED
 
 _MAX_TEXT: Final = 2_000  # characters kept of a message; the digest covers the whole record
+_MAX_NAMED: Final = 500  # names kept of what an error says went wrong; of more than that, none
+_NODE_FAILED: Final = re.compile(r"(?:\b|\x1b\[[0-9;]{0,9}m)(?:Failure|Error) in [a-z_ ]{1,40} (\S{1,300}) \(")
 _OUTCOMES: Final[Mapping[str, tuple[str, str | None]]] = {
     "asset.materialized.v1": ("passed", None),
     "asset.observed.v1": ("passed", None),
@@ -267,6 +269,10 @@ def _error(error: dict[str, Any]) -> dict[str, Any]:
     if name:  # Dagster writes "package.module.Class: words"; the class has its own place
         message = re.sub(rf"^(?:\w+\.)*{re.escape(name)}: ", "", message)
     kept: dict[str, Any] = {"class": name, "message": _cut(message)}
+    if name == "DagsterDbtCliRuntimeError":
+        # One step builds many models; which of them went wrong stands in dbt's own lines alone.
+        names = sorted(set(_NODE_FAILED.findall(message)))
+        kept |= {"names": names} if len(names) <= _MAX_NAMED else {}
     if error.get("cause"):
         kept["cause"] = _error(error["cause"])
     return kept

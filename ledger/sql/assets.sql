@@ -1,26 +1,63 @@
--- The latest state of every asset and partition, over closed runs. Absent is a state too.
--- Grain: one row for each asset × partition that was ever planned. Order: none.
+-- The latest state of every asset and partition: what the last closed run that dealt with it came to, unless it was
+-- reported from outside a run or wiped since. Absent is a state too.
+-- Grain: one row for each asset × partition that was ever planned, produced or reported. Order: none.
 -- asset_key: the asset
 -- partition: the partition key
--- outcome: what the latest run that planned it came to
--- verdict: its place in the lattice
+-- outcome: what the latest run came to (as in `outcomes`); reported, when somebody reported a materialization outside any run since; wiped, when its materializations were deleted in Dagster since
+-- verdict: its place in the lattice; not_available when it was wiped
 -- reason_code: why it is not passed
--- run_id: the latest run that planned it
+-- run_id: the latest run that dealt with it; NULL when it was reported from outside
 -- run_ended_at: when that run ended, UTC
--- last_materialized_at: the newest materialization in any run, UTC; NULL when it never was
--- last_materialized_run_id: the run of that materialization
--- materializations: how often it was materialized
-WITH latest AS (
-    SELECT o.asset_key, o.partition, o.outcome, o.verdict, o.reason_code, o.run_id, r.ended_at AS run_ended_at
+-- state_since: when it came to this state, UTC
+-- wiped_at: when it was wiped last, UTC, whether or not it was produced again; NULL when it never was
+-- last_materialized_at: the newest materialization in any run or from outside, UTC; NULL when it never was
+-- last_materialized_run_id: the run of that materialization; empty when it was reported from outside
+-- materializations: how often it was materialized; a wipe takes none of them away
+WITH made AS (
+    SELECT asset_key, partition, run_id, max(occurred_at) AS occurred_at, count(*) AS materializations,
+        arg_max(metadata['status'], occurred_at) AS status
+    FROM materializations GROUP BY asset_key, partition, run_id
+), stated AS (
+    -- A wipe while the run went on came after what it had produced by then, and before what it produced later.
+    SELECT o.asset_key, o.partition, o.outcome, o.verdict, o.reason_code, o.run_id, r.ended_at AS run_ended_at,
+        coalesce(m.occurred_at, r.ended_at) AS since
     FROM outcomes AS o
     JOIN runs AS r ON r.run_id = o.run_id
+    LEFT JOIN made AS m ON o.outcome LIKE 'materialized%' AND m.run_id = o.run_id
+        AND m.asset_key = o.asset_key AND m.partition IS NOT DISTINCT FROM o.partition
     WHERE o.check_name IS NULL
-    QUALIFY row_number() OVER (PARTITION BY o.asset_key, o.partition ORDER BY r.ended_at DESC, o.run_id DESC) = 1
-), made AS (
+    UNION ALL
+    -- What is reported may say of itself that it was not produced, as a run's materialization may.
+    SELECT asset_key, partition, 'reported', CASE status
+            WHEN 'warning' THEN 'warned' WHEN 'skipped' THEN 'skipped' WHEN 'not_available' THEN 'not_available'
+            WHEN 'failed' THEN 'failed' ELSE 'passed' END,
+        CASE WHEN status IN ('warning', 'skipped', 'not_available', 'failed') THEN 'status_' || status END,
+        NULL, NULL, occurred_at
+    FROM made WHERE run_id = ''
+), latest AS (
+    SELECT * FROM stated
+    QUALIFY row_number() OVER (
+        PARTITION BY asset_key, partition ORDER BY coalesce(run_ended_at, since) DESC, run_id DESC NULLS LAST) = 1
+), wipes AS (
+    SELECT asset_key, occurred_at, unnest(coalesce(
+        nullif(from_json(data->'$.partition_keys', '["VARCHAR"]'), []), [NULL::VARCHAR])) AS partition
+    FROM effective_events WHERE event_type = 'asset.wiped.v1'
+), wiped AS (
+    SELECT l.asset_key, l.partition, max(w.occurred_at) AS wiped_at
+    FROM latest AS l
+    JOIN wipes AS w ON w.asset_key = l.asset_key AND (w.partition IS NULL OR w.partition = l.partition)
+    GROUP BY l.asset_key, l.partition
+), totals AS (
     SELECT asset_key, partition, max(occurred_at) AS last_materialized_at,
-        arg_max(run_id, occurred_at) AS last_materialized_run_id, count(*) AS materializations
-    FROM materializations GROUP BY asset_key, partition
+        arg_max(run_id, occurred_at) AS last_materialized_run_id, sum(materializations)::BIGINT AS materializations
+    FROM made GROUP BY asset_key, partition
 )
-SELECT l.*, m.last_materialized_at, m.last_materialized_run_id, coalesce(m.materializations, 0) AS materializations
+SELECT l.asset_key, l.partition,
+    CASE WHEN w.wiped_at >= l.since THEN 'wiped' ELSE l.outcome END AS outcome,
+    CASE WHEN w.wiped_at >= l.since THEN 'not_available' ELSE l.verdict END AS verdict,
+    CASE WHEN w.wiped_at >= l.since THEN 'asset_wiped' ELSE l.reason_code END AS reason_code,
+    l.run_id, l.run_ended_at, greatest(l.since, w.wiped_at) AS state_since, w.wiped_at,
+    t.last_materialized_at, t.last_materialized_run_id, coalesce(t.materializations, 0) AS materializations
 FROM latest AS l
-LEFT JOIN made AS m ON m.asset_key = l.asset_key AND m.partition IS NOT DISTINCT FROM l.partition
+LEFT JOIN wiped AS w ON w.asset_key = l.asset_key AND w.partition IS NOT DISTINCT FROM l.partition
+LEFT JOIN totals AS t ON t.asset_key = l.asset_key AND t.partition IS NOT DISTINCT FROM l.partition

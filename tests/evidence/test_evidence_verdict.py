@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evidence.verdict import COUNTED_AS, HEADINGS, LATTICE, by_gravity, count, judge, weigh
+from evidence.verdict import COUNTED_AS, HEADINGS, LATTICE, by_gravity, count, item_name, judge, weigh
 from ledger.event import OUTCOMES
 from ledger.outcomes import VERDICT_OF, Outcome
-from ledger.plan import PlanItem
+from ledger.plan import Kind, PlanItem
 
 STATUSES = ("queued", "running", "succeeded", "failed", "canceled")
 KEYS = st.sampled_from(["a", "b", "week06/c"])
@@ -19,17 +20,34 @@ WORDS = st.sampled_from(sorted(VERDICT_OF))
 
 
 def outcome_of(
-    word: str, key: str = "a", *, check: str | None = None, required: bool = True, code: str | None = None
+    word: str,
+    key: str = "a",
+    *,
+    check: str | None = None,
+    required: bool = True,
+    code: str | None = None,
+    partition: str | None = None,
+    planned: bool = True,
+    attempts: int = 1,
 ) -> Outcome:
     """Make an outcome; everything but what passed has a reason code."""
-    item = PlanItem(key, check_name=check, kind="check" if check else "materialize", required=required)
+    kind: Kind = "check" if check else "materialize"
+    item = PlanItem(key, partition, check_name=check, kind=kind, required=required)
     given_code = code or (None if VERDICT_OF[word] == "passed" else f"because_{word}")
-    return Outcome(item=item, outcome=word, reason_code=given_code, reason=None, basis=(), attempts=1)
+    return Outcome(
+        item=item, outcome=word, reason_code=given_code, reason=None, basis=(), attempts=attempts, planned=planned
+    )
 
 
-CODES = st.sampled_from([None, "no_output", "upstream_skipped", "check_crashed"])
-ASSETS = st.builds(outcome_of, WORDS, KEYS, required=st.booleans())
-CHECKS = st.builds(outcome_of, WORDS, KEYS, check=st.just("c"), required=st.booleans(), code=CODES)
+CODES = st.sampled_from([None, "no_output", "upstream_skipped", "check_crashed", "step_failed"])
+_MORE = {
+    "required": st.booleans(),
+    "planned": st.booleans(),
+    "attempts": st.integers(0, 2),
+    "partition": st.sampled_from([None, "p1", "p2"]),
+}
+ASSETS = st.builds(outcome_of, WORDS, KEYS, **_MORE)
+CHECKS = st.builds(outcome_of, WORDS, KEYS, check=st.just("c"), code=CODES, **_MORE)
 RUNS = st.lists(ASSETS | CHECKS, max_size=12)
 
 
@@ -44,11 +62,15 @@ def test_the_lattice_is_the_closed_one() -> None:
 def test_counts_add_up_to_what_was_planned(outcomes: list[Outcome], status: str, closed: bool) -> None:
     """Nothing drops out of a total: the headings add up, and so do the numbers in the sentence."""
     denominators = judge(outcomes, status=status, closed=closed).denominators
-    assert tuple(denominators.counts) == HEADINGS
-    assert sum(denominators.counts.values()) == denominators.planned == len(outcomes)
-    if outcomes:
-        passed, planned, *others = map(int, re.findall(r"\d+", denominators.sentence))
-        assert passed + sum(others) == planned == len(outcomes)
+    assert tuple(denominators.counts) == tuple(denominators.unplanned) == HEADINGS
+    planned = sum(o.planned for o in outcomes)
+    assert sum(denominators.counts.values()) == denominators.planned == planned
+    assert sum(denominators.unplanned.values()) == len(outcomes) - planned
+    of_plan, _, beside = denominators.sentence.partition("; not planned: ")
+    assert sum(map(int, re.findall(r"\d+", beside))) == len(outcomes) - planned
+    if planned:
+        passed, total, *others = map(int, re.findall(r"\d+", of_plan))
+        assert passed + sum(others) == total == planned
         assert " 0 " not in denominators.sentence
 
 
@@ -60,8 +82,9 @@ def test_a_whole_is_passed_only_when_every_required_part_is(
     if judge(outcomes, status=status, closed=closed).verdict == "passed":
         assert closed
         assert status == "succeeded"
-        assert outcomes
-        assert all(o.verdict == "passed" for o in outcomes if o.item.required)
+        assert any(o.planned for o in outcomes)
+        assert all(o.verdict == "passed" for o in outcomes if o.item.required and o.planned)
+        assert all(o.verdict in {"passed", "skipped", "not_available"} for o in outcomes if not o.planned)
         assert all(o.outcome not in {"failed", "check_failed", "lost", "pending"} for o in outcomes)
 
 
@@ -92,7 +115,7 @@ def test_a_run_that_dagster_calls_failed_is_never_passed(outcomes: list[Outcome]
     assert verdict in {"failed", "warned"}
     if verdict == "warned":
         assert status == "failed"
-        assert any(o.outcome == "failed" and not o.item.required for o in outcomes)
+        assert any(o.reason_code == "step_failed" and not o.item.required for o in outcomes)
 
 
 @given(st.lists(ASSETS, min_size=1, max_size=8), st.integers(min_value=0), WORDS)
@@ -138,10 +161,12 @@ def test_an_optional_item_left_out_does_not_lower_the_verdict(word: str) -> None
 
 def test_an_optional_item_that_fails_warns() -> None:
     """It was tried and went wrong: the run is not failed over it, even where Dagster says so, nor passed."""
-    outcomes = [outcome_of("materialized"), outcome_of("failed", "b", required=False)]
+    outcomes = [outcome_of("materialized"), outcome_of("failed", "b", required=False, code="step_failed")]
     for status in ("succeeded", "failed"):
         verdict = judge(outcomes, status=status, closed=True)
-        assert (verdict.verdict, verdict.reason_code) == ("warned", "because_failed")
+        assert (verdict.verdict, verdict.reason_code) == ("warned", "step_failed")
+    stated = [outcome_of("materialized"), outcome_of("failed", "b", required=False, code="ticket_ingest_errors")]
+    assert judge(stated, status="failed", closed=True).verdict == "failed"  # that did not fail Dagster's run
     assert judge(outcomes, status="canceled", closed=True).verdict == "failed"
 
 
@@ -176,6 +201,67 @@ def test_the_sentence_names_every_heading() -> None:
         "pending",
     ]
     assert count([outcome_of(word) for word in words]).sentence == (
-        "2 of 8 planned passed, 1 failed, 2 skipped, 1 never ran, 1 unknown, 1 pending"
+        "2 of 8 planned passed, 1 failed, 2 skipped, 1 canceled, 1 unknown, 1 pending"
     )
+
+
+def test_what_was_canceled_before_it_started_never_ran() -> None:
+    """A step that had started ran; one whose turn had not come did not."""
+    canceled = [outcome_of("canceled"), outcome_of("canceled", "b", attempts=0)]
+    assert count(canceled).sentence == "0 of 2 planned passed, 1 never ran, 1 canceled"
+
+
+@pytest.mark.parametrize(
+    ("word", "verdict"),
+    [("check_failed", "failed"), ("check_warned", "warned"), ("check_passed", "passed")],
+)
+def test_a_check_that_nobody_planned_counts(word: str, verdict: str) -> None:
+    """What was evaluated weighs what it came to, and is counted apart from the plan."""
+    made = [outcome_of("materialized"), outcome_of(word, check="c", planned=False)]
+    judged = judge(made, status="succeeded", closed=True)
+    assert judged.verdict == verdict
+    heading = word.removeprefix("check_")
+    assert judged.denominators.sentence == f"1 of 1 planned passed; not planned: 1 {heading}"
+
+
+@pytest.mark.parametrize("word", ["materialized", "check_passed", "skipped", "not_available", "check_skipped"])
+def test_what_nobody_planned_makes_no_run_passed(word: str) -> None:
+    """A run without a plan is unknown, whatever it brought along; left out beside a plan it weighs nothing."""
+    beside = outcome_of(word, "b", check="c" if word.startswith("check") else None, planned=False)
+    alone = judge([beside], status="succeeded", closed=True)
+    assert (alone.verdict, alone.reason_code) == ("unknown", "nothing_planned")
+    assert alone.denominators.sentence.startswith("nothing planned; not planned: 1 ")
+    assert judge([outcome_of("materialized"), beside], status="succeeded", closed=True).verdict == "passed"
+
+
+@given(RUNS, st.sampled_from(STATUSES), st.booleans(), ASSETS | CHECKS)
+def test_what_came_unplanned_never_makes_a_better_whole(
+    outcomes: list[Outcome], status: str, closed: bool, more: Outcome
+) -> None:
+    """An item that nobody planned can lower the verdict and cannot raise it."""
+    more = replace(more, planned=False, item=replace(more.item, asset_key="elsewhere"))
+    before, after = (judge(each, status=status, closed=closed).verdict for each in (outcomes, [*outcomes, more]))
+    assert LATTICE.index(after) >= LATTICE.index(before)
+
+
+def test_a_check_of_a_partition_that_was_left_out_weighs_what_that_partition_does() -> None:
+    """Of two partitions one was made: the check of the other had nothing to evaluate."""
+    made, left = outcome_of("materialized", partition="p1"), outcome_of("skipped", partition="p2")
+    checks = [
+        outcome_of("check_passed", check="c", partition="p1"),
+        outcome_of("not_evaluated", check="c", partition="p2", code="no_output"),
+    ]
+    assert judge([made, left, *checks], status="succeeded", closed=True).verdict == "skipped"
+
+
+@pytest.mark.parametrize("within", [None, "p1", "p1..p9 (9)"])
+def test_an_item_is_named_with_its_partition_where_the_run_has_several(within: str | None) -> None:
+    """An item without a partition and the last of ten never look alike; a check is named as its asset is."""
+    names = {
+        item_name(outcome_of("materialized", check=check, partition=partition), within)
+        for check in (None, "c")
+        for partition in (None, "p2", "p9")
+    }
+    assert len(names) == 6
+    assert "check c of a [p9]" in names
     assert count([outcome_of("failed")]).sentence == "0 of 1 planned passed, 1 failed"

@@ -314,3 +314,67 @@ def test_the_schema_refuses_what_the_contract_does() -> None:
 def test_steps_of_the_story_are_named_as_dagster_names_them() -> None:
     """The hand-written runs use real step keys, else the derivation above would prove little."""
     assert step_of(FACT) == "week06__silver__ticket_fact_partitioned"
+
+
+def _stating(status: str, *codes: str, **more: Any) -> Story:
+    """Tell a run of a factory that materializes its product and states in metadata what it came to."""
+    story = Story("run-1").plan().made(GATE).made(RAW)
+    story.made(FACT, status=status, reason_codes=list(codes), output_row_count=0, **more)
+    return story.checked("row_count_output_count", FACT).end().close()
+
+
+@pytest.mark.parametrize(
+    ("status", "codes", "decision"),
+    [
+        ("skipped", ("other_reason", "dry_run_no_db_write"), "dry_run_only"),
+        ("skipped", ("nothing_new",), "manual_review_required"),
+        ("not_available", ("week04_lakehouse_not_available",), "manual_review_required"),
+        ("warning", ("ticket_ingest_errors",), "manual_review_required"),
+        ("failed", ("ticket_ingest_errors",), "hold_downstream"),
+        ("success", (), "proceed_to_week07"),
+    ],
+)
+def test_what_a_product_states_of_itself_is_handed_over(
+    told: Tell, status: str, codes: tuple[str, ...], decision: str
+) -> None:
+    """An asset that materializes and says that it was skipped was skipped, with every code it gives."""
+    document = only(told(_stating(status, *codes)))
+    assert (document["status"], document["downstream_decision"]) == (status, decision)
+    assert set(codes) <= set(document["reason_codes"])
+
+
+@pytest.mark.parametrize("stated", ["dry_run_only", "manual_review_required", "hold_downstream"])
+def test_an_assets_own_decision_holds_back(told: Tell, stated: str) -> None:
+    """A run that passed goes on only as far as its assets say that it may."""
+    document = only(told(_stating("success", downstream_decision=stated)))
+    assert document["downstream_decision"] == stated
+
+
+@pytest.mark.parametrize("stated", ["proceed_to_week07", "dry_run_only", "go", "", 7])
+def test_an_assets_own_decision_sets_nothing_free(told: Tell, stated: object) -> None:
+    """What failed is held, whatever an asset says; and what is no decision says nothing."""
+    document = only(told(_stating("failed", downstream_decision=stated)))
+    assert document["downstream_decision"] == "hold_downstream"
+
+
+@pytest.mark.parametrize("nothing", ["None", "null", "NaN", "nan", "", "  ", " none ", "NULL", "<NA>"])
+def test_a_text_that_stands_for_nothing_is_no_identifier(told: Tell, nothing: str) -> None:
+    """What a program writes where it has no value is left out, or null where absence is known."""
+    story = (
+        Story("run-1", git_sha=nothing).plan().made(GATE, manifest_id=nothing).made(RAW, source_snapshot_id=nothing)
+    )
+    story.made(FACT, output_snapshot_id=nothing, batch_id=nothing, output_row_count=1).observed(
+        LAKE, lakehouse_snapshot_id=nothing
+    )
+    document = only(told(story.checked("row_count_output_count", FACT).end().close()))
+    named = {"manifest_id", "batch_id", "git_sha", "source_snapshot_id", "output_snapshot_id"}
+    assert not named & document.keys()
+    assert document.get("lakehouse_snapshot_id") is None
+
+
+def test_a_check_that_nobody_planned_holds_the_partition_back(told: Tell) -> None:
+    """It failed, so nothing is built on the partition, and the hand-over names it."""
+    story = Story("run-1").plan().made(GATE).made(RAW).made(FACT).checked("row_count_output_count", FACT)
+    document = only(told(story.checked("unplanned", FACT, "failed").end().close()))
+    assert (document["status"], document["downstream_decision"]) == ("failed", "hold_downstream")
+    assert {"name": "unplanned", "status": "failed"}.items() <= document["checks"][-1].items()

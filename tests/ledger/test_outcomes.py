@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger import OUTCOMES
-from ledger.outcomes import RUN_ENDED, VERDICT_OF, RunEvent, derive_outcomes
+from ledger.outcomes import RUN_ENDED, VERDICT_OF, Outcome, RunEvent, derive_outcomes, outcome_parts
 from ledger.plan import Kind, Plan, PlanItem, plan_parts
 from tests.ledger.samples import NOON
 
@@ -34,6 +35,7 @@ TYPES = (
     "check.evaluated.v1",
     "engine.reported.v1",
 )
+RUN_ENDS = tuple(RUN_ENDED)
 SUCCESS = {
     "materialized": "asset.materialized.v1",
     "observed": "asset.observed.v1",
@@ -60,6 +62,17 @@ def _numbered(drawn: list[dict[str, Any]]) -> list[RunEvent]:
     return [RunEvent(event_id=f"e{n}", occurred_at=NOON + n, **values) for n, values in enumerate(drawn)]
 
 
+def _stating(status: str, *codes: str, kind: str = "text") -> dict[str, Any]:
+    """Return the data of an event whose metadata states a status and reason codes."""
+    entries: list[dict[str, Any]] = [{"label": "status", "type": kind, "value": status}]
+    entries += [{"label": "reason_codes", "type": "json", "value": json.dumps(list(codes))}] if codes else []
+    return {"metadata": entries}
+
+
+DATA: list[dict[str, Any]] = [
+    *({}, {"text": "said"}, {"error": {"message": "broken"}}, {"error": None}, {"error": {"names": ["a"]}}),
+    *(_stating(status, "code") for status in ("success", "warning", "skipped", "not_available", "failed", "ok")),
+]
 run_events = st.lists(
     st.fixed_dictionaries(
         {
@@ -70,7 +83,7 @@ run_events = st.lists(
             "check_name": st.sampled_from([None, "c1", "c2"]),
             "outcome": st.sampled_from([None, *OUTCOMES]),
             "reason_code": st.sampled_from([None, "why"]),
-            "data": st.sampled_from([{}, {"text": "said"}, {"error": {"message": "broken"}}, {"error": None}]),
+            "data": st.sampled_from(DATA),
         }
     ),
     max_size=25,
@@ -91,9 +104,14 @@ def _planned(plan: Plan) -> list[RunEvent]:
 
 @given(plans, run_events)
 def test_every_item_has_one_outcome_whatever_was_recorded(plan: Plan, events: list[RunEvent]) -> None:
-    """Total over any sequence of events: one outcome each, in the lattice, not passed only with a reason."""
+    """Total over any sequence of events: one outcome each, in the lattice, not passed only with a reason.
+
+    What came without a plan is an item too, once for each asset, partition and check.
+    """
     outcomes = derive_outcomes([*_planned(plan), *events])
-    assert sorted(map(repr, (o.item for o in outcomes))) == sorted(map(repr, plan.items))
+    assert sorted(repr(o.item) for o in outcomes if o.planned) == sorted(map(repr, plan.items))
+    names = [(o.item.asset_key, o.item.partition, o.item.check_name) for o in outcomes]
+    assert len(set(names)) == len(names)
     known = {event.event_id for event in events}
     for outcome in outcomes:
         assert outcome.verdict in OUTCOMES
@@ -122,14 +140,66 @@ def test_only_an_event_that_says_so_is_a_success(plan: Plan, events: list[RunEve
 
 
 @given(plans, run_events)
+def test_what_was_produced_or_checked_is_in_the_outcomes(plan: Plan, events: list[RunEvent]) -> None:
+    """No materialization and no evaluation is without an item, planned or not."""
+    outcomes = derive_outcomes([*_planned(plan), *events])
+    items = {(o.item.asset_key, o.item.check_name, o.item.partition) for o in outcomes}
+    for event in events:
+        check = event.check_name if event.event_type == "check.evaluated.v1" else None
+        if event.asset_key is None or (check is None and event.event_type != "asset.materialized.v1"):
+            continue
+        partitions = {partition for key, name, partition in items if (key, name) == (event.asset_key, check)}
+        assert partitions & {None, event.partition} or (
+            check is not None and event.partition is None and partitions
+        )
+
+
+WORSE = ("passed", "warned", "skipped", "not_available", "not_evaluated", "unknown", "failed")
+
+
+FAILING = st.builds(
+    RunEvent,
+    event_id=st.just("failing"),
+    event_type=st.just("check.evaluated.v1"),
+    occurred_at=st.just(NOON),
+    asset_key=st.sampled_from(ASSETS),
+    check_name=st.just("c1"),
+    partition=st.sampled_from([None, "2026-04-17"]),
+    outcome=st.just("failed"),
+    reason_code=st.just("check_failed"),
+) | st.builds(
+    RunEvent,
+    event_id=st.just("failing"),
+    event_type=st.just("step.failed.v1"),
+    occurred_at=st.just(NOON),
+    step_key=st.sampled_from(["s1", "s2"]),
+)
+
+
+@given(plans, run_events, FAILING, st.sampled_from(RUN_ENDS))
+def test_what_failed_makes_nothing_better(plan: Plan, events: list[RunEvent], failing: RunEvent, end: str) -> None:
+    """A failure added last to a run that ended worsens what it is about, and makes no item better or vanish."""
+    ended = [*_planned(plan), *events, RunEvent(event_id="end", event_type=end, occurred_at=NOON)]
+    before, after = (
+        {(o.item.asset_key, o.item.partition, o.item.check_name): o for o in derive_outcomes(each)}
+        for each in (ended, [*ended, failing])
+    )
+    assert before.keys() <= after.keys()
+    for name, outcome in before.items():
+        assert WORSE.index(after[name].verdict) >= WORSE.index(outcome.verdict)
+    if failing.check_name is not None:
+        assert any(o.outcome == "check_failed" and "failing" in o.basis for o in after.values())
+
+
+@given(plans, run_events)
 def test_outcomes_depend_on_nothing_but_the_events(plan: Plan, events: list[RunEvent]) -> None:
     """Derived twice, from parts told twice, they are the same."""
     parts = _planned(plan)
     assert derive_outcomes([*parts, *events]) == derive_outcomes([*parts, *events, *parts])
 
 
-def test_a_run_without_a_plan_has_no_outcomes() -> None:
-    """Nothing is invented: what was never planned cannot have failed."""
+def test_a_run_without_a_plan_and_without_results_has_no_outcomes() -> None:
+    """Nothing is invented: what was never planned, produced or checked has no outcome."""
     assert derive_outcomes([_event("run.failed.v1")]) == ()
 
 
@@ -175,12 +245,36 @@ def _skip(outcome: str) -> RunEvent:
     return _event("asset.skipped.v1", "s", asset_key="a", outcome=outcome, reason_code="why", data={"text": "told"})
 
 
+def _stated(status: str, *codes: str, kind: str = "text") -> RunEvent:
+    return replace(MADE, data=_stating(status, *codes, kind=kind))
+
+
 def _checked(outcome: str | None, **values: Any) -> RunEvent:
     return _event("check.evaluated.v1", "s", asset_key="a", check_name="c", outcome=outcome, **values)
 
 
 CASES = [
     Case("made", ASSET, [START, MADE, END, SUCCEEDED], "materialized", None),
+    *(
+        Case(f"made, and says {status}", ASSET, [START, _stated(status, "code"), END], word, "code")
+        for status, word in (
+            *(("skipped", "skipped"), ("not_available", "not_available"), ("failed", "failed")),
+            ("warning", "materialized_with_warning"),
+        )
+    ),
+    Case("says skipped without a code", ASSET, [START, _stated("skipped"), END], "skipped", "status_skipped"),
+    Case("says skipped, then made on retry", ASSET, [START, _stated("skipped"), MADE, END], "materialized", None),
+    *(
+        Case(
+            f"made, and says {status!r} of something else",
+            ASSET,
+            [START, _stated(status), END],
+            "materialized",
+            None,
+        )
+        for status in ("success", "active", "200", "ok", "Skipped", "FAILED", "skipped ", "")
+    ),
+    Case("states a number", ASSET, [START, _stated("failed", kind="int"), END], "materialized", None),
     Case("made, though the run failed elsewhere", ASSET, [START, MADE, END, BROKE], "materialized", None),
     Case("made after the run's end, by a killed worker", ASSET, [START, BROKE, MADE, END], "materialized", None),
     Case(
@@ -239,6 +333,32 @@ CASES = [
     Case("a check passed", CHECK, [START, _checked("passed"), END, SUCCEEDED], "check_passed", None),
     Case("a check warned", CHECK, [START, _checked("warned"), END], "check_warned", "check_warned"),
     Case("a check failed", CHECK, [START, _checked("failed", reason_code="why"), END], "check_failed", "why"),
+    *(
+        Case(
+            f"a check passed and says {status}",
+            CHECK,
+            [_checked("passed", data=_stating(status, "code"))],
+            word,
+            code,
+            0,
+        )
+        for status, word, code in (
+            *(("skipped", "check_skipped", "code"), ("not_available", "check_skipped", "code")),
+            *(
+                ("failed", "check_failed", "code"),
+                ("warning", "check_warned", "code"),
+                ("pass", "check_passed", None),
+            ),
+        )
+    ),
+    Case(
+        "a check failed and says skipped",
+        CHECK,
+        [_checked("failed", data=_stating("skipped"))],
+        "check_failed",
+        "check_failed",
+        0,
+    ),
     Case("a check said nothing", CHECK, [START, _checked(None), END], "check_failed", "check_failed"),
     Case(
         "a check's last word counts",
@@ -270,7 +390,8 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_what_became_of_an_item(case: Case) -> None:
     """Each way a run can go has its word and its reason."""
-    (outcome,) = derive_outcomes([*_planned(Plan((case.item,), case.after)), *case.events])
+    outcome, *_unplanned = derive_outcomes([*_planned(Plan((case.item,), case.after)), *case.events])
+    assert outcome.planned
     assert (outcome.outcome, outcome.reason_code) == (case.outcome, case.reason_code)
     assert outcome.attempts == case.attempts
     assert (outcome.reason is None) == (outcome.verdict == "passed")
@@ -280,3 +401,155 @@ def test_a_failure_is_told_in_the_words_of_the_cause() -> None:
     """The reason is the user's own error, and it names the event it rests on."""
     (outcome,) = derive_outcomes([*_planned(Plan((ASSET,), {})), START, FAILED, BROKE])
     assert (outcome.reason, outcome.basis) == ("no such file", (FAILED.event_id,))
+
+
+GRAPH = PlanItem("g", step_key="g.last")
+INNER = {"g.last": ("g.mid",), "g.mid": ("g.first",), "g.first": ("before",), "after": ("g.last",)}
+_FAILED = ("failed", "step_failed")
+_UPSTREAM = ("upstream_failed", "upstream_failed")
+_SKIPPED = [_event("step.skipped.v1", key) for key in ("g.mid", "g.last")]
+_BEFORE_MADE = [_event(f"step.{what}.v1", "before") for what in ("started", "output_yielded", "succeeded")]
+
+
+def _in(step_key: str, *what: str) -> list[RunEvent]:
+    return [_event(f"step.{each}.v1", step_key) for each in what]
+
+
+GRAPH_CASES = [
+    Case("an op of its own failed", GRAPH, _in("g.first", "started", "failed"), *_FAILED),
+    Case("an op was tried twice", GRAPH, _in("g.mid", "started", "restarted", "failed"), *_FAILED, 2),
+    Case("an op of its own died", GRAPH, [*_in("g.first", "started"), BROKE], "lost", "process_lost"),
+    Case("canceled within it", GRAPH, [*_in("g.mid", "started"), CANCELED], "canceled", "run_canceled"),
+    Case(
+        "an op of its own yielded nothing",
+        GRAPH,
+        [*_BEFORE_MADE, *_in("g.first", "started", "succeeded"), *_SKIPPED],
+        "skipped",
+        "no_output",
+    ),
+    Case(
+        "what it waits for yielded nothing",
+        GRAPH,
+        [*_in("before", "succeeded"), _event("step.skipped.v1", "g.first"), *_SKIPPED],
+        "upstream_skipped",
+        "upstream_skipped",
+        0,
+    ),
+    Case("what it waits for failed", GRAPH, [*_in("before", "failed"), BROKE], *_UPSTREAM, 0),
+    Case("it failed", PlanItem("x", step_key="after"), [*_in("g.first", "failed"), BROKE], *_UPSTREAM, 0),
+]
+
+
+@pytest.mark.parametrize("case", GRAPH_CASES, ids=lambda case: case.name)
+def test_all_ops_of_a_graph_backed_asset_are_its_own(case: Case) -> None:
+    """What went wrong in an inner op went wrong in the asset; what went wrong before it did not."""
+    (outcome,) = derive_outcomes([*_planned(Plan((case.item,), INNER)), *case.events])
+    assert (outcome.outcome, outcome.reason_code, outcome.attempts) == (
+        case.outcome,
+        case.reason_code,
+        case.attempts,
+    )
+
+
+def test_an_op_of_another_asset_of_the_same_graph_is_not_its_own() -> None:
+    """Of two assets out of one graph the second waits for the first, and follows from its failure."""
+    plan = Plan((PlanItem("a", step_key="g.a"), PlanItem("b", step_key="g.b")), {"g.a": ("g.x",), "g.b": ("g.a",)})
+    first, second = derive_outcomes([*_planned(plan), _event("step.failed.v1", "g.x"), BROKE])
+    assert (first.outcome, second.outcome) == ("failed", "upstream_failed")
+
+
+BUILD = Plan(
+    (
+        *(PlanItem(key, step_key="dbt") for key in ("shop/bad", "shop/after_bad", "shop/good")),
+        PlanItem("shop/good", None, "not_null_good_id", "dbt", "check"),
+    ),
+    {},
+)
+
+
+def _built(*names: str) -> dict[str, Outcome]:
+    error = {"message": "the command failed", "names": list(names)}
+    events = [
+        _event("step.started.v1", "dbt"),
+        _event("asset.materialized.v1", "dbt", asset_key="shop/good"),
+        _event("step.failed.v1", "dbt", data={"error": error}),
+        BROKE,
+    ]
+    found = derive_outcomes([*_planned(BUILD), *events])
+    return {o.item.check_name or o.item.asset_key: o for o in found}
+
+
+def test_what_a_failed_step_did_not_come_to_did_not_fail() -> None:
+    """Where an error names what failed in a step of many assets, the others are not produced, and say why."""
+    found = _built("bad", "something_else")
+    assert {key: outcome.outcome for key, outcome in found.items()} == {
+        "shop/bad": "failed",
+        "shop/after_bad": "not_produced",
+        "shop/good": "materialized",
+        "not_null_good_id": "not_evaluated",
+    }
+    assert found["shop/after_bad"].reason == "its step failed over bad, and did not come to it"
+    assert found["not_null_good_id"].reason_code == "step_failed_elsewhere"
+
+
+@pytest.mark.parametrize("names", [(), ("nothing_of_ours",)])
+def test_a_step_whose_error_names_nothing_failed_for_all_of_it(names: tuple[str, ...]) -> None:
+    """Without a finer truth all that it did not produce failed."""
+    found = _built(*names)
+    assert {found[key].outcome for key in ("shop/bad", "shop/after_bad")} == {"failed"}
+    assert found["not_null_good_id"].reason_code == "check_crashed"
+
+
+DAYS = ("2026-03-06", "2026-03-07", "2026-03-08")
+
+
+@pytest.mark.parametrize("evaluated", [DAYS[:1], DAYS[:2], DAYS, (None,), (None, DAYS[0])])
+def test_a_check_is_passed_in_the_partitions_it_was_evaluated_for(evaluated: tuple[str | None, ...]) -> None:
+    """A plan names each partition of a check, and each has an outcome; in older plans one stands for all."""
+    checks = tuple(PlanItem("a", day, "c", "s", "check") for day in DAYS)
+    events = [START, *(replace(_checked("passed"), partition=day) for day in evaluated), END, SUCCEEDED]
+    found = derive_outcomes([*_planned(Plan(checks, {})), *events])
+    passed = {o.item.partition for o in found if o.verdict == "passed"}
+    assert passed == (set(DAYS) if None in evaluated else set(evaluated))
+    assert {o.reason_code for o in found if o.verdict != "passed"} <= {"no_output"}
+
+    assets = tuple(PlanItem("a", day, step_key="s") for day in DAYS)
+    old = derive_outcomes([*_planned(Plan((*assets, PlanItem("a", None, "c", "s", "check")), {})), *events])
+    (check,) = (o for o in old if o.item.kind == "check")
+    assert (check.verdict == "passed") == (None in evaluated or set(evaluated) == set(DAYS))
+    if check.verdict != "passed":
+        assert (check.outcome, check.reason_code) == ("not_evaluated", "partitions_not_evaluated")
+        assert DAYS[2] in str(check.reason)
+
+
+def test_what_nobody_planned_is_told_as_not_planned() -> None:
+    """A failed check and a materialization that no plan names are items of their own; an observation is none."""
+    plan = Plan((PlanItem("a", "2026-04-17", step_key="s"), PlanItem("b", step_key="s", required=False)), {})
+    events = [
+        *(START, MADE, OTHER_CHECK_PASSED, OBSERVED, END),
+        _event(
+            "check.evaluated.v1", "s", asset_key="b", check_name="c", outcome="failed", reason_code="check_failed"
+        ),
+        _event("asset.materialized.v1", "s", asset_key="a", partition="2026-04-18"),
+        _event("asset.materialized.v1", "s", asset_key="x"),
+        SUCCEEDED,
+    ]
+    found = [o for o in derive_outcomes([*_planned(plan), *events]) if not o.planned]
+    assert [(o.item.asset_key, o.item.partition, o.item.check_name, o.outcome, o.item.required) for o in found] == [
+        ("a", None, "d", "check_passed", True),
+        ("a", "2026-04-18", None, "materialized", True),
+        ("b", None, "c", "check_failed", False),
+        ("x", None, None, "materialized", True),
+    ]
+    told = [entry for part in outcome_parts(found, 1) for entry in part["outcomes"]]  # type: ignore[union-attr]
+    assert all(entry["planned"] is False for entry in told)  # type: ignore[index, call-overload]
+
+
+def test_a_long_reason_is_kept_and_a_longer_one_is_cut_where_it_can_be_seen() -> None:
+    """Both findings of a check are recorded; what does not fit ends in a mark."""
+    for length, kept in ((1_500, "x" * 1_500), (5_000, "x" * 1_999 + "…")):
+        outcomes = derive_outcomes(
+            [*_planned(Plan((CHECK, ASSET), {})), _checked("failed", data={"description": "x" * length})]
+        )
+        (part,) = outcome_parts([o for o in outcomes if o.item.kind == "check"], 1)
+        assert part["outcomes"][0]["reason"] == kept  # type: ignore[index, call-overload]

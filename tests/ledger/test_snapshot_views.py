@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ from ledger import Event, IntegrityError, Ledger, UsageError, inbox
 from ledger.as_of import AsOf, parse_as_of
 from ledger.event import COLUMNS, MAX_DATA_BYTES
 from ledger.inbox import names
-from ledger.outcomes import RunEvent, derive_outcomes, outcome_parts
+from ledger.outcomes import VERDICT_OF, RunEvent, derive_outcomes, outcome_parts
 from ledger.plan import Plan, PlanItem, plan_parts
 from ledger.query import view_docs
+from ledger.said import ASSET_STATUS
 from ledger.snapshot import VIEWS, Snapshot, open_snapshot, views_in
 from tests.ledger.samples import NOON, RUN, Clock, own, record, records
 
@@ -34,13 +37,13 @@ DAY = "2026-04-17"
     ],
 )
 def test_a_label_recorded_twice_stops_no_view(tmp_path: Path, view: str, event_type: str) -> None:
-    """A ledger may hold labels that became equal before they were written: the last one holds, and all rows stay."""
+    """A ledger may hold labels that became equal before they were written: the last one holds, no row is lost."""
     ledger = Ledger(tmp_path / "ledger", clock=Clock())
     ledger.create()
     twice = [{"label": "a", "value": "1"}, {"label": "b", "value": "2"}, {"label": "a", "value": "3"}]
     ledger.append([record(n, event_type=event_type, data={"metadata": m}) for n, m in enumerate([twice, [], [{}]])])
     with open_snapshot(ledger) as snapshot:
-        rows = snapshot.rows(f"SELECT metadata FROM {view} ORDER BY occurred_at")  # noqa: S608 - a view's name
+        rows = snapshot.rows(f"SELECT metadata FROM {view} ORDER BY occurred_at")
     assert [row[0] for row in rows] == [{"a": "3", "b": "2"}, {}, {}]
 
 
@@ -473,3 +476,116 @@ def test_a_snapshot_is_a_prefix_that_does_not_move(ledger: Ledger) -> None:
         ledger.append(records(range(100, 110)))
         ledger.seal()
         assert snapshot.rows("SELECT count(*) FROM events") == before
+
+
+def _assets(ledger: Ledger) -> dict[str | None, dict[str, Any]]:
+    with open_snapshot(ledger) as snapshot:
+        return {row["partition"]: row for row in _view(snapshot, "assets") if row["asset_key"] == ASSET}
+
+
+def _outside(storage_id: int, event_type: str, seconds: int, **more: Any) -> Event:
+    about = {"run_id": "", "step_key": None, "job_name": None, "asset_key": ASSET, **more}
+    return record(storage_id, event_type=event_type, occurred_at=NOON + seconds * 1_000_000, **about)
+
+
+def test_an_asset_that_was_wiped_is_wiped_until_it_is_produced_again(ledger: Ledger) -> None:
+    """What was there and was deleted is not available; what it had been stays told."""
+    ledger.append([_outside(1, "asset.wiped.v1", -60)])
+    assert (_assets(ledger)[DAY]["outcome"], _assets(ledger)[DAY]["wiped_at"]) == (
+        "materialized",
+        _at(NOON - 60_000_000),
+    )
+    ledger.append([_outside(2, "asset.wiped.v1", 60)])
+    wiped = _assets(ledger)[DAY]
+    assert (wiped["outcome"], wiped["verdict"], wiped["reason_code"]) == ("wiped", "not_available", "asset_wiped")
+    assert (wiped["state_since"], wiped["materializations"]) == (_at(NOON + 60_000_000), 1)
+    again = [
+        replace(event, occurred_at=event.occurred_at + 120_000_000, run_id="again") for event in _records("again")
+    ]
+    ledger.append([*again, *_own("again", taken=again)])
+    made = _assets(ledger)[DAY]
+    assert (made["outcome"], made["verdict"], made["run_id"]) == ("materialized", "passed", "again")
+
+
+def test_a_wipe_of_partitions_wipes_these(ledger: Ledger) -> None:
+    """Other partitions keep their state."""
+    ledger.append([_outside(1, "asset.wiped.v1", 60, data={"partition_keys": ["2026-04-16"]})])
+    assert _assets(ledger)[DAY]["verdict"] == "passed"
+    ledger.append([_outside(2, "asset.wiped.v1", 61, data={"partition_keys": ["2026-04-16", DAY]})])
+    assert _assets(ledger)[DAY]["outcome"] == "wiped"
+
+
+@pytest.mark.parametrize("status", [None, "ok", *ASSET_STATUS])
+def test_what_was_reported_from_outside_is_a_state(ledger: Ledger, status: str | None) -> None:
+    """A materialization outside any run is the latest state of its partition, by what it says of itself."""
+    metadata = [{"label": "status", "type": "text", "value": status}] if status else []
+    ledger.append([_outside(1, "asset.materialized.v1", 60, partition="2026-05-01", data={"metadata": metadata})])
+    state = _assets(ledger)["2026-05-01"]
+    assert (state["outcome"], state["run_id"], state["materializations"]) == ("reported", None, 1)
+    assert state["verdict"] == (VERDICT_OF[ASSET_STATUS[status]] if status in ASSET_STATUS else "passed")
+    assert (state["verdict"] == "passed") == (state["reason_code"] is None)
+    ledger.append([_outside(2, "asset.wiped.v1", 61)])
+    assert _assets(ledger)["2026-05-01"]["outcome"] == "wiped"
+
+
+@pytest.mark.parametrize(
+    ("partitions", "told"),
+    [
+        ((None,), None),
+        ((None, "2026-03-04"), "2026-03-04"),
+        (("2026-03-04", "2026-03-05"), "2026-03-04..2026-03-05 (2)"),
+        (tuple(f"2026-03-{day:02}" for day in range(13, 3, -1)), "2026-03-04..2026-03-13 (10)"),
+    ],
+)
+def test_a_run_of_many_partitions_is_told_by_its_range(
+    tmp_path: Path, partitions: tuple[str | None, ...], told: str | None
+) -> None:
+    """The first, the last and how many; one partition is told as it is."""
+    ledger = Ledger(tmp_path / "ledger", clock=Clock())
+    ledger.create()
+    plan = Plan(tuple(PlanItem(ASSET, partition, step_key="make") for partition in partitions), {})
+    ledger.append([own("plan.committed.v1", data=payload) for payload in plan_parts(plan)])
+    with open_snapshot(ledger) as snapshot:
+        assert snapshot.rows("SELECT partition FROM runs") == [(told,)]
+
+
+ENDS = ("run.succeeded.v1", "run.failed.v1", "run.canceled.v1")
+
+
+@pytest.mark.parametrize("ends", [*permutations(ENDS, 2), *permutations(ENDS, 3)])
+def test_of_several_ends_the_last_one_in_the_log_counts(tmp_path: Path, ends: tuple[str, ...]) -> None:
+    """A run that Dagster ended twice has the status and the end of the last record, as in Dagster."""
+    ledger = Ledger(tmp_path / "ledger", clock=Clock())
+    ledger.create()
+    ledger.append([record(number, event_type=end) for number, end in enumerate(ends, start=1)])
+    with open_snapshot(ledger) as snapshot:
+        (row,) = _view(snapshot, "runs")
+    assert row["status"] == {end: end.split(".")[1] for end in ENDS}[ends[-1]]
+    assert row["ended_at"] == _at(NOON + len(ends) * 1_000)
+
+
+def test_what_a_run_did_not_plan_is_counted_apart(tmp_path: Path) -> None:
+    """A failed check that no plan names is among the items that did not pass."""
+    ledger = Ledger(tmp_path / "ledger", clock=Clock())
+    ledger.create()
+    taken = [
+        record(1, event_type="asset.materialized.v1", asset_key="a", step_key="a"),
+        record(
+            2,
+            event_type="check.evaluated.v1",
+            asset_key="a",
+            check_name="c",
+            outcome="failed",
+            reason_code="check_failed",
+        ),
+        record(3, event_type="run.succeeded.v1"),
+    ]
+    plan = plan_parts(Plan((PlanItem("a", step_key="a"),), {}))
+    planned = [RunEvent(event_id="", event_type="plan.committed.v1", occurred_at=NOON, data=part) for part in plan]
+    outcomes = derive_outcomes([*planned, *map(RunEvent.of_record, taken)])
+    derived = [own("outcomes.derived.v1", data=payload) for payload in outcome_parts(outcomes, 1)]
+    ledger.append([*taken, *derived, own("run.closed.v1", data={"revision": 1})])
+    with open_snapshot(ledger) as snapshot:
+        assert snapshot.rows("SELECT planned, unplanned, passed, not_passed FROM runs") == [(1, 1, 1, 1)]
+        rows = snapshot.rows("SELECT check_name, planned, verdict FROM outcomes ORDER BY check_name NULLS FIRST")
+    assert rows == [(None, True, "passed"), ("c", False, "failed")]
