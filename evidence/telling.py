@@ -261,10 +261,17 @@ def _told_apart(
 ) -> Iterator[str]:
     """Put what happened to which subject on one line, and the message below it, wrapped and cut."""
     yield styled(f"{what:<13}  {subject}".rstrip(), style or VERDICT_STYLES[what])
-    lines = [line for part in message.splitlines() for line in _wrapped(part, width, 15 + len(_INDENT))]
-    yield from (" " * 15 + line for line in lines[:_MESSAGE_LINES])
-    if len(lines) > _MESSAGE_LINES:
-        yield " " * 15 + styled("… (ledger show --json has it whole)", "dim")
+    lines = [
+        line for part in message.splitlines() if part.strip() for line in _wrapped(part, width, 15 + len(_INDENT))
+    ]
+    if len(lines) > _MESSAGE_LINES:  # a command's message begins with the command and ends with its error
+        last = _MESSAGE_LINES // 2
+        lines = [
+            *lines[: _MESSAGE_LINES - last],
+            styled("… (ledger show --json has it whole)", "dim"),
+            *lines[-last:],
+        ]
+    yield from (" " * 15 + line for line in lines)
 
 
 def _origin(prefix: Prefix, facts: RunFacts, width: int | None) -> Iterator[str]:

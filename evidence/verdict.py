@@ -161,8 +161,13 @@ def _follows(outcome: Outcome) -> bool:
 
 def _words(outcome: Outcome) -> str:
     said = {"check_warned": "did not pass, a warning", "check_failed": "did not pass"}.get(outcome.outcome)
-    words = said or (outcome.reason or "").strip().partition("\n")[0] or outcome.outcome.replace("_", " ")
-    return words if len(words) <= _REASON_CHARS else f"{words[:_REASON_CHARS]}…"
+    words = said or " ".join((outcome.reason or "").split()) or outcome.outcome.replace("_", " ")
+    if len(words) <= _REASON_CHARS:
+        return words
+    half = (
+        _REASON_CHARS - 3
+    ) // 2  # what failed stands at the beginning of a command's message, and why at its end
+    return f"{words[:half]} … {words[-half:]}"
 
 
 def _why_open(status: str) -> str:

@@ -163,9 +163,16 @@ class _Seen:
 
     def states(self, step_key: str) -> list[_Step]:
         """Return the states of a planned step: none, one, or those of the steps a dynamic one became."""
+        return [self.steps[key] for key in self._became(step_key)]
+
+    def tries(self, step_key: str) -> int:
+        """Return how often a planned step was started; of what a dynamic one became the most often started."""
+        return max((self.attempts[key] for key in self._became(step_key) if key in self.attempts), default=0)
+
+    def _became(self, step_key: str) -> Iterable[str]:
         if not step_key.endswith("[?]"):
-            return [self.steps[step_key]] if step_key in self.steps else []
-        return [step for key, step in self.steps.items() if key.startswith(step_key[:-2])]
+            return [step_key] if step_key in self.steps else []
+        return [key for key in self.steps if key.startswith(step_key[:-2])]
 
     def evaluations(self, item: PlanItem) -> list[RunEvent]:
         """Return the evaluations that decide about a check: the last one for each partition, the gravest first."""
@@ -252,14 +259,13 @@ def _unplanned(seen: _Seen, plan: Plan) -> list[Outcome]:
 
 
 def _make(item: PlanItem, seen: _Seen, outcome: str, reason: tuple[str, str] | None, *basis: RunEvent) -> Outcome:
-    steps = seen.own_steps(item)
     return Outcome(
         item=item,
         outcome=outcome,
         reason_code=reason[0] if reason else None,
         reason=reason[1] if reason else None,
         basis=tuple(event.event_id for event in basis),
-        attempts=max((seen.attempts[key] for key in steps if key in seen.attempts), default=0),
+        attempts=max(map(seen.tries, seen.own_steps(item)), default=0),
     )
 
 

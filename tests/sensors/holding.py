@@ -92,12 +92,13 @@ def _items(member: str) -> str:
             FROM events WHERE event_type = 'run.closed.v1' GROUP BY run_id
         ), named AS (
             SELECT e.run_id, unnest(from_json(e.data->'$.{member}',
-                '[{{"asset_key":"VARCHAR","partition":"VARCHAR","check_name":"VARCHAR"}}]')) AS i
+                '[{{"asset_key":"VARCHAR","partition":"VARCHAR","check_name":"VARCHAR",
+                  "planned":"BOOLEAN"}}]')) AS i
             FROM events AS e JOIN closed AS c ON c.run_id = e.run_id
             WHERE e.event_type = '{event_type}'
                 AND coalesce((e.data->>'$.revision')::INT = c.revision, true)
         )
-        SELECT run_id, i.asset_key, i.partition, i.check_name FROM named ORDER BY ALL
+        SELECT run_id, i.asset_key, i.partition, i.check_name FROM named WHERE i.planned IS NOT FALSE ORDER BY ALL
     """
 
 

@@ -366,7 +366,7 @@ def partition_range_in_one_run(stage: Stage) -> Expected:
             **{f"ranged@{day}": "materialized" for day in days},
             **{f"partly@{day}": "materialized" for day in days[:2]},
             f"partly@{days[2]}": "skipped:no_output",
-            "ranged?whole": "check_passed",
+            **{f"ranged?whole@{day}": "check_passed" for day in days},
         }
     }
 
@@ -468,7 +468,7 @@ def asset_behind_dynamic_steps(stage: Stage) -> Expected:
     def gathered():  # type: ignore[no-untyped-def]
         return gather(spread().map(halve).collect())
 
-    return {stage.materialize([gathered]): {"gathered": "upstream_failed:upstream_failed"}}
+    return {stage.materialize([gathered]): {"gathered": "failed:step_failed"}}
 
 
 @scenario()

@@ -1,0 +1,202 @@
+"""What becomes of items whose truth is not in one planned event: graphs, partitions, checks beside the plan."""
+
+import json
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+from holding import assert_holds, outcomes, rows, sync
+
+from ledger import Ledger
+from sensors.translate import Correlation, SourceRecord, Translator
+
+DAYS = dg.DailyPartitionsDefinition(start_date="2026-03-04", end_date="2026-03-14")
+RANGE = {
+    "dagster/asset_partition_range_start": "2026-03-04",
+    "dagster/asset_partition_range_end": "2026-03-06",
+}
+
+
+def _run(instance: dg.DagsterInstance, ledger: Ledger, *assets: object, **more: object) -> str:
+    run_id = dg.materialize(list(assets), instance=instance, raise_on_error=False, **more).run_id  # type: ignore[arg-type]
+    sync(instance, ledger)
+    assert_holds(instance, ledger)
+    return run_id
+
+
+def _graph(behaviour: str) -> dg.AssetsDefinition:
+    """Make an asset of three ops, the first of which does as it is asked."""
+    tried: list[int] = []
+
+    @dg.op(out=dg.Out(is_required=False), retry_policy=dg.RetryPolicy(max_retries=1))
+    def first() -> Iterator[dg.Output[int]]:
+        tried.append(1)
+        if behaviour == "fails" or (behaviour == "fails once" and len(tried) == 1):
+            raise ValueError("no such file")
+        if behaviour != "yields nothing":
+            yield dg.Output(1)
+
+    @dg.op
+    def middle(number: int) -> int:
+        return number
+
+    @dg.op
+    def last(number: int) -> int:
+        return number
+
+    @dg.graph_asset
+    def graph() -> int:
+        return last(middle(first()))  # type: ignore[no-any-return]
+
+    return graph
+
+
+@dg.asset(deps=["graph"])
+def after() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "graph", "following", "attempts"),
+    [
+        ("fails", "failed:step_failed", "upstream_failed:upstream_failed", 2),
+        ("fails once", "materialized", "materialized", 2),
+        ("yields nothing", "skipped:no_output", "upstream_skipped:upstream_skipped", 1),
+        ("works", "materialized", "materialized", 1),
+    ],
+)
+def test_an_op_of_a_graph_backed_asset_speaks_for_the_asset(
+    instance: dg.DagsterInstance, ledger: Ledger, behaviour: str, graph: str, following: str, attempts: int
+) -> None:
+    """The asset has the outcome and the attempts of the op in which it was decided."""
+    run_id = _run(instance, ledger, _graph(behaviour), after)
+    assert outcomes(ledger, run_id) == {"graph": graph, "after": following}
+    assert rows(ledger, "SELECT attempts FROM outcomes WHERE asset_key = 'graph'") == [(attempts,)]
+
+
+@pytest.mark.parametrize("evaluated", [(), ("2026-03-05",), ("2026-03-04", "2026-03-05", "2026-03-06"), (None,)])
+def test_each_partition_of_a_check_has_its_outcome(
+    instance: dg.DagsterInstance, ledger: Ledger, evaluated: tuple[str | None, ...]
+) -> None:
+    """A check that Dagster planned for three days is passed in those it was evaluated for; without one, in all."""
+
+    @dg.multi_asset(
+        specs=[dg.AssetSpec("daily", partitions_def=DAYS, skippable=True)],
+        check_specs=[dg.AssetCheckSpec("whole", asset="daily", partitions_def=DAYS)],
+        partitions_def=DAYS,
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def daily(context: dg.AssetExecutionContext) -> Iterator[dg.AssetMaterialization]:
+        key = dg.AssetKey("daily")
+        for day in context.partition_keys:
+            context.log_event(dg.AssetMaterialization(key, partition=day))
+        for partition in evaluated:
+            context.log_event(
+                dg.AssetCheckEvaluation(asset_key=key, check_name="whole", passed=True, partition=partition)
+            )
+        yield from ()
+
+    run_id = _run(instance, ledger, daily, tags=RANGE)
+    days = ("2026-03-04", "2026-03-05", "2026-03-06")
+    passed = set(days) if None in evaluated else set(evaluated)
+    expected = {
+        f"daily?whole@{day}": "check_passed" if day in passed else "not_evaluated:no_output" for day in days
+    }
+    assert outcomes(ledger, run_id) == {**expected, **{f"daily@{day}": "materialized" for day in days}}
+    assert rows(ledger, "SELECT partition FROM runs") == [("2026-03-04..2026-03-06 (3)",)]
+
+
+def test_two_keys_that_dagster_shows_alike_are_two_items(instance: dg.DagsterInstance, ledger: Ledger) -> None:
+    """A slash inside a part is another key than a slash between parts, in the plan, the record and the outcome."""
+
+    @dg.multi_asset(outs={"out": dg.AssetOut(key=dg.AssetKey(["lake/orders"]))})
+    def flat() -> int:
+        return 1
+
+    @dg.asset(key=dg.AssetKey(["lake", "orders"]), output_required=False)
+    def nested() -> Iterator[dg.Output[int]]:
+        yield from ()
+
+    run_id = _run(instance, ledger, flat, nested)
+    assert outcomes(ledger, run_id) == {r"lake\/orders": "materialized", "lake/orders": "skipped:no_output"}
+
+
+def test_a_check_that_no_plan_names_is_an_outcome(instance: dg.DagsterInstance, ledger: Ledger) -> None:
+    """An asset logs an evaluation itself, as dbt does for tests nobody selected, and a table beside its own."""
+
+    @dg.asset
+    def orders(context: dg.AssetExecutionContext) -> None:
+        context.log_event(
+            dg.AssetCheckEvaluation(asset_key=dg.AssetKey("orders"), check_name="not_null", passed=False)
+        )
+        context.log_event(dg.AssetMaterialization("orders_log"))
+
+    run_id = _run(instance, ledger, orders)
+    assert outcomes(ledger, run_id) == {
+        "orders": "materialized",
+        "orders?not_null": "check_failed:check_failed",
+        "orders_log": "materialized",
+    }
+    assert rows(ledger, "SELECT planned, unplanned, not_passed FROM runs") == [(1, 2, 1)]
+
+
+@pytest.mark.parametrize("change", ["wiped", "reported"])
+def test_what_happens_to_an_asset_outside_any_run_is_its_state(
+    instance: dg.DagsterInstance, ledger: Ledger, change: str
+) -> None:
+    """A wipe and a report are captured with the runless records and change the latest state."""
+
+    @dg.asset
+    def orders() -> None: ...
+
+    _run(instance, ledger, orders)
+    if change == "wiped":
+        instance.wipe_assets([dg.AssetKey("orders")])
+    else:
+        instance.report_runless_asset_event(dg.AssetMaterialization("orders"))
+    sync(instance, ledger)
+    verdict = {"wiped": "not_available", "reported": "passed"}[change]
+    assert rows(ledger, "SELECT outcome, verdict FROM assets") == [(change, verdict)]
+
+
+DBT_MESSAGE = """dagster_dbt.errors.DagsterDbtCliRuntimeError: The dbt CLI process with command
+
+`dbt build --select fqn:*`
+
+failed with exit code `1`. Check the stdout in the Dagster compute logs for the full information about the error.
+
+Errors parsed from dbt logs:
+
+5 of 7 ERROR creating sql view model main.bad .................................. [\x1b[31mERROR\x1b[0m in 0.04s]
+
+\x1b[31mFailure in model bad (models/bad.sql)\x1b[0m
+
+  Runtime Error in model bad (models/bad.sql)
+  Binder Error: Referenced column "nope" not found in FROM clause!
+
+\x1b[31mFailure in test not_null_id (models/schema.yml)\x1b[0m
+
+  Got 1 result, configured to fail if != 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("class_name", "names"), [("DagsterDbtCliRuntimeError", ["bad", "not_null_id"]), ("ValueError", None)]
+)
+def test_a_failed_dbt_command_is_recorded_with_what_dbt_names(class_name: str, names: list[str] | None) -> None:
+    """The models and tests that went wrong stand in dbt's own lines, however much of the message is kept."""
+    error = {"cls_name": class_name, "message": DBT_MESSAGE + "x" * 3_000, "cause": None}
+    entry = {
+        "timestamp": 1.0,
+        "dagster_event": {
+            "event_type_value": "STEP_FAILURE",
+            "step_key": "dbt",
+            "event_specific_data": {"error": error},
+        },
+    }
+    event = Translator("store", "run", Correlation()).translate(SourceRecord(1, json.dumps(entry)))
+    assert event is not None
+    recorded = event.data["error"]
+    assert isinstance(recorded, dict)
+    assert recorded.get("names") == names
+    assert len(str(recorded["message"])) == 2_000
