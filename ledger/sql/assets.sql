@@ -15,7 +15,8 @@
 -- materializations: how often it was materialized; a wipe takes none of them away
 WITH made AS (
     SELECT asset_key, partition, run_id, max(occurred_at) AS occurred_at, count(*) AS materializations,
-        arg_max(metadata['status'], occurred_at) AS status
+        -- arg_max leaves NULL out, and the last report counts whether or not it states a status.
+        arg_max(CASE WHEN run_id = '' THEN coalesce(metadata['status'], '') END, occurred_at) AS status
     FROM materializations GROUP BY asset_key, partition, run_id
 ), stated AS (
     -- A wipe while the run went on came after what it had produced by then, and before what it produced later.

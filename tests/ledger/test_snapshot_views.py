@@ -524,7 +524,9 @@ def test_what_was_reported_from_outside_is_a_state(ledger: Ledger, status: str |
     assert (state["outcome"], state["run_id"], state["materializations"]) == ("reported", None, 1)
     assert state["verdict"] == (VERDICT_OF[ASSET_STATUS[status]] if status in ASSET_STATUS else "passed")
     assert (state["verdict"] == "passed") == (state["reason_code"] is None)
-    ledger.append([_outside(2, "asset.wiped.v1", 61)])
+    ledger.append([_outside(2, "asset.materialized.v1", 61, partition="2026-05-01")])
+    assert _assets(ledger)["2026-05-01"]["verdict"] == "passed"
+    ledger.append([_outside(3, "asset.wiped.v1", 62)])
     assert _assets(ledger)["2026-05-01"]["outcome"] == "wiped"
 
 
