@@ -57,7 +57,8 @@ def derive_delivery_summary(prefix: Prefix, run_ids: Sequence[str] | None = None
     for partition in partitions:
         delivery = partition.delivery
         lines += [f"## {code(delivery.partition)}: {code(delivery.decision)}", "", _product(delivery)]
-        lines += [*_run_section(delivery.facts, delivery.verdict, delivery.outcomes, delivery.partition), ""]
+        within = delivery.facts.row.partition
+        lines += [*_run_section(delivery.facts, delivery.verdict, delivery.outcomes, within), ""]
     return "\n".join([*lines, *_closing(prefix, (*QUERIES, "planned_partitions"))])
 
 

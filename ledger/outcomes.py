@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any, Final
 
 from ledger.canonical import Json
@@ -118,6 +119,12 @@ class _Step:
     event: RunEvent
 
 
+_ABOUT_ASSETS: Final = frozenset(
+    {"asset.materialized.v1", "asset.observed.v1", "asset.skipped.v1", "check.evaluated.v1"}
+)
+_Partitions = dict[str | None, list[tuple[int, RunEvent]]]
+"""Events by partition, each with its place in the order of the log."""
+
 _GRAVITY: Final = ("check_passed", "check_warned", "check_skipped", "check_failed")
 
 
@@ -125,10 +132,11 @@ class _Seen:
     """A run's events, by what outcomes ask of them."""
 
     def __init__(self, events: Iterable[RunEvent]) -> None:
-        self.by_asset: dict[tuple[str, str | None], list[RunEvent]] = defaultdict(list)
+        self.by_asset: dict[tuple[str, str | None], _Partitions] = defaultdict(dict)
         self.steps: dict[str, _Step] = {}
         self.attempts: dict[str, int] = defaultdict(int)
         self.yielded: set[str] = set()
+        self._noted = 0
         self._blamed: dict[str, list[str]] = {}
         self.plans: list[Mapping[str, Any]] = []
         self.ended: RunEvent | None = None
@@ -151,10 +159,11 @@ class _Seen:
             self.attempts[event.step_key] += 1
         elif event.step_key and kind == "step.output_yielded.v1":
             self.yielded.add(event.step_key)
-        elif event.asset_key and kind in {"asset.materialized.v1", "asset.observed.v1", "asset.skipped.v1"}:
-            self.by_asset[event.asset_key, None].append(event)
-        elif event.asset_key and kind == "check.evaluated.v1":
-            self.by_asset[event.asset_key, event.check_name].append(event)
+        elif event.asset_key and kind in _ABOUT_ASSETS:
+            check_name = event.check_name if kind == "check.evaluated.v1" else None
+            known = self.by_asset[event.asset_key, check_name].setdefault(event.partition, [])
+            self._noted += 1
+            known.append((self._noted, event))
 
     @property
     def run_state(self) -> str:
@@ -174,13 +183,15 @@ class _Seen:
             return [step_key] if step_key in self.steps else []
         return [key for key in self.steps if key.startswith(step_key[:-2])]
 
+    def about(self, item: PlanItem) -> list[RunEvent]:
+        """Return what was recorded of the item in its partition or in none, of one without a partition in any."""
+        known = self.by_asset.get((item.asset_key, item.check_name), {})
+        wanted = known if item.partition is None else [p for p in (None, item.partition) if p in known]
+        return [event for _, event in sorted((e for p in wanted for e in known[p]), key=itemgetter(0))]
+
     def evaluations(self, item: PlanItem) -> list[RunEvent]:
         """Return the evaluations that decide about a check: the last one for each partition, the gravest first."""
-        last = {
-            event.partition: event
-            for event in self.by_asset.get((item.asset_key, item.check_name), ())
-            if item.partition is None or event.partition in {None, item.partition}
-        }
+        last = {event.partition: event for event in self.about(item)}
         return sorted(last.values(), key=lambda event: -_GRAVITY.index(_check_word(event)))
 
     def own_steps(self, item: PlanItem) -> tuple[str, ...]:
@@ -215,7 +226,7 @@ class _Seen:
         A skip or a check without a partition speaks for all of them; what was produced is produced in one.
         """
         speaks = {item.partition, None} if event_type in _SPEAKS_FOR_ALL else {item.partition}
-        for event in reversed(self.by_asset.get((item.asset_key, item.check_name), ())):
+        for event in reversed(self.about(item)):
             if event.event_type == event_type and (item.partition is None or event.partition in speaks):
                 return event
         return None
@@ -240,21 +251,19 @@ def _unplanned(seen: _Seen, plan: Plan) -> list[Outcome]:
     for item in plan.items:
         planned[item.asset_key, item.check_name].add(item.partition)
         optional.update(() if item.required else {item.asset_key})
-    found: dict[PlanItem, RunEvent] = {}
-    for (asset_key, check_name), events in seen.by_asset.items():
-        known = planned.get((asset_key, check_name), set())
-        for event in events:
-            if event.event_type != ("check.evaluated.v1" if check_name is not None else "asset.materialized.v1"):
-                continue
-            if known & {None, event.partition} or (known and check_name is not None and event.partition is None):
-                continue
-            kind: Kind = "check" if check_name is not None else "materialize"
-            item = PlanItem(asset_key, event.partition, check_name, kind=kind, required=asset_key not in optional)
-            found[item] = event
     outcomes = []
-    for item, event in found.items():
-        make = _evaluated if item.kind == "check" else _produced
-        outcomes.append(replace(make(seen, replace(item, step_key=event.step_key), event), planned=False))
+    for (asset_key, check_name), by_partition in seen.by_asset.items():
+        known = planned.get((asset_key, check_name), set())
+        kind: Kind = "materialize" if check_name is None else "check"
+        wanted, make = _MADE_BY[kind]
+        for partition, noted in by_partition.items():
+            last = next((event for _, event in reversed(noted) if event.event_type == wanted), None)
+            of_all = kind == "check" and partition is None and bool(known)  # an evaluation without a partition
+            if last is None or of_all or known & {None, partition}:
+                continue
+            required = asset_key not in optional
+            item = PlanItem(asset_key, partition, check_name, last.step_key, kind, required)
+            outcomes.append(replace(make(seen, item, last), planned=False))
     return sorted(outcomes, key=lambda outcome: item_order(outcome.item))
 
 
@@ -464,6 +473,9 @@ def _message(event: RunEvent) -> str:
     told = cause if isinstance(cause, Mapping) else error
     text = told.get("message") if isinstance(told, Mapping) else None
     return str(text or event.data.get("message") or "").strip()
+
+
+_MADE_BY: Final = {"materialize": ("asset.materialized.v1", _produced), "check": ("check.evaluated.v1", _evaluated)}
 
 
 def outcome_parts(outcomes: Sequence[Outcome], revision: int) -> list[dict[str, Json]]:

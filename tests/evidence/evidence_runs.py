@@ -119,13 +119,16 @@ class Story:
         about: dict[str, Any] = {"asset_key": asset_key, "step_key": step_of(asset_key), "outcome": "passed"}
         return self.record("asset.observed.v1", {"metadata": metadata(measured)}, **about)
 
-    def checked(self, name: str, asset_key: str, outcome: str = "passed", **measured: Any) -> Story:
+    def checked(
+        self, name: str, asset_key: str, outcome: str = "passed", *, partition: str | None = None, **measured: Any
+    ) -> Story:
         """Evaluate a check."""
         step: dict[str, Any] = {"step_key": f"{step_of(asset_key)}_{name}", "attempt": 1}
         severity = "WARN" if outcome == "warned" else "ERROR"
         data: dict[str, Any] = {"severity": severity, "blocking": False, "metadata": metadata(measured)}
         reason = None if outcome == "passed" else f"check_{outcome}"
         about = {"asset_key": asset_key, "check_name": name, "outcome": outcome, "reason_code": reason}
+        about["partition"] = partition
         self.record("step.started.v1", **step)
         self.record("check.evaluated.v1", data, **about, **step)
         return self.record("step.succeeded.v1", **step)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 import pytest
+from calling import Call
 from evidence_runs import START, Story, Tell, dry_run, failed_run, good_run, open_run, planned, warned_run
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +16,10 @@ from markdown_it.token import Token
 from evidence.facts import read_runs
 from evidence.markdown import code, table, text
 from evidence.prefix import open_prefix
+from evidence.report import report_of
 from evidence.summary import decided, derive_delivery_summary, derive_run_summary
 from ledger import Ledger
+from ledger.plan import PlanItem
 
 HOUR = 3_600_000_000
 
@@ -176,3 +179,26 @@ def _plain(tokens: Sequence[Token]) -> str:
         assert token.type in {"text", "code_inline", "text_special"}, token.type
         parts.append(token.content)
     return "".join(parts)
+
+
+def test_a_run_of_several_partitions_names_each_item_with_its_own(told: Tell, call: Call) -> None:
+    """The range and the count stand for the run; no item is shown without its partition, a check's included."""
+    days = ("2026-04-15", "2026-04-16", "2026-04-17")
+    items = [planned("made", day) for day in days]
+    items += [PlanItem("made", day, "whole", "made", kind="check") for day in days]
+    story = Story("run-1").plan([*items, planned("alone", None)], {})
+    for day in days:
+        story.made("made", day)
+    ledger = told(story.made("alone", None).checked("whole", "made", "warned", partition=days[2]).end().close())
+    told_range = "2026-04-15..2026-04-17 (3)"
+    assert call("runs", "--json").json[0]["partition"] == told_range
+    shown = call("show", "run-1")
+    assert told_range in shown.out
+    for name in ("made [2026-04-17]", "whole [2026-04-17]", "check whole of made [2026-04-17]: warned"):
+        assert name in shown.out
+    assert re.search(r"materialized +alone$", shown.out, re.MULTILINE)
+    assert not re.search(r"materialized +made$|whole: ", shown.out, re.MULTILINE)
+    with open_prefix(ledger) as prefix:
+        (facts,) = read_runs(prefix, ["run-1"])
+        assert f"check whole of made {text('[2026-04-17]')}" in derive_run_summary(prefix, facts)
+        assert report_of(prefix, facts)["run"]["partition"] == told_range
