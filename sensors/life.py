@@ -96,7 +96,9 @@ class Life:
         if not self._all("run.closed.v1"):
             optional = {each.asset_key for each in policy.optional} - {key for key, _, check in keys if not check}
         planned = {_key(item) for item in items if item.kind != "dependency"}
-        return not (keys <= planned and optional <= {item.asset_key for item in items})
+        # An item without a partition is of all: Dagster plans an unpartitioned asset in its run's partition.
+        missing = {key for key in keys - planned if (key[0], None, key[2]) not in planned}
+        return bool(missing) or not optional <= {item.asset_key for item in items}
 
     def settled(self, held: int) -> bool:
         """Tell whether the run was closed with all of the `held` records: then its plan stays as it was closed.

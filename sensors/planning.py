@@ -21,14 +21,16 @@ def build_plan(planned: Iterable[Event], steps: Steps | None, policy: Policy) ->
     """Put together what a run set out to do.
 
     `planned` are the run's events of `PLANNED_TYPES`, in order. An optional dependency that the run does not
-    plan itself becomes an item of kind `dependency`. An asset and a check are planned once each, however
-    often Dagster says so.
+    plan itself becomes an item of kind `dependency`. An asset and a check are planned once for each partition,
+    however often Dagster says so; an asset without partitions once, without one.
     """
     optional = {o.asset_key: o for o in policy.optional}
     observed = steps.observable if steps else frozenset()
+    unpartitioned = steps.unpartitioned if steps else frozenset()
     items: dict[ItemKey, PlanItem] = {}
     for event in planned:
-        for partition in _partitions(event):
+        whole = event.check_name is None and event.asset_key in unpartitioned
+        for partition in [None] if whole else _partitions(event):
             item = _item(event, partition, optional.get(event.asset_key or ""), observed)
             items.setdefault((item.asset_key, partition, item.check_name), item)
     in_run = {key for key, _, check in items if check is None}

@@ -19,10 +19,12 @@ class Steps:
     """A run's execution plan, as far as it matters here.
 
     `after`: for each step the steps it directly waits for. `observable`: keys of assets it observes.
+    `unpartitioned`: keys of assets without partitions, which Dagster plans in the partition of their run.
     """
 
     after: Mapping[str, tuple[str, ...]]
     observable: frozenset[str]
+    unpartitioned: frozenset[str] = frozenset()
 
 
 _PLANS: WeakKeyDictionary[DagsterInstance, dict[str, Steps]] = WeakKeyDictionary()
@@ -57,12 +59,17 @@ def _read_plan(instance: DagsterInstance, snapshot_id: str) -> Steps | None:
         return None
     after = {}
     observable = set()
+    unpartitioned = set()
     for step in plan.steps:
         upstream = {short_name(handle.step_key) for each in step.inputs for handle in each.upstream_output_handles}
         after[short_name(step.key)] = tuple(sorted(upstream))
         for output in step.outputs:
             about = output.properties
-            kind = about.asset_execution_type if about else None
-            if about and about.asset_key and kind is not None and kind.value == "OBSERVATION":
-                observable.add(short_name(asset_key_text(about.asset_key.path)))
-    return Steps(after, frozenset(observable))
+            if not about or not about.asset_key:
+                continue
+            key = short_name(asset_key_text(about.asset_key.path))
+            if about.asset_execution_type is not None and about.asset_execution_type.value == "OBSERVATION":
+                observable.add(key)
+            if not about.is_asset_partitioned:
+                unpartitioned.add(key)
+    return Steps(after, frozenset(observable), frozenset(unpartitioned))

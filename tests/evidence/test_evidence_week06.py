@@ -378,3 +378,14 @@ def test_a_check_that_nobody_planned_holds_the_partition_back(told: Tell) -> Non
     document = only(told(story.checked("unplanned", FACT, "failed").end().close()))
     assert (document["status"], document["downstream_decision"]) == ("failed", "hold_downstream")
     assert {"name": "unplanned", "status": "failed"}.items() <= document["checks"][-1].items()
+
+
+@pytest.mark.parametrize("neighbour", [LAKE, MART])
+def test_a_neighbour_that_is_not_there_blocks_nothing_declared_or_not(told: Tell, neighbour: str) -> None:
+    """Week04 and Week05 are optional by contract: the product goes on without them, and their absence is named."""
+    items = [planned(GATE), planned(RAW), planned(FACT), planned(neighbour, None)]
+    story = Story("run-1").plan(items, {}).made(GATE).made(RAW)
+    story.made(neighbour, None, status="not_available", reason_codes=["not_there"]).made(FACT, output_row_count=1)
+    document = only(told(story.end().close()))
+    assert (document["status"], document["downstream_decision"]) == ("success", "proceed_to_week07")
+    assert "not_there" in document["reason_codes"]

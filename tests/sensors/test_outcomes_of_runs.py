@@ -106,6 +106,35 @@ def test_each_partition_of_a_check_has_its_outcome(
     assert rows(ledger, "SELECT partition FROM runs") == [("2026-03-04..2026-03-06 (3)",)]
 
 
+@pytest.mark.parametrize("tags", [{"dagster/partition": "2026-03-04"}, RANGE])
+def test_an_asset_without_partitions_has_none_in_a_partitioned_run(
+    instance: dg.DagsterInstance, ledger: Ledger, tags: dict[str, str]
+) -> None:
+    """Dagster plans it in the partition of the run and materializes it without one: it is one item, and produced."""
+
+    @dg.asset
+    def gate() -> None: ...
+
+    @dg.asset(partitions_def=DAYS, deps=[gate], backfill_policy=dg.BackfillPolicy.single_run())
+    def daily() -> None: ...
+
+    @dg.asset_check(asset=gate)
+    def sound() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=True)
+
+    whole = dg.define_asset_job("whole", "*")
+    defs = dg.Definitions(assets=[gate, daily], asset_checks=[sound], jobs=[whole])
+    job = defs.resolve_job_def("whole")
+    run_id = job.execute_in_process(instance=instance, raise_on_error=False, tags=tags).run_id
+    for _ in range(2):
+        sync(instance, ledger)
+    found = outcomes(ledger, run_id)
+    assert found.pop("gate") == "materialized"
+    assert set(found.values()) == {"materialized", "check_passed"}
+    assert rows(ledger, "SELECT planned - passed, unplanned FROM runs") == [(0, 0)]
+    assert rows(ledger, "SELECT count(*) FROM events WHERE event_type = 'plan.committed.v1'") == [(1,)]
+
+
 def test_two_keys_that_dagster_shows_alike_are_two_items(instance: dg.DagsterInstance, ledger: Ledger) -> None:
     """A slash inside a part is another key than a slash between parts, in the plan, the record and the outcome."""
 
