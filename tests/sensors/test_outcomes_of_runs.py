@@ -110,7 +110,7 @@ def test_each_partition_of_a_check_has_its_outcome(
 def test_an_asset_without_partitions_has_none_in_a_partitioned_run(
     instance: dg.DagsterInstance, ledger: Ledger, tags: dict[str, str]
 ) -> None:
-    """Dagster plans it in the partition of the run and materializes it without one: it is one item, and produced."""
+    """Dagster plans it in the partition of the run and makes it without one: it is one item, and produced."""
 
     @dg.asset
     def gate() -> None: ...
