@@ -15,7 +15,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
-from ledger.log import APP, Log, Segment
+from ledger.log import APP, Log, Segment, Stated
 from ledger.rows import SCHEMA
 from ledger.store import sync_file, sync_folder
 
@@ -36,17 +36,25 @@ def commit_append(log: Log, segment: Segment) -> None:
 
 def commit_compaction(log: Log, merged: Segment, parts: Sequence[Segment]) -> None:
     """Replace adjacent segments by one with the same entries; raises `CommitLostError` like an append."""
-    removed = [
-        RemoveAction(
-            path=p.path.name,
-            data_change=False,
-            deletion_timestamp=int(time.time() * 1000),
-            size=p.size_bytes,
-            partition_values={},
-        )
-        for p in parts
-    ]
+    removed = [_remove(part.path.name, part.size_bytes) for part in parts]
     _commit(log, [*removed, _add(merged, data_change=False)], log.size)
+
+
+def commit_exchange(stated: Stated, added: Sequence[Segment], removed: Sequence[Path]) -> None:
+    """Put segments in the place of files that another tool wrote; raises `CommitLostError` like an append."""
+    gone = [_remove(file.path.name, file.size_bytes) for file in stated.files if file.path in set(removed)]
+    log = Log(stated.files[0].path.parent, stated.table.version(), (), stated.table)
+    _commit(log, [*gone, *(_add(segment, data_change=False) for segment in added)], stated.size)
+
+
+def _remove(name: str, size_bytes: int) -> RemoveAction:
+    return RemoveAction(
+        path=name,
+        data_change=False,
+        deletion_timestamp=int(time.time() * 1000),
+        size=size_bytes,
+        partition_values={},
+    )
 
 
 def _add(segment: Segment, *, data_change: bool) -> AddAction:

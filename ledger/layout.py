@@ -10,6 +10,9 @@ from pathlib import Path
 FORMAT_VERSION = 1
 
 _INBOX_NAME = re.compile(r"([0-9]{16})-([0-9a-f]{32})\.jsonl")
+SEGMENT_NAME = re.compile(r"[0-9]{16}-[0-9]+-([0-9a-f]{32})-[0-9a-f]{8}\.parquet")
+"""First index, count, the beginning of the file's SHA-256 (the group), and digits that make the name unique."""
+
 _ERASED = ".erased"
 _ERASED_MARK = re.compile(rf"[0-9a-f]{{64}}{re.escape(_ERASED)}")
 _CHECKPOINT_NAME = re.compile(r"[0-9]{16}")
@@ -103,6 +106,11 @@ def matches_inbox_name(name: str, content: bytes) -> bool:
 def is_erased_mark(name: str) -> bool:
     """Tell the mark of an erased payload from anything else in the folder."""
     return _ERASED_MARK.fullmatch(name) is not None
+
+
+def is_segment_name(name: str) -> bool:
+    """Tell a segment from a file that another tool put into the log."""
+    return SEGMENT_NAME.fullmatch(name) is not None
 
 
 def is_checkpoint_name(name: str) -> bool:

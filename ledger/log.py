@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from ledger.errors import IntegrityError, read_fault
-from ledger.layout import Layout, is_checkpoint_name
+from ledger.layout import Layout, is_checkpoint_name, is_segment_name
 
 APP: Final = "run-evidence-ledger"
 """Under this name each commit states the size of the log in a Delta transaction."""
@@ -57,6 +57,48 @@ class Log:
     def size(self) -> int:
         """The number of entries sealed."""
         return self.segments[-1].end if self.segments else 0
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """The names of files that another tool put in the place of segments, as an OPTIMIZE does."""
+        return tuple(s.path.name for s in self.segments if not is_segment_name(s.path.name))
+
+
+@dataclass(frozen=True, slots=True)
+class StatedFile:
+    """A file that Delta's log names. `segment` is `None` where another tool wrote it."""
+
+    path: Path
+    size_bytes: int
+    segment: Segment | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What Delta's log says, believed for nothing: its files, and the size of the log by our last commit."""
+
+    table: DeltaTable
+    files: tuple[StatedFile, ...]
+    size: int
+
+
+def stated_files(folder: Path) -> Stated:
+    """Read what Delta's log says where `load` may refuse it, because another tool wrote to the table.
+
+    Raises: what `load` raises for a table that cannot be read, or names files elsewhere.
+    """
+    try:
+        _require_files(folder / "_delta_log")
+        table = DeltaTable(folder)
+        rows = _add_actions(table)
+        files = []
+        for name, size_bytes, *stated in rows:
+            path = _inside(folder, name)
+            own = is_segment_name(path.name) and all(value is not None for value in stated)
+            files.append(StatedFile(path, size_bytes, Segment(path, size_bytes, *stated) if own else None))
+        return Stated(table, tuple(files), table.transaction_version(APP) or 0)
+    except (DeltaError, OSError, ValueError) as error:
+        raise read_fault(f"The log at {folder} cannot be loaded", error, "ledger doctor") from None
 
 
 def open_log(layout: Layout) -> Log:
@@ -123,6 +165,11 @@ def _require_files(folder: Path) -> None:
 
 
 def _segments(folder: Path, table: DeltaTable) -> list[Segment]:
+    return [_segment(folder, *row) for row in _add_actions(table)]
+
+
+def _add_actions(table: DeltaTable) -> list[tuple[Any, ...]]:
+    """Return `_STATED` of each file the table has now; `None` for what is not stated."""
     actions = table.get_add_actions(flatten=True)
     if not actions.num_rows:
         return []
@@ -130,24 +177,30 @@ def _segments(folder: Path, table: DeltaTable) -> list[Segment]:
         actions.column(name).to_pylist() if name in actions.column_names else [None] * actions.num_rows
         for name in _STATED
     ]
-    return [_segment(folder, *row) for row in zip(*stated, strict=True)]
+    return list(zip(*stated, strict=True))
 
 
 def _segment(folder: Path, name: str, *stated: Any) -> Segment:
     """Make a segment of what Delta states about a file; a ledger's own commits state all of it."""
-    path = folder / unquote(name)
-    if path.parent != folder or path.is_symlink():
-        raise IntegrityError(f"The log refers to a file outside its folder: {name!r}.", next_step="ledger doctor")
-    if path.exists() and not path.is_file():
-        raise IntegrityError(f"log/{path.name} is no regular file.", next_step="ledger doctor")
+    path = _inside(folder, name)
     wanted = (int, int, int, str, str)
     if not all(isinstance(value, kind) for value, kind in zip(stated, wanted, strict=True)):
         raise IntegrityError(
             f"log/{path.name} was added without the statistics of a ledger's own commits: something else wrote "
             "to the table.",
-            next_step="ledger doctor",
+            next_step="ledger compact",
         )
     return Segment(path, *stated)
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return the path of a file that Delta's log names; it lies in the log's folder and is no link."""
+    path = folder / unquote(name)
+    if path.parent != folder or path.is_symlink():
+        raise IntegrityError(f"The log refers to a file outside its folder: {name!r}.", next_step="ledger doctor")
+    if path.exists() and not path.is_file():
+        raise IntegrityError(f"log/{path.name} is no regular file.", next_step="ledger doctor")
+    return path
 
 
 def _check_dense(log: Log) -> None:

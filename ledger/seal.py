@@ -90,6 +90,7 @@ def _seal_segment(layout: Layout, origin: str, names: Sequence[str], now: int, s
     known: dict[Key, str] = {}
     for _ in range(_MAX_LOST_RACES):
         log = open_log(layout)
+        _require_own(log)
         if signer is not None:
             require_length(origin, log.size, signer)  # nothing is added to a log that was cut
         _complete_heads(layout, origin, log)
@@ -209,6 +210,17 @@ def _commit(log: Log, intake: _Intake, rows: Iterator[pa.Table]) -> None:
         raise
     with contextlib.suppress(OSError):  # the tiles are a cache: whoever needs them makes them again
         intake.tree.keep()
+
+
+def _require_own(log: Log) -> None:
+    """Pass if all files of the log are segments: nothing is put behind what another tool wrote."""
+    if log.foreign:
+        raise EnvironmentFault(
+            f"Another tool has rewritten files of the log, as an OPTIMIZE does: log/{log.foreign[0]}"
+            + (f" and {len(log.foreign) - 1} more" if len(log.foreign) > 1 else "")
+            + ". Nothing was sealed, the inbox is kept.",
+            next_step="ledger compact, which checks them and writes them again; docs/operations.md",
+        )
 
 
 def _complete_heads(layout: Layout, origin: str, log: Log) -> None:

@@ -11,7 +11,6 @@ import contextlib
 import functools
 import hashlib
 import io
-import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ledger.errors import IntegrityError, read_fault
+from ledger.layout import SEGMENT_NAME
 from ledger.log import Segment
 from ledger.merkle import Frontier, format_frontier, parse_frontier
 from ledger.rows import SCHEMA
@@ -40,8 +40,6 @@ UNSTATED: Final = ["data", "entry"]
 
 STATED: Final = [name for name in SCHEMA.names if name not in UNSTATED]
 """The columns with statistics."""
-
-_NAME = re.compile(r"[0-9]{16}-[0-9]+-([0-9a-f]{32})-[0-9a-f]{8}\.parquet")
 
 
 def write(folder: Path, rows: Iterable[pa.Table], frontier: Callable[[], Frontier]) -> Segment:
@@ -173,7 +171,7 @@ def read_batches(
 
 def file_problem(segment: Segment) -> str | None:
     """Say whether the file is not the one that was written, to the bit: its name carries its digest."""
-    stated = _NAME.fullmatch(segment.path.name)
+    stated = SEGMENT_NAME.fullmatch(segment.path.name)
     if stated is None:
         return "its name is not a segment's, which ends in the file's digest"
     try:

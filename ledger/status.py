@@ -152,7 +152,14 @@ def diagnose(ledger: Ledger) -> list[Diagnosis]:
     try:
         log = ledger.log()
     except LedgerError as error:
-        found.append(Diagnosis("problem", str(error), _torn_log(ledger.layout) or _RESTORE))
+        step = error.next_step if error.next_step not in {None, "ledger doctor"} else _RESTORE
+        found.append(Diagnosis("problem", str(error), _torn_log(ledger.layout) or step))
+        return found
+    if log.foreign:
+        what = (
+            f"Another tool has rewritten {len(log.foreign)} files of the log, so nothing can be sealed or verified."
+        )
+        found.append(Diagnosis("problem", what, "ledger compact, then: ledger verify"))
         return found
     found.extend(_damaged_segments(log))
     found.extend(_log_advice(ledger, log))

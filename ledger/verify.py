@@ -81,6 +81,11 @@ def verify(
         result.add(Finding("log", str(error)))
         return result
     result.size = log.size
+    if log.foreign:
+        problem = "another tool has rewritten files of the log, so nothing is known of its entries"
+        step = "ledger compact, which checks them and writes them again; then: ledger verify"
+        result.add(Finding(f"log/{log.foreign[0]}", problem, kind="rewritten", next_step=step))
+        return result
     if workers is None:
         workers = max(1, min(os.cpu_count() or 1, log.size // _WORTH_A_PROCESS))
     tiles = read_cache_note(layout, result)

@@ -79,16 +79,20 @@ def _print_problems(done: Sealed) -> None:
 
 
 def compact(ctx: typer.Context, as_json: JsonOption = False) -> None:
-    """Merge small segments into large ones; no entry's index or bytes change."""
+    """Merge small segments into large ones; no entry's index or bytes change.
+
+    Files that another tool has put in their place, such as a nightly OPTIMIZE, are checked and written again.
+    """
     from ledger.compact import compact as run
 
     session: Session = ctx.obj
     ledger = session.ledger()
-    ledger.require()
-    done = run(ledger.layout)
+    done = run(ledger.layout, ledger.require())
     if as_json:
         out_json(asdict(done))
     else:
+        if done.taken_back:
+            out(f"{done.taken_back} files that another tool wrote are segments again; every entry was checked")
         out(f"{done.before} segments are {done.after} now; {done.removed_files} unreferenced files removed")
 
 

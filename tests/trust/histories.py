@@ -94,7 +94,9 @@ class World:
             one.append(record(1_000 + n) for n in range(one.log().size, size))
             assert one.seal().size == size
         for attack in ("truncation", "fork"):
-            compact(forged[attack].layout)  # the ends of segments would tell which checkpoints there were
+            compact(
+                forged[attack].layout, LOG_KEY.name
+            )  # the ends of segments would tell which checkpoints there were
         return cls(folder, ledger, memory, forged)
 
     def put(self, state: State) -> Ledger:

@@ -30,7 +30,7 @@ def test_go_verifies_a_real_ledger_as_it_grows(verifier: Path, tmp_path: Path) -
     older = []
     for sizes in ([200], [256, 257], [600, 1100]):
         grow(ledger, sizes)
-        compact(ledger.layout)
+        compact(ledger.layout, ledger.require())
         done = export_tlog(ledger, target)
         assert (done.size, done.signed) == (sizes[-1], True)
         done_by_go = run(verifier, target, *older, vkey=VKEY)
