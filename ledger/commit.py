@@ -17,7 +17,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from ledger.log import APP, Log, Segment, Stated
 from ledger.rows import SCHEMA
-from ledger.store import sync_file, sync_folder
+from ledger.store import share_as_parent, sync_file, sync_folder
 
 _CONFIGURATION: Final = {"delta.appendOnly": "true", "delta.checkpointInterval": "100"}
 
@@ -89,6 +89,7 @@ def _table(log: Log) -> DeltaTable:
         raise CommitLostError from None
     if table.version() != 0:  # a rival made it and has gone on
         raise CommitLostError
+    share_as_parent(log.folder / "_delta_log")
     _flush(log.folder, 0)
     sync_folder(log.folder)  # the name of `_delta_log` itself
     return table

@@ -23,6 +23,7 @@ TMP_PREFIX = ".tmp-"
 _FILE_MODE = 0o640
 _FOLDER_MODE = 0o750
 _PRIVATE_MODE = 0o700
+_SHARED = stat.S_IWGRP | stat.S_ISGID
 _NOT_A_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR})
 
 
@@ -31,7 +32,20 @@ def make_folder(path: Path) -> None:
     missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
     for folder in reversed(missing):
         folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+        share_as_parent(folder)
         sync_folder(folder.parent)
+
+
+def share_as_parent(folder: Path) -> None:
+    """Let the group write in a folder if it may write in the one around it, whatever the umask.
+
+    Nothing is changed that another user owns: whoever made it has shared it.
+    """
+    shared = folder.parent.stat().st_mode & _SHARED
+    mode = folder.stat().st_mode
+    if shared & stat.S_IWGRP and mode & shared != shared:
+        with contextlib.suppress(PermissionError):
+            folder.chmod(stat.S_IMODE(mode) | shared | stat.S_IRWXG)
 
 
 def make_private_folder(path: Path) -> None:
