@@ -47,10 +47,13 @@ def parse_head(message: bytes) -> Head:
     return Head(parse_checkpoint(text), text, message, signatures)
 
 
-def read_head_file(path: Path) -> Head:
-    """Read a head, or a copy of one, from a file. Raises: IntegrityError naming it; OSError as it comes."""
+def read_head_file(path: Path, *, follow: bool = True) -> Head:
+    """Read a head, or a copy of one, from a file; inside a ledger no link is one.
+
+    Raises: IntegrityError naming it; OSError as it comes.
+    """
     try:
-        return parse_head(read_regular(path, follow=True))
+        return parse_head(read_regular(path, follow=follow))
     except IntegrityError as error:
         raise IntegrityError(f"{path}: {error}", next_step=error.next_step) from None
 
@@ -62,7 +65,7 @@ def read_head(layout: Layout, size: int) -> Head | None:
     """
     path = layout.checkpoint(size)
     try:
-        head = read_head_file(path)
+        head = read_head_file(path, follow=False)
     except FileNotFoundError:
         return None
     if head.checkpoint.size != size:

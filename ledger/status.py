@@ -18,7 +18,7 @@ from ledger.layout import Layout, is_checkpoint_name
 from ledger.lookup import sql_text
 from ledger.signed_state import signed_state
 from ledger.snapshot import open_snapshot
-from ledger.store import create_exclusive, remove
+from ledger.store import create_exclusive, read_regular, remove
 
 if TYPE_CHECKING:
     from ledger.handle import Ledger
@@ -93,8 +93,8 @@ def status(ledger: Ledger) -> Status:
 def _last_sync(layout: Layout) -> int | None:
     """Read the hint; one that is gone or not a number is no hint."""
     try:
-        return int(layout.last_sync.read_bytes())
-    except (OSError, ValueError):
+        return int(read_regular(layout.last_sync))
+    except (OSError, ValueError, IntegrityError):
         return None
 
 
@@ -245,16 +245,24 @@ def _torn_log(layout: Layout) -> str | None:
 
 
 def _is_parquet(path: Path) -> bool:
-    content = path.read_bytes()
+    content = _content(path)
     return content[:4] == b"PAR1" == content[-4:]
 
 
 def _is_commit(path: Path) -> bool:
     try:
-        actions = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        actions = [json.loads(line) for line in _content(path).decode().splitlines()]
     except ValueError:
         return False
     return bool(actions) and all(isinstance(action, dict) for action in actions)
+
+
+def _content(path: Path) -> bytes:
+    """Return what is in a file; nothing where it is no file, or cannot be read."""
+    try:
+        return read_regular(path)
+    except (IntegrityError, OSError):
+        return b""
 
 
 def _move_away(paths: Sequence[Path]) -> str:

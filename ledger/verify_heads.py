@@ -38,7 +38,7 @@ def read_heads(layout: Layout, result: Verification) -> dict[int, Head]:
         where = f"checkpoints/{path.name}"
         result.checkpoints += 1
         try:
-            head = read_head_file(path)
+            head = read_head_file(path, follow=False)
         except FileNotFoundError:
             continue
         except IntegrityError as error:

@@ -34,12 +34,14 @@ from tests.trust.ledgers import (
 )
 
 
-def cli(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line with its own home."""
+def cli(
+    folder: Path, *arguments: str, prefix: tuple[str, ...] = (), **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line with its own home, below another program where one is named."""
     values = {k: v for k, v in os.environ.items() if not k.startswith("LEDGER")}
     values |= {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state"), **environment}
     command = [sys.executable, "-c", "from ledger.cli import main; main()", "--ledger", str(folder / "ledger")]
-    return subprocess.run([*command, *arguments], env=values, capture_output=True, text=True, check=False)
+    return subprocess.run([*prefix, *command, *arguments], env=values, capture_output=True, text=True, check=False)
 
 
 # --- key files --------------------------------------------------------------------------------------------
