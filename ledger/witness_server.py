@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
@@ -39,9 +42,26 @@ class WitnessServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: WitnessServer
     protocol_version = "HTTP/1.1"
-    timeout = _SECONDS  # of each read; a client that trickles is dropped with its connection
+    timeout = _SECONDS  # of each read; `setup` limits them all together
     server_version = "run-evidence-ledger-witness"
     sys_version = ""
+
+    def setup(self) -> None:
+        """Cut the connection off after `_SECONDS` in all: a read's own limit starts anew with every byte."""
+        super().setup()
+        self._cut = threading.Timer(_SECONDS, self._hang_up)
+        self._cut.daemon = True
+        self._cut.start()
+
+    def finish(self) -> None:
+        """Forget the limit; a client that was cut off takes no answer."""
+        self._cut.cancel()
+        with contextlib.suppress(OSError):
+            super().finish()
+
+    def _hang_up(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def do_POST(self) -> None:
         """Answer add-checkpoint."""
