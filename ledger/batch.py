@@ -26,6 +26,10 @@ from ledger.segment import ROW_GROUP_ROWS
 
 MAX_SEGMENT_ENTRIES: Final = 100_000
 
+_MAX_SEGMENT_OBJECTS: Final = 20_000
+"""Appends of a single event come in such numbers that clearing them takes longer than sealing them: they are sealed
+in bites, and each is cleared while the next one is sealed."""
+
 _PIECE_BYTES: Final = 20_000_000
 """So many that DuckDB's own preparations do not count, so few that there is something to do beside."""
 
@@ -98,7 +102,7 @@ def pieces(layout: Layout, names: Sequence[str]) -> Iterator[Piece]:
         while loaded.taken:
             done += loaded.taken
             entries += loaded.count()
-            rest = names[done:] if entries < MAX_SEGMENT_ENTRIES else ()
+            rest = names[done:] if entries < MAX_SEGMENT_ENTRIES and done < _MAX_SEGMENT_OBJECTS else ()
             following = beside.submit(_load, layout, rest, _PIECE_BYTES) if rest else None
             yield _piece(loaded)
             if following is None:

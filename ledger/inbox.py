@@ -9,12 +9,18 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 from ledger.errors import IntegrityError
 from ledger.event import Encoded, Row, columns
 from ledger.layout import Layout, inbox_name, is_inbox_name, matches_inbox_name
 from ledger.store import create_exclusive, create_idempotent, read_regular, remove, sync_folder
+
+_REMOVING_THREADS: Final = 8
+_WORTH_THREADS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +133,20 @@ def rows(item: InboxObject) -> list[Row]:
 
 
 def discard(layout: Layout, object_names: Sequence[str]) -> None:
-    """Remove objects whose entries are all sealed."""
-    for name in object_names:
-        remove(layout.inbox / name)
+    """Remove objects whose entries are all sealed, many at once.
+
+    Each removal waits for the disk's journal where others append and flush at the same time; waiting together,
+    eight threads remove five times as many as one (`benchmarks/sealer`), and a sealer keeps up with its writers.
+    """
+    paths = [layout.inbox / name for name in object_names]
+    if len(paths) < _WORTH_THREADS:
+        for path in paths:
+            remove(path)
+        return
+    with ThreadPoolExecutor(_REMOVING_THREADS) as beside:
+        list(beside.map(_remove_all, (paths[i::_REMOVING_THREADS] for i in range(_REMOVING_THREADS))))
+
+
+def _remove_all(paths: Sequence[Path]) -> None:
+    for path in paths:
+        remove(path)

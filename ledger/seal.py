@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
@@ -70,9 +71,12 @@ def seal(layout: Layout, origin: str, clock: Callable[[], int], signer: LogSigne
     """
     names = inbox.names(layout)
     done: list[_Intake] = []
-    while not done or names:
-        done.append(_seal_segment(layout, origin, names, clock(), signer))
-        names = names[done[-1].taken :]
+    with ThreadPoolExecutor(1) as clearing:  # what one segment took goes while the next one is sealed
+        while not done or names:
+            done.append(_seal_segment(layout, origin, names, clock(), signer))
+            names = names[done[-1].taken :]
+            cleared = clearing.submit(inbox.discard, layout, done[-1].objects)
+        cleared.result()
     size, unsigned = done[-1].tree.size, done[-1].unsigned
     return Sealed(
         size,
@@ -108,7 +112,6 @@ def _seal_segment(layout: Layout, origin: str, names: Sequence[str], now: int, s
                 write_head(layout, Checkpoint(origin, frontier.size, frontier.root()), signer)
             except NoMemoryError as error:  # sealed all the same, as by a process without the key
                 intake.unsigned = str(error), str(error.next_step)
-        inbox.discard(layout, intake.objects)
         return intake
     raise EnvironmentFault(
         f"Lost {_MAX_LOST_RACES} commits to other sealers in a row; nothing was lost, the inbox is kept.",
