@@ -23,8 +23,36 @@ _EXIT_CODES = """## Exit codes
 | 2 | wrong usage: an option, a query, a name, an input |
 | 3 | integrity failure: what is stored is not what was recorded |
 | 4 | environment: a path, an instance or a store is missing, unreachable or not permitted |
+| 70 | an error in this program: report it, with the line it prints; it says nothing about the ledger or a run |
+| 130 | interrupted |
+
+Nothing but a verdict that is not met ends with 1. `LEDGER_DEBUG=1` adds the traceback of an error in this program.
+A reader that stops early (`ledger query … | head`) changes no exit code.
+
+## Output
 
 Data goes to stdout and messages to stderr. Colours appear on a terminal only, and never when `NO_COLOR` is set.
+
+What was recorded or received is text and never a command to a terminal: colour codes, other control characters and
+marks that change the direction of writing are shown as escapes. In a pipe or a file, JSON (`--json`, `-f json`,
+`-f ndjson`) and CSV are exact, and UTF-8 whatever the locale is; on a terminal their control characters are escapes
+too. A character that the terminal's encoding lacks is shown as an escape.
+
+## Formats of `ledger query`
+
+- `table` (`.txt`, or no ending): for people; aligned, long cells cut.
+- `markdown` (`.md`): for people; whole cells, on one line each.
+- `json` (`.json`) and `ndjson` (`.ndjson`, `.jsonl`): numbers with all their digits, NULL as `null`; NaN and the
+  infinities, which JSON does not have, as the texts `"NaN"`, `"Infinity"` and `"-Infinity"`.
+- `csv` (`.csv`): RFC 4180 with line feeds, every text as it is; NULL is nothing, an empty text is `""`.
+- `spreadsheet`: CSV for a spreadsheet program, with a byte order mark, and with a `'` before each text that would be a
+  formula (it begins with `=`, `+`, `-`, `@`, a tab or a line end). Numbers stay numbers.
+- `parquet` (`.parquet`): the types of DuckDB; also into a pipe.
+
+Without `-f` the name of the file decides. Dates and times are RFC 3339, those without an end `infinity`.
+
+`query -o` and `prove -o` write a file whole or not at all. One that is there with other content is replaced with
+`--force` alone; a link is replaced, never followed. Nothing is written inside a ledger, this one or another.
 """
 
 

@@ -49,7 +49,7 @@ def runs(
     elif rows:
         from evidence.telling import tell_runs
 
-        out(tell_runs(rows, verdicts, _width()))
+        out(*tell_runs(rows, verdicts, _width()))
     else:
         say("The ledger has no runs yet. Next: ledger sync")
 
@@ -75,7 +75,7 @@ def show(
         else:
             from evidence.telling import tell_run
 
-            out(tell_run(prefix, facts, _width()))
+            out(*tell_run(prefix, facts, _width()))
 
 
 def report(

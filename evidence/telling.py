@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final
@@ -15,7 +14,7 @@ from evidence.report import statement
 from evidence.verdict import RunVerdict, item_name
 from evidence.week06 import deliveries
 from evidence.words import counted
-from ledger.cli.session import VERDICT_STYLES, styled, table
+from ledger.cli.session import VERDICT_STYLES, printable, shortened, styled, table, width_of
 
 if TYPE_CHECKING:
     from evidence.prefix import Prefix
@@ -26,6 +25,9 @@ _SHOWN_EVENTS: Final = 40
 _SHOWN_PASSED: Final = 40
 _INDENT: Final = "  "
 _MESSAGE_LINES: Final = 6
+_LAST: Final = 24
+_NARROWEST: Final = 12
+_WIDEST: Final = 60
 
 _TOLD: Final[Mapping[str, str]] = {
     "run.enqueued.v1": "run queued",
@@ -47,14 +49,14 @@ _TOLD: Final[Mapping[str, str]] = {
 }
 
 
-# A recorded text may hold what a terminal would obey; all that passes are line ends and our own colours.
-_UNPRINTABLE: Final = re.compile(r"\x1b(?!\[[0-9]{1,2}m)|[\x00-\x09\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
+_SPACES: Final = {ord(character): " " for character in "\t\n\x0b\x0c\r"}
 
 
-def tell_runs(rows: Sequence[RunRow], verdicts: Mapping[str, RunVerdict], width: int | None) -> str:
-    """Lay runs out as a table, one row each, wrapped to `width` columns (`None`: never wrapped).
+def tell_runs(rows: Sequence[RunRow], verdicts: Mapping[str, RunVerdict], width: int | None) -> list[str]:
+    """Return the lines of a table of runs, one row each, wrapped to `width` columns (`None`: never wrapped).
 
-    The job has a column only where there are several; else it is the line above.
+    The job has a column only where there are several; else it is the line above. Names longer than their column
+    are shortened; `ledger runs --json` has them whole.
     """
     jobs = sorted({row.job_name or "" for row in rows})
     several = len(jobs) > 1
@@ -62,11 +64,7 @@ def tell_runs(rows: Sequence[RunRow], verdicts: Mapping[str, RunVerdict], width:
     cells = [_cells(row, verdicts[row.run_id], several=several) for row in rows]
     styles = [VERDICT_STYLES[verdicts[row.run_id].verdict] for row in rows]
     body = _wrapped_table(headers, cells, styles, width)
-    return _printable(body if several else f"{styled('job', 'dim')} {jobs[0]}\n\n{body}")
-
-
-def _printable(text: str) -> str:
-    return _UNPRINTABLE.sub("\ufffd", text)
+    return body if several else [f"{styled('job', 'dim')} {jobs[0]}", "", *body]
 
 
 def _cells(row: RunRow, verdict: RunVerdict, *, several: bool) -> list[str]:
@@ -83,30 +81,48 @@ def _cells(row: RunRow, verdict: RunVerdict, *, several: bool) -> list[str]:
 
 def _wrapped_table(
     headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str], width: int | None
-) -> str:
-    """Lay a table out with its last column wrapped into what is left of `width`, at least 24 columns."""
-    used = sum(2 + max(len(row[i]) for row in (headers, *rows)) for i in range(len(headers) - 1))
+) -> list[str]:
+    """Lay a table out with its last column wrapped into what is left of `width`, at least `_LAST` columns.
+
+    The columns before are shortened until that is left, the widest first.
+    """
+    fixed = [[printable(cell) for cell in row[:-1]] for row in (headers, *rows)]
+    widths = _fitted([max(map(width_of, column)) for column in zip(*fixed, strict=True)], width)
     lines: list[list[str]] = []
     line_styles: list[str] = []
-    for row, style in zip(rows, styles, strict=True):
-        first, *others = _wrapped(row[-1], width, used) or [""]
-        lines.append([*row[:-1], first])
-        lines += [[*[""] * (len(row) - 1), other] for other in others]
+    for cells, row, style in zip(fixed[1:], rows, styles, strict=True):
+        first, *others = _wrapped(row[-1], width, sum(widths) + 2 * len(widths)) or [""]
+        lines.append([*map(shortened, cells, widths), first])
+        lines += [[*[""] * len(widths), other] for other in others]
         line_styles += [style] * (1 + len(others))
     return table(headers, lines, line_styles)
 
 
+def _fitted(widths: Sequence[int], width: int | None) -> list[int]:
+    """Return what columns of these widths get, of `width` in all; where that is open, at most `_WIDEST` each."""
+    if width is None:
+        return [min(each, _WIDEST) for each in widths]
+    fitted = list(widths)
+    while sum(fitted) + 2 * len(fitted) + _LAST > width and max(fitted) > _NARROWEST:
+        fitted[fitted.index(max(fitted))] -= 1
+    return fitted
+
+
 def _wrapped(text: str, width: int | None, used: int) -> list[str]:
     """Break text into lines of what is left of `width`; keys and codes stay whole where they can."""
+    line = printable(text.translate(_SPACES))
     if width is None:
-        return [text]
-    return wrap(text, max(width - used, 24), break_on_hyphens=False)
+        return [line]
+    return wrap(line, max(width - used, _LAST), break_on_hyphens=False)
 
 
-def tell_run(prefix: Prefix, facts: RunFacts, width: int | None) -> str:
-    """Tell one run: what it was, its verdict and decisions, timeline, assets, checks, skips, provenance."""
+def tell_run(prefix: Prefix, facts: RunFacts, width: int | None) -> list[str]:
+    """Tell one run: what it was, its verdict and decisions, timeline, assets, checks, skips, provenance.
+
+    Returns the lines, for `ledger.cli.session.out`.
+    """
     sections = [
-        "\n".join(_head(facts, width)),
+        _section("", _head(facts, width)),
         _section("Timeline", _timeline(facts, width)),
         _section("Assets", _assets(facts, width)),
         _section("Checks", _checks(facts, width)),
@@ -116,12 +132,15 @@ def tell_run(prefix: Prefix, facts: RunFacts, width: int | None) -> str:
         _section("Payloads", (f"{e.name}: payload {e.payload_state}" for e in facts.without_payload)),
         _section("Where this comes from", _origin(prefix, facts, width)),
     ]
-    return _printable("\n\n".join(section for section in sections if section))
+    first, *others = filter(None, sections)
+    return [*first, *(line for section in others for line in ("", *section))]
 
 
-def _section(heading: str, lines: Iterator[str]) -> str:
+def _section(heading: str, lines: Iterable[str]) -> list[str]:
+    if not heading:
+        return list(lines)
     body = [_INDENT + line for line in lines]
-    return "\n".join([styled(heading, "bold"), *body]) if body else ""
+    return [styled(heading, "bold"), *body] if body else []
 
 
 def _head(facts: RunFacts, width: int | None) -> Iterator[str]:
@@ -188,7 +207,7 @@ def _assets(facts: RunFacts, width: int | None) -> Iterator[str]:
         rows = [[o.outcome, item_name(o, facts.row.partition), _remark(o)] for o in shown]
         styles = [VERDICT_STYLES[o.verdict] for o in shown]
         inner = None if width is None else width - len(_INDENT)
-        yield from _wrapped_table(["outcome", "asset", ""], rows, styles, inner).splitlines()
+        yield from _wrapped_table(["outcome", "asset", ""], rows, styles, inner)
     if hidden:
         yield styled(f"… and {len(hidden)} more of {len(outcomes)} that passed", "dim")
 

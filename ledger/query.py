@@ -68,9 +68,24 @@ def run_query(snapshot: Snapshot, sql: str, parameters: Mapping[str, str]) -> An
     Raises `UsageError` when it is not one query, is wrong (a wrong name comes with the nearest right one) or
     reaches outside the ledger; `IntegrityError` when a segment it touches cannot be read.
     """
-    return _run(
-        snapshot, sql, parameters, lambda r: Answer(tuple(r.columns), tuple(map(str, r.types)), r.fetchall())
-    )
+    return _run(snapshot, sql, parameters, _answer)
+
+
+def _answer(relation: duckdb.DuckDBPyRelation) -> Answer:
+    """Fetch the rows; an infinite date or time, which Python has none of, is the text `infinity` or `-infinity`."""
+    types = tuple(map(str, relation.types))
+    endless = [position for position, kind in enumerate(types) if kind.startswith(("DATE", "TIMESTAMP"))]
+    endless = [position for position in endless if "[" not in types[position]]
+    if not endless:
+        return Answer(tuple(relation.columns), types, relation.fetchall())
+    told = [f"CASE WHEN isinf(#{n + 1}) THEN #{n + 1}::VARCHAR END" for n in endless]
+    rows = relation.project(", ".join(["*", *told])).fetchall()
+    for number, row in enumerate(rows):
+        values = list(row[: len(types)])
+        for position, text in zip(endless, row[len(types) :], strict=True):
+            values[position] = values[position] if text is None else text
+        rows[number] = tuple(values)
+    return Answer(tuple(relation.columns), types, rows)
 
 
 def run_query_arrow(snapshot: Snapshot, sql: str, parameters: Mapping[str, str]) -> pa.Table:

@@ -202,7 +202,7 @@ def _print_runs(ledger: Ledger, documents: Sequence[WrittenDocuments]) -> None:
             ]
         )
         styles.append(VERDICT_STYLES[verdict.verdict])
-    out(table(["run", "partition", "Dagster says", "verdict", "hand-over", "of what was planned"], rows, styles))
+    out(*table(["run", "partition", "Dagster says", "verdict", "hand-over", "of what was planned"], rows, styles))
 
 
 def _print_skips(ledger: Ledger, run_ids: Sequence[str]) -> None:

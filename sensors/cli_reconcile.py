@@ -56,7 +56,7 @@ def _print(done: Reconciled) -> None:
     if done.differing:
         out()
         rows = [_row(run) for run in done.differing[:_SHOWN]]
-        out(table(["run", "job", "held", *counts, "state"], rows))
+        out(*table(["run", "job", "held", *counts, "state"], rows))
         if len(done.differing) > _SHOWN:
             say(f"and {len(done.differing) - _SHOWN} more: ledger reconcile --json")
     if not done.whole:

@@ -7,6 +7,7 @@ felt by a person. Any package can add a command by naming a function in that gro
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points, version
 from typing import Annotated, Any, Final
@@ -15,9 +16,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from ledger.cli.session import Session, fail
-from ledger.errors import EnvironmentFault, LedgerError
-from ledger.store import readable_fault
+from ledger.cli.faults import exit_code, not_installed, require_text
+from ledger.cli.session import Session, out
 
 _DISTRIBUTION: Final = "run-evidence-ledger"
 _GROUP: Final = "ledger.commands"
@@ -36,19 +36,17 @@ def _command(name: str) -> EntryPoint | None:
 
 
 def _load(entry: EntryPoint) -> Any:
-    """Load a command, or else one of the same name that says what is missing: the others still work."""
+    """Load a command, or else one of the same name that ends with what prevents it: the others still work."""
     try:
         return entry.load()
-    except ImportError as error:
-        problem = EnvironmentFault(
-            f"The command {entry.name} needs something that is not installed: {error}.",
-            next_step="pip install 'run-evidence-ledger[dagster]'",
-        )
+    except Exception as error:  # noqa: BLE001 - whatever a package's module raises when it is loaded
+        problem = error
+    known = isinstance(problem, ImportError) and not_installed(problem)
 
     def unavailable() -> None:
         raise problem
 
-    unavailable.__doc__ = "(Not available: something it needs is not installed.)"
+    unavailable.__doc__ = f"(Not available: {'something it needs is not installed' if known else 'it is broken'}.)"
     return unavailable
 
 
@@ -82,7 +80,7 @@ app = typer.Typer(
 
 def _show_version(value: bool) -> None:
     if value:
-        typer.echo(f"ledger {version(_DISTRIBUTION)}")
+        out(f"ledger {version(_DISTRIBUTION)}")
         raise typer.Exit
 
 
@@ -103,16 +101,18 @@ def _main(
     """Read, prove and hand over what every run did and did not do.
 
     Data goes to stdout, messages to stderr. Exit codes: 0 fine, 1 a verdict is not met, 2 wrong usage,
-    3 integrity failure, 4 environment (path, instance, store).
+    3 integrity failure, 4 environment (path, instance, store), 70 an error in this program, 130 interrupted.
     """
     ctx.obj = Session(ledger)
 
 
 def main() -> None:
-    """Run the command line; every error of ours, and of the file system, becomes a message and its exit code."""
+    """Run the command line; whatever ends it becomes a message and an exit code (see `ledger.cli.faults`)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # for people; what programs read is written as bytes
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app(prog_name="ledger")
-    except LedgerError as error:
-        sys.exit(fail(error))
-    except OSError as error:
-        sys.exit(fail(readable_fault(error, "The file system refused")))
+        require_text(sys.argv[1:])
+        code = app(prog_name="ledger", standalone_mode=False)
+    except BaseException as error:  # noqa: BLE001 - a panic of a library is no Exception
+        code = exit_code(error)
+    sys.exit(code if isinstance(code, int) else 0)

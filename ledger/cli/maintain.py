@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ledger.cli.session import Session, out, out_json, printable, say, spell_bytes, styled
+from ledger.cli.session import Session, out, out_json, say, spell_bytes, styled
 
 if TYPE_CHECKING:
     from ledger.seal import Sealed
@@ -55,8 +55,8 @@ def seal(
             out(styled(f"{done.alarms} records read differently at their source now", "red"))
     if done.unsigned:
         problem, step = done.unsigned
-        say(f"{styled('not signed', 'yellow', sys.stderr)}: {printable(problem)}")
-        say(f"{styled('next', 'bold', sys.stderr)}:  {printable(step)}")
+        say(f"{styled('not signed', 'yellow', sys.stderr)}: {problem}")
+        say(f"{styled('next', 'bold', sys.stderr)}:  {step}")
     elif done.size and not done.signed_by and signed_state(ledger.layout).keys:
         say("this ledger has a key, and this process does not: name it with --key or LEDGER_KEY and seal again")
     _print_problems(done)
@@ -73,7 +73,7 @@ def _print_problems(done: Sealed) -> None:
         ("contradicted", "red", done.contradicted),
     ):
         for problem in problems:
-            say(f"{styled(word, style, sys.stderr)}: {printable(problem)}")
+            say(f"{styled(word, style, sys.stderr)}: {problem}")
     if done.contradicted:
         say("next:  the log was cut or rewritten: compare it with a copy, and keep this state as evidence")
 

@@ -12,6 +12,7 @@ import typer
 
 from ledger.cli.session import Session, out, out_json, say, styled
 from ledger.errors import EnvironmentFault, UsageError
+from ledger.outside import require_outside, write_outside
 
 _VKEY = re.compile(r"\+[0-9a-f]{8}\+")
 
@@ -35,6 +36,7 @@ def prove(
         int | None, typer.Option("--size", help="Under the checkpoint of this size; else the newest.")
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to write the proof.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
 ) -> None:
     """Prove that an event, a run, or what a document rests on, is in the log, for `ledger check` anywhere."""
     from ledger.proof_file import format_proof
@@ -43,7 +45,10 @@ def prove(
     if sum(value is not None for value in (event_id, run_id, file)) != 1:
         raise UsageError("Name one thing to prove.", next_step="EVENT_ID, or --run RUN_ID, or --file REPORT")
     session: Session = ctx.obj
-    with open_prover(session.ledger(), size) as prover:
+    ledger = session.ledger()
+    if output is not None:
+        require_outside(output, ledger.root)
+    with open_prover(ledger, size) as prover:
         if event_id is not None:
             proof, name = prover.prove_event(event_id), f"{event_id}.tlog-proof"
         elif run_id is not None:
@@ -52,10 +57,7 @@ def prove(
             document = _read(file or Path())
             proof, name = prover.prove_document(document), f"{(file or Path()).name}.proof"
     target = output or Path(name)
-    try:
-        target.write_bytes(format_proof(proof))
-    except OSError as error:
-        raise EnvironmentFault(f"{target} cannot be written: {error.strerror}.") from None
+    write_outside(target, format_proof(proof), ledger.root, force=force)
     signed = "signed" if proof.head.signatures else "not signed: whoever checks it needs a copy of this checkpoint"
     say(f"{len(proof.inclusions)} entries proved under checkpoint {proof.checkpoint.size} ({signed})")
     out(str(target))
@@ -163,7 +165,9 @@ def tlog(
     from ledger.export import export_tlog
 
     session: Session = ctx.obj
-    done = export_tlog(session.ledger(), directory)
+    ledger = session.ledger()
+    require_outside(directory / "checkpoint", ledger.root)
+    done = export_tlog(ledger, directory)
     if as_json:
         out_json(asdict(done))
         return

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import io
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, time
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from ledger.as_of import parse_as_of
-from ledger.cli.session import Session, out, out_json, printable, say, styled, table
+from ledger.cli.faults import is_text
+from ledger.cli.rows import (
+    Format,
+    csv_text,
+    format_of,
+    formulas,
+    json_text,
+    markdown_lines,
+    spreadsheet_text,
+    table_lines,
+)
+from ledger.cli.session import (
+    Session,
+    is_terminal,
+    out,
+    out_bytes,
+    out_exact,
+    out_json,
+    out_json_text,
+    say,
+    styled,
+)
 from ledger.errors import EnvironmentFault, UsageError
+from ledger.outside import require_outside, write_outside
 from ledger.query import run_query, run_query_arrow, view_docs
 
 if TYPE_CHECKING:
@@ -25,8 +44,7 @@ if TYPE_CHECKING:
     from ledger.query import Answer
     from ledger.snapshot import Snapshot
 
-Format = Literal["table", "json", "ndjson", "csv", "markdown", "parquet"]
-_MAX_CELL = 80
+_BYTE_ORDER_MARKS: Final = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
 def query(  # noqa: PLR0913, PLR0917 - one argument for each option
@@ -35,8 +53,17 @@ def query(  # noqa: PLR0913, PLR0917 - one argument for each option
     parameters: Annotated[
         list[str] | None, typer.Option("-p", "--param", metavar="NAME=VALUE", help="Bind $NAME in the query.")
     ] = None,
-    output_format: Annotated[Format, typer.Option("--format", "-f", help="How to print the rows.")] = "table",
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file instead.")] = None,
+    asked_format: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="How to print the rows; else what the file's name says, else a table. spreadsheet is CSV in which "
+            "no text is a formula; csv keeps every text as it is.",
+        ),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to a new file instead.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
     as_of: Annotated[
         str | None,
         typer.Option(
@@ -65,26 +92,29 @@ def query(  # noqa: PLR0913, PLR0917 - one argument for each option
     Example: ledger query "SELECT asset_key, outcome, reason_code FROM outcomes WHERE verdict <> 'passed'"
     """
     if schema:
-        _print_schema(output_format)
+        _print_schema(asked_format or "table")
         return
+    output_format = format_of(asked_format, output)
     text = _read_sql(sql)
     bound = _bind(parameters or [])
     from ledger.snapshot import open_snapshot, views_in
 
     session: Session = ctx.obj
     ledger = session.ledger()
-    _require_outside(ledger, output)
+    target = _Target(output, ledger.root, force)
+    if output is not None:
+        require_outside(output, ledger.root)
     prefix = parse_as_of(as_of, as_of_occurred)
     if verified or keys:
-        _answer_verified(ledger, prefix, text, bound, output_format, output, keys or [])
+        _answer_verified(ledger, prefix, text, bound, output_format, target, keys or [])
         return
     with open_snapshot(ledger, prefix, sorted(views_in(text))) as snapshot:
         for damage in snapshot.damaged:
-            say(f"{styled('warning', 'yellow', sys.stderr)}: {printable(damage)}")
+            say(f"{styled('warning', 'yellow', sys.stderr)}: {damage}")
         if output_format == "parquet":
-            _write_parquet(snapshot, text, bound, output)
+            _write_parquet(snapshot, text, bound, target)
         else:
-            _write(run_query(snapshot, text, bound), output_format, output)
+            _write(run_query(snapshot, text, bound), output_format, target)
 
 
 def _answer_verified(
@@ -93,7 +123,7 @@ def _answer_verified(
     sql: str,
     bound: dict[str, str],
     output_format: Format,
-    output: Path | None,
+    target: _Target,
     keys: list[str],
 ) -> None:
     """Print the rows with the checkpoint they were read under: in JSON beside them, else on stderr."""
@@ -103,41 +133,34 @@ def _answer_verified(
     with open_verified(ledger, prefix, trust=read_trust(keys, [])) as verified:
         note = verified.head.message.decode()
         if output_format == "parquet":
-            _write_parquet(verified.snapshot, sql, bound, output, {"ledger.checkpoint": note})
-        elif output_format == "json":
-            import orjson
-
-            rows = orjson.loads(_render(run_query(verified.snapshot, sql, bound), "json"))
-            document = {"checkpoint": note, "entries_read": verified.size, "rows": rows}
-            _write_text(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode(), len(rows), output)
+            _write_parquet(verified.snapshot, sql, bound, target, {"ledger.checkpoint": note})
         else:
-            _write(run_query(verified.snapshot, sql, bound), output_format, output)
+            under = {"checkpoint": note, "entries_read": verified.size}
+            _write(run_query(verified.snapshot, sql, bound), output_format, target, under)
         say(f"verified: the first {verified.size} entries, under the checkpoint")
-        say(note.rstrip("\n"))
+        say(*note.rstrip("\n").split("\n"))
 
 
 def _read_sql(sql: str | None) -> str:
     if not sql or not sql.strip():
         raise UsageError("There is no query.", next_step='ledger query "SELECT * FROM runs", or --schema')
+    if not is_text(sql):
+        raise UsageError(f"The query {sql!a} holds bytes that are not text in this locale.", next_step="use UTF-8")
+    if sql != "-" and not (sql.endswith(".sql") and (" " not in sql or Path(sql).is_file())):
+        return sql
     try:
-        if sql == "-":
-            return sys.stdin.read()
-        if sql.endswith(".sql") and (" " not in sql or Path(sql).is_file()):
-            return Path(sql).read_text(encoding="utf-8")
+        data = _stdin() if sql == "-" else Path(sql).read_bytes()
+        return data.decode(_BYTE_ORDER_MARKS.get(data[:2], "utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
-        detail = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        detail = (error.strerror or error) if isinstance(error, OSError) else "it is not UTF-8 text"
+        where = "on stdin" if sql == "-" else f"in {sql}"
         raise EnvironmentFault(
-            f"The query in {sql} cannot be read: {detail}.", next_step="name a file of SQL, or give the SQL itself"
+            f"The query {where} cannot be read: {detail}.", next_step="name a file of SQL, or give the SQL itself"
         ) from None
-    return sql
 
 
-def _require_outside(ledger: Ledger, output: Path | None) -> None:
-    if output is not None and output.resolve().is_relative_to(ledger.root.resolve()):
-        raise UsageError(
-            f"{output} lies inside the ledger, which a query never writes to.",
-            next_step="name a file somewhere else with -o",
-        )
+def _stdin() -> bytes:
+    return sys.stdin.buffer.read() if sys.stdin else b""
 
 
 def _bind(parameters: list[str]) -> dict[str, str]:
@@ -174,134 +197,92 @@ def _print_schema(output_format: Format) -> None:
         out()
 
 
-def _write(answer: Answer, output_format: Format, output: Path | None) -> None:
-    if output is None:
-        out(_render(answer, output_format))
-        if output_format == "table":
-            say(f"({len(answer.rows)} rows)")
-        return
-    _write_text(_render(answer, output_format, plain=True), len(answer.rows), output)
+def _write(
+    answer: Answer, output_format: Format, target: _Target, checkpoint: Mapping[str, Any] | None = None
+) -> None:
+    """Print the rows, or write them to a file; in JSON they are a member of the checkpoint they were read under."""
+    count = len(answer.rows)
+    if output_format in {"json", "ndjson"}:
+        target.write_json(_json_document(answer, output_format, checkpoint), count)
+    elif output_format in {"csv", "spreadsheet"}:
+        text = csv_text(answer) if output_format == "csv" else spreadsheet_text(answer)
+        target.write_exact(text.encode(), count)
+        if output_format == "csv" and (found := formulas(answer)):
+            say(f"note:  {found} texts begin like a formula; for a spreadsheet: -f spreadsheet")
+    elif output_format == "markdown":
+        target.write_lines(markdown_lines(answer), count)
+    else:
+        target.write_lines(table_lines(answer, plain=target.file is not None), count)
+        if target.file is None:
+            say(f"({count} rows)")
 
 
-def _write_text(text: str, rows: int, output: Path | None) -> None:
-    if output is None:
-        out(text)
-        return
-    with _writable(output):
-        output.write_text(text + "\n", encoding="utf-8")
-    say(f"{rows} rows written to {output}")
+def _json_document(answer: Answer, output_format: Format, checkpoint: Mapping[str, Any] | None) -> bytes:
+    if output_format == "ndjson":
+        return json_text(answer, lines=True)
+    rows = json_text(answer)
+    if checkpoint is None:
+        return rows
+    import orjson
+
+    return orjson.dumps({**checkpoint, "rows": orjson.Fragment(rows)}, option=orjson.OPT_INDENT_2)
 
 
 def _write_parquet(
     snapshot: Snapshot,
     sql: str,
     parameters: dict[str, str],
-    output: Path | None,
+    target: _Target,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if output is None:
+    if target.file is None and is_terminal(sys.stdout):
         raise UsageError("Parquet is not for a terminal.", next_step="name a file with -o FILE.parquet")
     rows = run_query_arrow(snapshot, sql, parameters)
     if metadata:
         rows = rows.replace_schema_metadata({**(rows.schema.metadata or {}), **metadata})
-    with _writable(output):
-        pq.write_table(rows, output, compression="zstd")
-    say(f"{rows.num_rows} rows written to {output}")
-
-
-@contextlib.contextmanager
-def _writable(output: Path) -> Iterator[None]:
+    buffer = io.BytesIO()
     try:
-        yield
-    except OSError as error:
-        raise EnvironmentFault(
-            f"{output} cannot be written: {error.strerror or error}.", next_step="name another file with -o"
+        pq.write_table(rows, buffer, compression="zstd")
+    except pa.ArrowException as error:
+        raise UsageError(
+            f"These rows cannot be written as Parquet: {error}",
+            next_step="cast the column in the query, or use -f csv",
         ) from None
+    target.write_bytes(buffer.getvalue(), rows.num_rows)
 
 
-def _render(answer: Answer, output_format: Format, *, plain: bool = False) -> str:
-    if output_format in {"json", "ndjson"}:
-        return _json_text(answer, lines=output_format == "ndjson")
-    cells = [[_cell(value) for value in row] for row in answer.rows]
-    if output_format == "csv":
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerows([answer.names, *cells])
-        return buffer.getvalue().removesuffix("\n")
-    if output_format == "markdown":
-        head = [[_markdown(name) for name in answer.names], ["---"] * len(answer.names)]
-        lines = [*head, *([_markdown(cell) for cell in row] for row in cells)]
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    short = [[_shorten(cell) for cell in row] for row in cells]
-    return table(answer.names, short, plain=plain)
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where the rows go: a file, or stdout when it is `None`. Text ends with a line end in both."""
 
+    file: Path | None
+    ledger: Path
+    force: bool
 
-def _json_text(answer: Answer, *, lines: bool) -> str:
-    import orjson
+    def write_json(self, document: bytes, rows: int) -> None:
+        if self.file is None:
+            out_json_text(document)
+        else:
+            self.write_bytes(document + b"\n", rows)
 
-    names = _distinct(answer.names)
-    records = [
-        {name: _json(value, kind) for name, kind, value in zip(names, answer.types, row, strict=True)}
-        for row in answer.rows
-    ]
-    if lines:
-        return "\n".join(orjson.dumps(record).decode() for record in records)
-    return orjson.dumps(records, option=orjson.OPT_INDENT_2).decode()
+    def write_exact(self, data: bytes, rows: int) -> None:
+        if self.file is None:
+            out_exact(data)
+        else:
+            self.write_bytes(data + b"\n", rows)
 
+    def write_lines(self, lines: Sequence[str], rows: int) -> None:
+        if self.file is None:
+            out(*lines)
+        else:
+            self.write_bytes("".join(f"{line}\n" for line in lines).encode(), rows)
 
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Give a name that is there twice a number, so that a JSON object keeps both values."""
-    taken: list[str] = []
-    for name in names:
-        free, number = name, 1
-        while free in taken:
-            number += 1
-            free = f"{name}_{number}"
-        taken.append(free)
-    return taken
-
-
-def _json(value: Any, kind: str = "") -> Any:
-    """Bring a value DuckDB returned into JSON; a number keeps all its digits, whatever their number."""
-    import orjson
-
-    if isinstance(value, list | tuple):
-        return [_json(item) for item in value]
-    if isinstance(value, dict):
-        return {_cell(key): _json(item) for key, item in value.items()}
-    if kind == "JSON" and value is not None:
-        return orjson.Fragment(value)
-    if isinstance(value, Decimal) or (isinstance(value, int) and not -(2**63) <= value < 2**63):
-        return orjson.Fragment(_cell(value))
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    return _cell(value)
-
-
-def _cell(value: Any) -> str:
-    """Write a value as text: times in RFC 3339, lists and objects as JSON, nothing for NULL."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    if isinstance(value, list | tuple | dict):
-        import orjson
-
-        return orjson.dumps(_json(value)).decode()
-    if isinstance(value, datetime | date | time):
-        return value.isoformat().replace("+00:00", "Z")
-    return f"{value:f}" if isinstance(value, Decimal) else str(value)
-
-
-def _shorten(cell: str) -> str:
-    one_line = " ".join(cell.split())
-    return one_line if len(one_line) <= _MAX_CELL else one_line[: _MAX_CELL - 1] + "…"
-
-
-def _markdown(cell: str) -> str:
-    escaped = cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-    return printable(" ".join(escaped.split()))
+    def write_bytes(self, data: bytes, rows: int) -> None:
+        if self.file is None:
+            out_bytes(data)
+            return
+        write_outside(self.file, data, self.ledger, force=self.force)
+        say(f"{rows} rows written to {self.file}")

@@ -1,18 +1,30 @@
-"""What every command shares: which ledger is meant, and how to speak to a person or a program."""
+"""What every command shares: which ledger is meant, and how to speak to a person or a program.
+
+Everything a command prints goes through `out` and `say`, which write every character that could steer a terminal
+as an escape, or through `out_json` and `out_exact`, which leave a program's bytes as they are and escape for a
+terminal alone. `styled` marks its text with a word made up at the start of the process, and the printing turns
+those marks into colours: a recorded text cannot hold them, whatever it holds, and no command can forget to escape.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from ledger.errors import EnvironmentFault
 from ledger.settings import open_ledger
 
 if TYPE_CHECKING:
     from ledger.errors import LedgerError
     from ledger.handle import Ledger
+
+_MARK: Final = f"\x1b{os.urandom(8).hex()}:"
+_MARKED: Final = re.compile(re.escape(_MARK) + "([0-9]+)m")
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 VERDICT_STYLES = {
@@ -37,53 +49,131 @@ class Session:
         return open_ledger(self.address)
 
 
-def colours(stream: TextIO) -> bool:
-    """Tell whether to colour: only on a terminal, and never against NO_COLOR."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def colours(stream: TextIO | None) -> bool:
+    """Return whether to colour: only on a terminal, and never against NO_COLOR."""
+    return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a person reads this stream; one that was closed before the start is `None`."""
+    return stream is not None and stream.isatty()
 
 
 def styled(text: str, style: str | None, stream: TextIO | None = None) -> str:
-    """Return the text in a style of `_STYLES`, or as it is where colours are not wanted."""
+    """Return the text marked with a style, for `out` or `say`; unmarked where colours are not wanted."""
     if not style or not colours(stream or sys.stdout):
         return text
-    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
+    return f"{_MARK}{_STYLES[style]}m{text}{_MARK}0m"
 
 
-def say(message: str) -> None:
-    """Tell a person something, on stderr."""
-    print(message, file=sys.stderr)  # noqa: T201 - this is the command line
+def say(*lines: str) -> None:
+    """Print lines for a person on stderr; a line end inside one is shown as an escape."""
+    _put("stderr", "".join(f"{_shown(line)}\n" for line in lines or ("",)))
 
 
-def out(text: str = "") -> None:
-    """Put data on stdout. A reader that has had enough (`ledger query … | head`) ends the command, with 0."""
-    try:
-        print(text, flush=True)  # noqa: T201 - this is the command line
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
-        raise SystemExit(0) from None
+def out(*lines: str) -> None:
+    """Print lines on stdout; a line end inside one is shown as an escape."""
+    _put("stdout", "".join(f"{_shown(line)}\n" for line in lines or ("",)))
 
 
 def out_json(value: Any) -> None:
-    """Put one JSON document on stdout, indented, keys in the order given."""
+    """Print one JSON document on stdout, indented, keys in the order given."""
     import orjson
 
-    out(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z, default=str).decode())
+    out_json_text(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z, default=str))
+
+
+def out_json_text(document: bytes) -> None:
+    """Print JSON on stdout, as UTF-8 whatever the locale; on a terminal with more of its characters as escapes.
+
+    What is printed is the same JSON either way.
+    """
+    out_exact(document, _json_escape)
+
+
+def out_exact(data: bytes, escape: Callable[[str], str] | None = None) -> None:
+    """Print UTF-8 text on stdout, byte for byte, and a line end; on a terminal its lines go through `escape`."""
+    if is_terminal(sys.stdout):
+        lines = data.decode("utf-8", "backslashreplace").split("\n")
+        _put("stdout", "".join(f"{_escaped(line, escape or _escape)}\n" for line in lines))
+    else:
+        _put("stdout", data + b"\n")
+
+
+def out_bytes(data: bytes) -> None:
+    """Write binary data to stdout. Raises: EnvironmentFault on a terminal, or where it cannot be written."""
+    if is_terminal(sys.stdout):
+        raise EnvironmentFault("Binary data is not for a terminal.", next_step="name a file with -o FILE")
+    _put("stdout", data)
+
+
+def _put(name: str, data: str | bytes) -> None:
+    """Write to a standard stream. When its reader has had enough (`ledger query … | head`), the rest is dropped.
+
+    The command goes on, so that its exit code says what it found, not who read it.
+    """
+    stream: TextIO | None = getattr(sys, name)
+    if stream is None:
+        if name == "stdout":
+            raise EnvironmentFault("The output cannot be written: stdout is closed.")
+        return
+    try:
+        if isinstance(data, bytes):
+            stream.flush()
+            stream.buffer.write(data)
+        else:
+            stream.write(data)
+        stream.flush()
+    except BrokenPipeError:
+        _drop(stream)
+    except OSError as error:
+        _drop(stream)
+        if name == "stdout":  # nobody could read that stderr cannot be written
+            raise EnvironmentFault(
+                f"The output cannot be written: {error.strerror or error}.", next_step="write it somewhere else"
+            ) from None
+
+
+def _drop(stream: TextIO) -> None:
+    """Point a stream that cannot be written to nowhere, for what is still in it and what comes."""
+    with contextlib.suppress(OSError):  # a stream of a test has no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def fail(error: LedgerError) -> int:
     """Print an error and its next step on stderr, and return its exit code."""
-    message = "\n".join(map(printable, str(error).splitlines()))
-    say(f"{styled('error', 'red', sys.stderr)}: {message}")
+    first, *more = str(error).splitlines() or [type(error).__name__]
+    say(f"{styled('error', 'red', sys.stderr)}: {first}", *more)
     if error.next_step:
-        say(f"{styled('next', 'bold', sys.stderr)}:  {printable(error.next_step)}")
+        say(f"{styled('next', 'bold', sys.stderr)}:  {error.next_step}")
     return error.exit_code
+
+
+def _shown(line: str) -> str:
+    """Return a line for a person: everything as `printable` has it, our own marks as colours."""
+    if line.isprintable():
+        return line
+    texts = _MARKED.split(line)
+    return "".join(f"\x1b[{part}m" if number % 2 else printable(part) for number, part in enumerate(texts))
 
 
 def printable(text: str) -> str:
     """Return the text with everything that could steer a terminal, or hide from its reader, as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return _escaped(text, _escape)
+
+
+def _escaped(text: str, escape: Callable[[str], str]) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def _json_escape(character: str) -> str:
+    import json
+
+    return json.dumps(character)[1:-1] if character != "\x7f" else "\\u007f"
 
 
 def table(
@@ -92,41 +182,55 @@ def table(
     styles: Sequence[str | None] = (),
     *,
     plain: bool = False,
-) -> str:
-    """Lay out a table, columns aligned, numbers to the right; `styles` has one style for each row.
+) -> list[str]:
+    """Return the lines of a table, columns aligned, numbers to the right; `styles` has one style for each row.
 
-    What the cells hold was written by others: it is shown, never obeyed (see `printable`). `plain` is for a
-    file: no styles, whatever stdout is.
+    `plain` is for a file: no styles, whatever stdout is.
     """
     shown = [list(map(printable, row)) for row in (headers, *rows)]
-    widths = [max(map(_width, column)) for column in zip(*shown, strict=True)]
+    widths = [max(map(width_of, column)) for column in zip(*shown, strict=True)]
     right = [bool(rows) and all(_is_number(row[i]) for row in shown[1:]) for i in range(len(headers))]
 
     def line(cells: Sequence[str]) -> str:
         padded = (
-            " " * (w - _width(c)) + c if r else c + " " * (w - _width(c))
+            " " * (w - width_of(c)) + c if r else c + " " * (w - width_of(c))
             for c, w, r in zip(cells, widths, right, strict=True)
         )
         return "  ".join(padded).rstrip()
 
     lines = list(map(line, shown))
     if plain:
-        return "\n".join(lines)
+        return lines
     chosen = ["bold", *styles, *[None] * (len(rows) - len(styles))]
-    return "\n".join(styled(text, style) for text, style in zip(lines, chosen, strict=True))
+    return [styled(text, style) for text, style in zip(lines, chosen, strict=True)]
 
 
 def _is_number(cell: str) -> bool:
     return cell == "" or cell.lstrip("-").replace(".", "", 1).isdigit()
 
 
-def _width(text: str) -> int:
+def width_of(text: str) -> int:
     """Return the columns a text takes on a terminal; East Asian wide characters take two."""
     if text.isascii():
         return len(text)
     from unicodedata import combining, east_asian_width
 
     return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def shortened(text: str, columns: int) -> str:
+    """Return a text of at most `columns` columns: its beginning and its end, with … in place of the middle."""
+    if width_of(text) <= columns:
+        return text
+    start, end = "", ""
+    for first, last in zip(text, reversed(text), strict=True):
+        if width_of(start + first + end) >= columns:
+            break
+        start += first
+        if width_of(start + last + end) >= columns:
+            break
+        end = last + end
+    return f"{start}…{end}"
 
 
 def spell_bytes(count: int) -> str:

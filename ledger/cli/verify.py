@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ledger.cli.session import Session, out, out_json, printable, say, spell_bytes, styled
+from ledger.cli.session import Session, out, out_json, say, spell_bytes, styled
 from ledger.errors import EnvironmentFault
 
 
@@ -103,12 +103,12 @@ def _print_verification(result: Any, seconds: float) -> None:
 def _print_findings(result: Any) -> None:
     for finding in result.findings:
         at = f" entry {finding.index}" if finding.index is not None else ""
-        out(f"{styled(finding.kind, 'red')} {printable(f'{finding.where}{at}: {finding.problem}')}")
+        out(f"{styled(finding.kind, 'red')} {finding.where}{at}: {finding.problem}")
         if finding.expected is not None or finding.got is not None:
-            out(printable(f"        expected {finding.expected}"))
-            out(printable(f"        got      {finding.got}"))
+            out(f"        expected {finding.expected}")
+            out(f"        got      {finding.got}")
         if finding.next_step:
-            out(printable(f"        next: {finding.next_step}"))
+            out(f"        next: {finding.next_step}")
     if result.more_findings:
         out(f"        and {result.more_findings} more")
     if result.ok:
@@ -124,9 +124,9 @@ def _print_findings(result: Any) -> None:
 
 def _print_memory(result: Any) -> None:
     if result.stranger:
-        out(f"{styled('another log', 'yellow')}: {printable(result.stranger)}")
+        out(f"{styled('another log', 'yellow')}: {result.stranger}")
     if result.not_remembered:
-        out(f"{styled('not remembered', 'yellow')}: {printable(result.not_remembered)}")
+        out(f"{styled('not remembered', 'yellow')}: {result.not_remembered}")
     elif result.ok and result.remembered is None:
         out("you had not verified this log before; from now on a log that does not extend it is a finding")
     elif result.ok:
@@ -140,7 +140,7 @@ def _print_signatures(result: Any) -> None:
     for key, seconds in result.cosigned_by:
         out(f"cosigned by {key} at {datetime.fromtimestamp(seconds, tz=UTC).isoformat().replace('+00:00', 'Z')}")
     for signer in result.unchecked:
-        out(f"{styled('not checked', 'yellow')}: the signature by {printable(signer)}, no key (--witness-key VKEY)")
+        out(f"{styled('not checked', 'yellow')}: the signature by {signer}, no key (--witness-key VKEY)")
     if not result.signed_by:
         out(
             f"{styled('not signed', 'yellow')}: this shows that the ledger agrees with itself, and not that nobody "

@@ -157,8 +157,8 @@ def test_lines_fit_a_terminal_of_100_columns(told: Tell) -> None:
         rows = read_rows(prefix)
         shown = tell_runs(rows, read_verdicts(prefix, rows), 100)
         for facts in read_runs(prefix, [row.run_id for row in rows]):
-            shown += "\n" + tell_run(prefix, facts, 100)
-    assert [line for line in shown.splitlines() if len(line) > 100] == []
+            shown += tell_run(prefix, facts, 100)
+    assert [line for line in shown if len(line) > 100] == []
 
 
 def test_a_long_run_is_cut_where_it_repeats(told: Tell) -> None:
@@ -168,7 +168,7 @@ def test_a_long_run_is_cut_where_it_repeats(told: Tell) -> None:
     for n in range(100):
         story.made(f"a/{n:03d}", None)
     with open_prefix(told(story.failed("a/100", "too many").end("failed").close())) as prefix:
-        shown = tell_run(prefix, read_runs(prefix, ["11111111-aaaa"])[0], None)
+        shown = "\n".join(tell_run(prefix, read_runs(prefix, ["11111111-aaaa"])[0], None))
     assert "… and 60 more of 101 that passed" in shown
     assert "failed        a/100" in shown
     assert "more events" in shown
@@ -176,10 +176,10 @@ def test_a_long_run_is_cut_where_it_repeats(told: Tell) -> None:
 
 
 def test_a_terminal_never_obeys_recorded_text(told: Tell) -> None:
-    """An escape sequence in an error message is shown as a mark and does nothing."""
+    """An escape sequence in an error message is shown as an escape and does nothing."""
     story = Story("11111111-aaaa").plan([planned("a/b")], {}).failed("a/b", "bad \x1b]0;title\x07 \x1b[2J end")
     with open_prefix(told(story.end("failed").close())) as prefix:
-        shown = tell_run(prefix, read_runs(prefix, ["11111111-aaaa"])[0], None)
+        shown = "\n".join(tell_run(prefix, read_runs(prefix, ["11111111-aaaa"])[0], None))
     assert "\x1b" not in shown
     assert "\x07" not in shown
     assert "end" in shown

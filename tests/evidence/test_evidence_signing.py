@@ -33,7 +33,7 @@ def documents(ledger: Ledger, out: Path) -> dict[str, str]:
     written = write_run_documents(ledger, RUN, out)
     summary = write_delivery_summary(ledger, out)
     with open_prefix(ledger) as prefix:
-        show = tell_run(prefix, read_runs(prefix, [RUN])[0], None)
+        show = "\n".join(tell_run(prefix, read_runs(prefix, [RUN])[0], None))
     paths = {"hand-over": written.evidence[0], "report": written.report, "summary": written.summary}
     paths["delivery"] = summary.kept
     return {"show": show, **{kind: path.read_text(encoding="utf-8") for kind, path in paths.items()}}
@@ -114,4 +114,4 @@ def test_nothing_is_derived_from_a_checkpoint_that_is_signed_wrongly(tmp_path: P
         write_run_documents(ledger, RUN, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with open_prefix(ledger) as prefix:
-        assert "is not over this text" in tell_run(prefix, read_runs(prefix, [RUN])[0], None)
+        assert "is not over this text" in "\n".join(tell_run(prefix, read_runs(prefix, [RUN])[0], None))

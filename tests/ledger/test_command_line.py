@@ -7,8 +7,6 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,50 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from ledger import Ledger
-from ledger.cli import main
 from ledger.inbox import names
+from tests.ledger.calling import Call
 from tests.ledger.samples import RUN, Clock, own, record, records
 
 REPOSITORY = Path(__file__).parents[2]
 OURS = {"query", "seal", "verify", "status", "compact", "doctor"}
-
-
-@dataclass(frozen=True)
-class Said:
-    """What one call came to."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        """Return stdout as the one JSON document it is."""
-        return json.loads(self.out)
-
-
-Call = Callable[..., Said]
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
-    """Call the command in this process, in an empty folder, with nothing in the environment that it reads."""
-    for name in ("LEDGER_URL", "DAGSTER_HOME", "LEDGER_KEY", "LEDGER_WITNESSES", "NO_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-
-    def run(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["ledger", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
-        captured = capsys.readouterr()
-        return Said(code, captured.out, captured.err)
-
-    return run
 
 
 @pytest.fixture
@@ -137,7 +97,7 @@ def test_a_newer_format_is_an_environment_fault(call: Call, ledger: Ledger) -> N
         ["query", "SELECT $a", "-p", "a b=1"],
         ["query", "SELECT 1", "--as-of", "soon"],
         ["query", "SELECT 1", "--as-of", "99"],
-        ["query", "SELECT 1", "--format", "parquet"],
+        ["query", "SELECT 1", "-o", "rows.xlsx"],
         ["seal", "more"],
         ["--ledger"],
     ],
@@ -305,6 +265,11 @@ def test_every_format_goes_to_a_file(
         assert pq.read_table(target).num_rows == (7 if "events" in sql else 0)
         return
     assert target.read_bytes().decode() == call("--ledger", ledger.root, "query", sql, "-f", output_format).out
+    assert call("--ledger", ledger.root, "query", sql, "--format", output_format, "-o", target).code == 0
+    assert call("--ledger", ledger.root, "query", "SELECT 7", "-f", output_format, "-o", target).code == 2
+    assert (
+        call("--ledger", ledger.root, "query", "SELECT 7", "-f", output_format, "-o", target, "--force").code == 0
+    )
 
 
 def test_a_query_writes_nowhere_it_should_not(call: Call, ledger: Ledger, tmp_path: Path) -> None:
@@ -327,9 +292,9 @@ def test_sql_comes_from_an_argument_a_file_or_stdin(
     import io
 
     (tmp_path / "ask me.sql").write_text("SELECT 'file' AS a -- 票")
-    (tmp_path / "broken.sql").write_bytes(b"\xff\xfe")
+    (tmp_path / "broken.sql").write_bytes(b"\xc3\x28")
     assert call("--ledger", ledger.root, "query", tmp_path / "ask me.sql", "-f", "csv").out == "a\nfile\n"
-    monkeypatch.setattr(sys, "stdin", io.StringIO("SELECT 'stdin' AS a"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"SELECT 'stdin' AS a")))
     assert call("--ledger", ledger.root, "query", "-", "-f", "csv").out == "a\nstdin\n"
     assert call("--ledger", ledger.root, "query", "SELECT 'x.sql' AS a", "-f", "csv").out == "a\nx.sql\n"
     for missing in ("absent.sql", str(tmp_path / "broken.sql"), str(tmp_path / "absent" / "x.sql")):
@@ -466,8 +431,8 @@ BLOCKED = """
 import sys
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"dagster", "sensors"}:
-            raise ImportError(f"No module named {name!r}", name=name)
+        if name.split(".")[0] == "dagster":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Block())
 """
 
@@ -483,9 +448,10 @@ def test_the_ledger_works_where_dagster_is_not_installed(ledger: Ledger) -> None
     for arguments in (["seal"], ["verify"], ["query", "SELECT * FROM runs"], ["--help"]):
         done = run(*arguments)
         assert done.returncode == 0, done.stderr
-    refused = run("sync")
+    (ledger.root.parent / "dagster.yaml").write_text("{}")
+    refused = run("sync", "--dagster-home", ledger.root.parent)
     assert refused.returncode == 4
-    assert "sync needs something that is not installed" in refused.stderr
+    assert "needs something that is not installed: No module named 'dagster'" in refused.stderr
     assert "pip install 'run-evidence-ledger[dagster]'" in refused.stderr
 
 
