@@ -45,7 +45,7 @@ too. A character that the terminal's encoding lacks is shown as an escape.
 - `json` (`.json`) and `ndjson` (`.ndjson`, `.jsonl`): numbers with all their digits, NULL as `null`; NaN and the
   infinities, which JSON does not have, as the texts `"NaN"`, `"Infinity"` and `"-Infinity"`.
 - `csv` (`.csv`): RFC 4180 with line feeds, every text as it is; NULL is nothing, an empty text is `""`.
-- `spreadsheet`: CSV for a spreadsheet program, with a byte order mark, and with a `'` before each text that would be a
+- `spreadsheet`: CSV for a spreadsheet program, with a byte order mark, and a `'` before each text that would be a
   formula (it begins with `=`, `+`, `-`, `@`, a tab or a line end). Numbers stay numbers.
 - `parquet` (`.parquet`): the types of DuckDB; also into a pipe.
 

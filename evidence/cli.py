@@ -89,6 +89,7 @@ def report(
             help="Where to write; else WEEK06_REPORT_DIR or reports/week06 for a Week06 run, reports for others.",
         ),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace documents that have other content.")] = False,
     as_of: _AS_OF = None,
     as_of_occurred: _AS_OF_OCCURRED = None,
     as_json: _JSON = False,
@@ -110,12 +111,12 @@ def report(
         found = _resolve(prefix, run_id)
         week06 = _is_week06(prefix, found)
     target = folder or Path((os.environ.get("WEEK06_REPORT_DIR") or "reports/week06") if week06 else "reports")
-    written = write_run_documents(ledger, found, target, asked)
+    written = write_run_documents(ledger, found, target, asked, force=force)
     if not written.unrecorded and not asked.past:
         ledger.seal()  # so that the documents can be proved at once
     paths = [*written.evidence, written.report, written.summary]
     if week06:
-        summary = write_delivery_summary(ledger, target, as_of=asked)
+        summary = write_delivery_summary(ledger, target, as_of=asked, force=force)
         paths.append(summary.latest or summary.kept)
     if as_json:
         out_json({"run_id": found, "final": written.final, "size": written.size, "files": list(map(str, paths))})

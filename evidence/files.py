@@ -3,7 +3,8 @@
 A name says which run or partition, whether the run was closed, the size of the log it was derived from, and which
 keys had signed the checkpoint of that size; the content follows from that, so the same bytes under a name are fine
 and other bytes are an error. The one file that is replaced is `week06_delivery_summary.md`, which the hand-over
-contract gives a fixed name; its content is kept under a name of its own too.
+contract gives a fixed name; its content is kept under a name of its own too, which says which of two is newer.
+Nothing is written inside a ledger, wherever links lead.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from evidence.document import encode_document
 from evidence.facts import read_runs
+from evidence.markdown import code
 from evidence.prefix import Prefix, sealed_prefix, unknown_run
 from evidence.recording import record_documents
 from evidence.report import report_of
@@ -24,6 +26,7 @@ from evidence.summary import derive_delivery_summary, derive_run_summary
 from evidence.week06 import contract_document, deliveries
 from ledger import EnvironmentFault, IntegrityError
 from ledger.as_of import NOW, AsOf
+from ledger.outside import require_outside
 from ledger.store import create_idempotent, make_folder, replace_atomic
 
 if TYPE_CHECKING:
@@ -32,7 +35,10 @@ if TYPE_CHECKING:
 DELIVERY_SUMMARY: Final = "week06_delivery_summary.md"
 
 _SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_SIZE: Final = re.compile(r"^As of checkpoint ([0-9]{1,16}) of `([^`]+)`\. (Signed)?", re.MULTILINE)
+_HEADING: Final = b"# Week06 delivery summary\n"
+_KEPT: Final = re.compile(
+    r"week06_delivery_summary_([0-9a-f]{12})(?:-of-[0-9a-f]{12})?_([0-9]{1,16})(?:_happened-by-[0-9]+)?_(.+)\.md"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +70,17 @@ class WrittenSummary:
     kept: Path
 
 
-def write_run_documents(ledger: Ledger, run_id: str, out_dir: str | Path, as_of: AsOf = NOW) -> WrittenDocuments:
+def write_run_documents(
+    ledger: Ledger, run_id: str, out_dir: str | Path, as_of: AsOf = NOW, *, force: bool = False
+) -> WrittenDocuments:
     """Derive a run's documents, from the ledger sealed now or as it was, and write them below `out_dir`.
 
     They are final when the run is closed in the ledger, else interim, and say so. What is there already is
-    left alone. Raises `UsageError` when the ledger does not know the run, `EnvironmentFault` when a file
-    cannot be written, `IntegrityError` when one is there with other content.
+    left alone. Raises `UsageError` when the ledger does not know the run or `out_dir` is inside a ledger,
+    `EnvironmentFault` when a file cannot be written, `IntegrityError` when one is there with other content, which
+    `force` replaces.
     """
-    out = Path(out_dir)
+    out = _Folder(Path(out_dir), ledger.root, force)
     with sealed_prefix(ledger, run_id, as_of) as prefix:
         found = read_runs(prefix, [run_id])
         if not found:
@@ -85,8 +94,8 @@ def write_run_documents(ledger: Ledger, run_id: str, out_dir: str | Path, as_of:
         for d in handed_over:
             content = contract_document(d, report_path, signed=bool(prefix.signing.signed_by))
             documents[f"run_evidence/{d.partition}_{stem}.json"] = encode_document(content)
-        report, *evidence = (_create(out, name, content) for name, content in documents.items())
-        summary = _create(out, f"summaries/run_{stem}.md", derive_run_summary(prefix, facts).encode())
+        report, *evidence = (out.create(name, content) for name, content in documents.items())
+        summary = out.create(f"summaries/run_{stem}.md", derive_run_summary(prefix, facts).encode())
     decisions = tuple(d.decision for d in handed_over)
     unrecorded = None
     try:
@@ -97,24 +106,29 @@ def write_run_documents(ledger: Ledger, run_id: str, out_dir: str | Path, as_of:
 
 
 def write_delivery_summary(
-    ledger: Ledger, out_dir: str | Path, run_ids: Sequence[str] | None = None, as_of: AsOf = NOW
+    ledger: Ledger,
+    out_dir: str | Path,
+    run_ids: Sequence[str] | None = None,
+    as_of: AsOf = NOW,
+    *,
+    force: bool = False,
 ) -> WrittenSummary:
     """Derive the delivery summary over all runs or those named, sealed now or as it was, and write it.
 
-    A summary of the same log that was derived from more of it is not replaced. Raises as `write_run_documents`.
+    A summary of the same log that was derived from more of it is not replaced; one that somebody edited is kept
+    under a name of its own first. Raises as `write_run_documents`; a file of the fixed name that is no delivery
+    summary counts as one with other content.
     """
-    out = Path(out_dir)
+    out = _Folder(Path(out_dir), ledger.root, force)
     with sealed_prefix(ledger, as_of=as_of) as prefix:
-        content = derive_delivery_summary(prefix, run_ids)
+        content = derive_delivery_summary(prefix, run_ids).encode()
         size = prefix.snapshot.sealed
-        name = f"summaries/week06_delivery_summary_{_subject(prefix, run_ids)}_{_rests_on(prefix)}.md"
-    kept = _create(out, name, content.encode())
+        origin = prefix.head.origin if prefix.head else ""
+        name = f"summaries/week06_delivery_summary_{_subject(origin, run_ids)}_{_rests_on(prefix)}.md"
+    kept = out.create(name, content)
     if as_of != NOW:
         return WrittenSummary(size, None, kept)
-    latest = out / DELIVERY_SUMMARY
-    if not _is_older(content, latest):
-        _write(latest, content.encode(), replace_atomic)
-    return WrittenSummary(size, latest, kept)
+    return WrittenSummary(size, _replace_latest(out, content, kept, origin), kept)
 
 
 def _rests_on(prefix: Prefix) -> str:
@@ -124,24 +138,65 @@ def _rests_on(prefix: Prefix) -> str:
     return "_".join([str(prefix.snapshot.sealed), *happened, prefix.signing.name])
 
 
-def _subject(prefix: Prefix, run_ids: Sequence[str] | None) -> str:
-    """Name what a summary is about, so that one of another log or other runs has another file."""
-    about = "\n".join(
-        [prefix.head.origin if prefix.head else "", *(["all"] if run_ids is None else sorted(run_ids))]
-    )
-    return hashlib.sha256(about.encode()).hexdigest()[:12]
+def _subject(origin: str, run_ids: Sequence[str] | None) -> str:
+    """Name what a summary is about: the log, and the runs where it is not over all of them."""
+    log = _digest(f"{origin}\nall")
+    return log if run_ids is None else f"{log}-of-{_digest(chr(10).join(sorted(run_ids)))}"
 
 
-def _is_older(content: str, latest: Path) -> bool:
-    """Tell whether the summary in place is of the same log and derived from more of it, or since signed."""
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _replace_latest(out: _Folder, content: bytes, kept: Path, origin: str) -> Path:
+    """Put a summary in the place of the fixed name, unless one of the same log that is newer is there."""
+    latest = out.path / DELIVERY_SUMMARY
+    there = _read(latest)
+    if there is None or there == content or out.force:
+        out.replace(DELIVERY_SUMMARY, content)
+        return latest
+    if not there.startswith(_HEADING):
+        raise _other_content(latest)
+    ours, found = _newness(content, kept.parent, origin), _newness(there, kept.parent, origin)
+    if found is not None and ours is not None and found > ours:
+        return latest
+    if not _same_as(there, kept.parent):  # somebody edited it
+        digest = hashlib.sha256(there).hexdigest()[:12]
+        out.create(f"summaries/week06_delivery_summary_replaced_{digest}.md", there)
+    out.replace(DELIVERY_SUMMARY, content)
+    return latest
+
+
+def _newness(content: bytes, summaries: Path, origin: str) -> tuple[int, bool] | None:
+    """Return (size, signed) of a summary of this log, for the larger to be the newer; `None` for any other text.
+
+    The name says it under which the same bytes are kept. Where they are not, the line that begins a summary of
+    this log does.
+    """
+    names = filter(None, (_KEPT.fullmatch(path.name) for path in _same_as(content, summaries)))
+    found = [(int(name[2]), name[3] != "unsigned") for name in names if name[1] == _subject(origin, None)]
+    if found:
+        return max(found)
+    line = re.compile(rf"^As of checkpoint ([0-9]{{1,16}}) of {re.escape(code(origin))}\. (Signed)?", re.MULTILINE)
+    begins = line.search(content.decode("utf-8", "replace"))
+    return (int(begins[1]), begins[2] is not None) if begins else None
+
+
+def _same_as(content: bytes, summaries: Path) -> list[Path]:
+    """Return the kept files with these bytes."""
+    kept = summaries.glob("week06_delivery_summary_*.md")
+    return [path for path in kept if path.stat().st_size == len(content) and path.read_bytes() == content]
+
+
+def _read(path: Path) -> bytes | None:
     try:
-        there = _SIZE.search(latest.read_text(encoding="utf-8"))
-    except OSError:
-        return False
-    ours = _SIZE.search(content)
-    if not there or not ours or there[2] != ours[2]:
-        return False
-    return (int(there[1]), there[3] or "") > (int(ours[1]), ours[3] or "")
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{path} cannot be read: {error.strerror or error}.", next_step="name another folder, with --out DIR"
+        ) from None
 
 
 def _safe(run_id: str) -> str:
@@ -149,24 +204,41 @@ def _safe(run_id: str) -> str:
     return run_id if _SAFE.fullmatch(run_id) else hashlib.sha256(run_id.encode()).hexdigest()
 
 
-def _create(out: Path, name: str, content: bytes) -> Path:
-    path = out / name
-    _write(path, content, create_idempotent)
-    return path
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """Where documents go; `force` replaces one that is there with other content."""
+
+    path: Path
+    ledger: Path
+    force: bool
+
+    def create(self, name: str, content: bytes) -> Path:
+        """Write a file whose name stands for its content."""
+        return self._write(name, content, replace_atomic if self.force else create_idempotent)
+
+    def replace(self, name: str, content: bytes) -> Path:
+        """Write a file in the place of what is there."""
+        return self._write(name, content, replace_atomic)
+
+    def _write(self, name: str, content: bytes, verb: Callable[[Path, bytes], None]) -> Path:
+        path = self.path / name
+        require_outside(path, self.ledger)
+        try:
+            make_folder(path.parent)
+            verb(path, content)
+        except IntegrityError:
+            raise _other_content(path) from None
+        except OSError as error:
+            raise EnvironmentFault(
+                f"{path} cannot be written: {error.strerror or error}.",
+                next_step="name a folder that can be written, for example with --out DIR",
+            ) from None
+        return path
 
 
-def _write(path: Path, content: bytes, verb: Callable[[Path, bytes], None]) -> None:
-    try:
-        make_folder(path.parent)
-        verb(path, content)
-    except IntegrityError:
-        raise IntegrityError(
-            f"{path} is there with other content than what is derived now; it was left as it is.",
-            next_step="it was edited, derived by another version, or had a payload that was erased since: "
-            "move it away, or name another folder",
-        ) from None
-    except OSError as error:
-        raise EnvironmentFault(
-            f"{path} cannot be written: {error.strerror or error}.",
-            next_step="name a folder that can be written, for example with --out DIR",
-        ) from None
+def _other_content(path: Path) -> IntegrityError:
+    return IntegrityError(
+        f"{path} is there with other content than what is derived now; it was left as it is.",
+        next_step="it was edited, derived by another version, or had a payload that was erased since: "
+        "move it away, name another folder, or replace it with --force",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import orjson
@@ -105,6 +106,79 @@ def test_a_slow_writer_does_not_put_an_older_summary_back(told: Tell, tmp_path: 
     latest.write_text(larger.replace("run-evidence-ledger/0", "run-evidence-ledger/9"))
     write_delivery_summary(ledger, tmp_path)
     assert latest.read_bytes() == written.kept.read_bytes()
+
+
+ORIGINS = ["例/ledger", "a b", "`x`", "a. Signed", "x\u202ey", "As of checkpoint 9 of `y`.", "example.com/ledger"]
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+@pytest.mark.parametrize("summaries", ["kept", "gone"])
+def test_the_newer_summary_stays_whatever_the_logs_name(tmp_path: Path, origin: str, summaries: str) -> None:
+    """An older state of the log, from a slow writer or a copy, never takes its place."""
+    ledger = Ledger(tmp_path / "ledger", clock=lambda: START)
+    ledger.create(origin)
+    ledger.append(failed_run("run-1").events)
+    ledger.seal()
+    shutil.copytree(ledger.root, tmp_path / "older")
+    ledger.append(good_run("run-2", start=START + 1_000_000).events)
+    ledger.seal()
+    out = tmp_path / "out"
+    written, latest = newest(ledger, out)
+    newer = latest.read_bytes()
+    if summaries == "gone":
+        shutil.rmtree(out / "summaries")
+    write_delivery_summary(Ledger(tmp_path / "older"), out)
+    write_delivery_summary(Ledger(tmp_path / "older"), out, ["run-1"])
+    assert latest.read_bytes() == newer
+    assert write_delivery_summary(ledger, out).kept.read_bytes() == newer == written.kept.read_bytes()
+
+
+def test_a_summary_of_another_log_takes_its_turn(told: Tell, tmp_path: Path) -> None:
+    """Sizes of two logs say nothing about which is newer."""
+    other = Ledger(tmp_path / "other", clock=lambda: START)
+    other.create("例/ledger")
+    for number in range(3):
+        other.append(good_run(f"run-{number}").events)
+    other.seal()
+    newest(other, tmp_path)
+    written, latest = newest(told(failed_run("run-1")), tmp_path)
+    assert latest.read_bytes() == written.kept.read_bytes()
+
+
+def test_nothing_that_a_person_wrote_is_lost(told: Tell, tmp_path: Path) -> None:
+    """An edited summary is kept under a name of its own; a file that is none is left, unless forced."""
+    ledger = told(failed_run("run-1"))
+    written, latest = newest(ledger, tmp_path)
+    edited = latest.read_bytes().replace(b"## Where", b"A remark.\n\n## Where")
+    latest.write_bytes(edited)
+    newest(ledger, tmp_path)
+    assert latest.read_bytes() == written.kept.read_bytes()
+    assert edited in contents(tmp_path / "summaries").values()
+    latest.write_text("my notes")
+    with pytest.raises(IntegrityError, match="other content") as caught:
+        write_delivery_summary(ledger, tmp_path)
+    assert latest.read_text() == "my notes"
+    assert "--force" in str(caught.value.next_step)
+    write_delivery_summary(ledger, tmp_path, force=True)
+    assert latest.read_bytes() == written.kept.read_bytes()
+
+
+def test_documents_are_never_written_inside_a_ledger(told: Tell, tmp_path: Path) -> None:
+    """Not into this one, not into another, and not through a link."""
+    ledger = told(good_run("run-1"))
+    other = Ledger(tmp_path / "other", clock=lambda: START)
+    other.create("other")
+    (tmp_path / "link").symlink_to(ledger.root)
+    (tmp_path / "out").mkdir()
+    for name in ("run_report", "summaries", "week06_delivery_summary.md"):
+        (tmp_path / "out" / name).symlink_to(ledger.root / "inbox")
+    before = contents(ledger.root)
+    for folder in (ledger.root, ledger.root / "blobs", other.root / "x", tmp_path / "link", tmp_path / "out"):
+        with pytest.raises(UsageError, match="inside the ledger"):
+            write_run_documents(ledger, "run-1", folder)
+        with pytest.raises(UsageError, match="inside the ledger"):
+            write_delivery_summary(ledger, folder)
+    assert contents(ledger.root) == before
 
 
 def test_another_project_gets_a_report_and_a_summary(told: Tell, tmp_path: Path) -> None:
