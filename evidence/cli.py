@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ledger.cli.session import Session, out, out_json, say
+from ledger.cli.session import Session, is_terminal, out, out_json, say
 
 if TYPE_CHECKING:
     from evidence.facts import RunRow
@@ -182,4 +182,4 @@ def _run_json(row: RunRow, verdict: RunVerdict) -> dict[str, Any]:
 
 def _width() -> int | None:
     """Return the terminal's width; `None` where the output is no terminal, so that lines stay whole."""
-    return shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else None
+    return shutil.get_terminal_size((100, 24)).columns if is_terminal(sys.stdout) else None

@@ -143,7 +143,7 @@ def _drop(stream: TextIO) -> None:
 def fail(error: LedgerError) -> int:
     """Print an error and its next step on stderr, and return its exit code."""
     first, *more = str(error).splitlines() or [type(error).__name__]
-    say(f"{styled('error', 'red', sys.stderr)}: {first}", *more)
+    say(f"{styled('error', 'red', sys.stderr)}: {first}", *(f"       {line}" for line in more))
     if error.next_step:
         say(f"{styled('next', 'bold', sys.stderr)}:  {error.next_step}")
     return error.exit_code
