@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ledger.errors import InputError
 from pipelines.partitions import parse_instant
+from pipelines.strict_json import BYTE_ORDER_MARK, NotAnObjectError, StrictObject, read_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,10 +194,14 @@ def scan_manifests(path: Path) -> ManifestScan:
     for file in sorted(path.rglob("*.json")) if path.is_dir() else [path]:
         values: dict[str, Any] = {}
         try:
-            values = _read_object(file)
-            if path.is_dir() and values.get("schema_version") != MANIFEST_SCHEMA:
+            found = _read_object(file)
+            unsure = {fault.path for fault in found.faults}
+            values = found.values if "manifest_id" not in unsure else {}
+            stated = found.values.get("schema_version")
+            if path.is_dir() and stated != MANIFEST_SCHEMA and "schema_version" not in unsure:
                 continue
-            manifest = _parse(_Record(file, values))
+            _refuse_faults(file, found)
+            manifest = _parse(_Record(file, found.values))
             _refuse_second(manifest, manifests)
             manifests[manifest.manifest_id] = manifest
         except InputError as error:
@@ -209,6 +214,13 @@ def scan_manifests(path: Path) -> ManifestScan:
     return ManifestScan(tuple(manifests.values()), tuple(problems))
 
 
+def _refuse_faults(path: Path, found: StrictObject) -> None:
+    if found.faults:
+        first, *more = found.faults
+        others = f" (and {len(more)} more)" if more else ""
+        raise InputError(f"{path}: field '{first.path}': {first.text}{others}", next_step=_NEXT_STEP)
+
+
 def _refuse_second(manifest: Manifest, seen: dict[str, Manifest]) -> None:
     first = seen.get(manifest.manifest_id)
     if first is not None:
@@ -218,18 +230,16 @@ def _refuse_second(manifest: Manifest, seen: dict[str, Manifest]) -> None:
         )
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def _read_object(path: Path) -> StrictObject:
     try:
-        values = json.loads(path.read_bytes())
+        found = read_object(path.read_bytes().removeprefix(BYTE_ORDER_MARK))
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read: {error.strerror}", next_step="check the path and its permissions"
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: expected a JSON object, but {error}", next_step=_NEXT_STEP) from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected a JSON object, got a {type(values).__name__}", next_step=_NEXT_STEP)
-    return values
+    except NotAnObjectError as error:
+        raise InputError(f"{path}: {error}", next_step=_NEXT_STEP) from error
+    return found
 
 
 def _delivery_day(manifest_id: object) -> str | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ledger.errors import InputError
 from pipelines.partitions import parse_instant
+from pipelines.strict_json import BYTE_ORDER_MARK, REPEATED, NotAnObjectError, printable, read_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,12 +162,14 @@ def read_tickets(path: Path) -> Iterator[TicketLine]:
             number = 0
             while raw := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
+                if number == 1:
+                    raw = raw.removeprefix(BYTE_ORDER_MARK)
                 if len(raw) > MAX_LINE_BYTES:
                     while not raw.endswith(b"\n") and (raw := file.readline(MAX_LINE_BYTES)):
                         pass
                     content = UnreadableLine(f"the line is longer than {MAX_LINE_BYTES} bytes")
                     yield TicketLine(number, content)
-                elif not raw.isspace():
+                elif raw and not raw.isspace():
                     yield TicketLine(number, parse_ticket(raw))
     except OSError as error:
         raise InputError(
@@ -177,22 +180,18 @@ def read_tickets(path: Path) -> Iterator[TicketLine]:
 
 def parse_ticket(raw: bytes) -> Ticket | InvalidTicket | UnreadableLine:
     """Parse one line: a ticket, an invalid one with every reason, or a line that is no JSON object."""
-    repeated: list[str] = []
-
-    def to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        record = dict(pairs)
-        if len(record) != len(pairs):
-            repeated.extend(sorted({name for name, _ in pairs if sum(n == name for n, _ in pairs) > 1}))
-        return record
-
     try:
-        record = json.loads(raw.decode("utf-8"), object_pairs_hook=to_object)
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        return UnreadableLine(f"not JSON: {error}")
-    if not isinstance(record, dict):
-        return UnreadableLine(f"expected a JSON object, got a {type(record).__name__}")
-    violations = [Violation(_printable(name), "malformed", "given more than once") for name in repeated]
-    violations += _violations(record)
+        found = read_object(raw)
+    except NotAnObjectError as error:
+        return UnreadableLine(str(error))
+    record = found.values
+    violations = [
+        Violation(fault.field, "malformed", fault.text if fault.path == fault.field else str(fault))
+        for fault in found.faults
+        if fault.field in CONTRACT or fault.text == REPEATED  # any other is in a field that is unknown
+    ]
+    faulty = {violation.field for violation in violations} & CONTRACT.keys()
+    violations += [breach for breach in _violations(record) if breach.field not in faulty]
     created_at = _instant(record.get("created_at"))
     if violations or created_at is None:
         ticket_id = record.get("ticket_id")
@@ -233,11 +232,6 @@ def _to_ticket(record: dict[str, Any], created_at: datetime) -> Ticket:
     )
 
 
-def _printable(name: str) -> str:
-    """Shorten and escape a field name nobody vouches for, so that it can be shown and stored."""
-    return ascii(name[:60])[1:-1]
-
-
 def _instant(value: object) -> datetime | None:
     return parse_instant(value) if isinstance(value, str) else None
 
@@ -256,7 +250,7 @@ def _violations(record: dict[str, Any]) -> Iterator[Violation]:
             if breach:
                 yield Violation(name, *breach)
     for name in sorted(record.keys() - CONTRACT.keys()):
-        yield Violation(_printable(name), "unknown_field", "not a field of ticket_v1")
+        yield Violation(printable(name), "unknown_field", "not a field of ticket_v1")
 
 
 _Breach = tuple[Literal["wrong_type", "not_allowed", "malformed", "too_long"], str]
@@ -269,23 +263,13 @@ def _breach(rule: _Rule, value: object) -> _Breach | None:
     if rule.kind == "texts":
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             return "wrong_type", "expected a list of texts"
-        return next((breach for item in value if (breach := _text_breach(item))), None)
+        return None
     if not isinstance(value, str):
         return "wrong_type", f"expected a text, got a {type(value).__name__}"
     if rule.kind == "instant":
         expected = "expected an RFC 3339 time with an offset"
         return None if parse_instant(value) else ("malformed", f"{expected}, got {value[:40]!r}")
-    return _text_breach(value) or _rule_breach(rule, value)
-
-
-def _text_breach(value: str) -> _Breach | None:
-    if "\0" in value:
-        return "malformed", "holds a NUL character, which PostgreSQL cannot store"
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return "malformed", "holds half of a surrogate pair, which is no character"
-    return None
+    return _rule_breach(rule, value)
 
 
 def _rule_breach(rule: _Rule, value: str) -> _Breach | None:

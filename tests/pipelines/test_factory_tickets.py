@@ -211,6 +211,19 @@ def test_lines_are_numbered_as_an_editor_does(tmp_path: Path, ticket: Callable[.
     ]
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_line(
+    tmp_path: Path, ticket: Callable[..., dict[str, Any]]
+) -> None:
+    """Windows tools write one; in front of any other line it is no JSON."""
+    line = json.dumps(ticket()).encode()
+    path = tmp_path / "tickets.jsonl"
+    mark = b"\xef\xbb\xbf"
+    path.write_bytes(mark + line + b"\n" + mark + line + b"\n" + line)
+    assert [type(found.content) for found in read_tickets(path)] == [Ticket, UnreadableLine, Ticket]
+    path.write_bytes(mark)
+    assert list(read_tickets(path)) == []
+
+
 def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path, ticket: Callable[..., dict[str, Any]]) -> None:
     """A line beyond the limit is one unreadable line; reading goes on behind it."""
     line = json.dumps(ticket()).encode()
