@@ -51,7 +51,7 @@ def runs(
 
         out(*tell_runs(rows, verdicts, _width()))
     else:
-        say("The ledger has no runs yet. Next: ledger sync")
+        say(_no_runs(as_of or as_of_occurred))
 
 
 def show(
@@ -69,7 +69,7 @@ def show(
 
     session: Session = ctx.obj
     with open_prefix(session.ledger(), parse_as_of(as_of, as_of_occurred)) as prefix:
-        facts = read_runs(prefix, [_resolve(prefix, run_id)])[0]
+        facts = read_runs(prefix, [_resolve(prefix, run_id, as_of or as_of_occurred)])[0]
         if as_json:
             out_json(report_of(prefix, facts))
         else:
@@ -108,7 +108,7 @@ def report(
     ledger = session.ledger()
     asked = parse_as_of(as_of, as_of_occurred)
     with open_prefix(ledger, asked) as prefix:
-        found = _resolve(prefix, run_id)
+        found = _resolve(prefix, run_id, as_of or as_of_occurred)
         week06 = _is_week06(prefix, found)
     target = folder or Path((os.environ.get("WEEK06_REPORT_DIR") or "reports/week06") if week06 else "reports")
     written = write_run_documents(ledger, found, target, asked, force=force)
@@ -136,20 +136,20 @@ def _is_week06(prefix: Prefix, run_id: str) -> bool:
     return any(deliveries(facts) for facts in read_runs(prefix, [run_id]))
 
 
-def _resolve(prefix: Prefix, run_id: str) -> str:
+def _no_runs(as_of: str | None) -> str:
+    if as_of is None:
+        return "The ledger has no runs yet. Next: ledger sync"
+    return f"The ledger had no runs as of {as_of}. Next: ledger runs lists those it has now"
+
+
+def _resolve(prefix: Prefix, run_id: str, as_of: str | None = None) -> str:
     """Return the one run whose id starts with `run_id`. Raises `UsageError` when there is none, or several."""
     from evidence.prefix import unknown_run
-    from ledger import UsageError
+    from ledger.run_ids import one_run, runs_starting_with
 
-    found = [row[0] for row in prefix.select("run_ids", prefix=run_id)] if run_id else []
-    if run_id in found or len(found) == 1:
-        return run_id if run_id in found else str(found[0])
-    if found:
-        some = ", ".join(found[:5])
-        raise UsageError(
-            f"{run_id!r} is the start of {len(found)} run ids: {some}.", next_step="give more of the id"
-        )
-    raise unknown_run(run_id, [row[0] for row in prefix.select("nearest_runs", text=run_id)])
+    if (one := one_run(run_id, runs_starting_with(prefix.snapshot, run_id))) is None:
+        raise unknown_run(run_id, [row[0] for row in prefix.select("nearest_runs", text=run_id)], as_of)
+    return one
 
 
 def _run_json(row: RunRow, verdict: RunVerdict) -> dict[str, Any]:

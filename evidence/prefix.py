@@ -144,9 +144,14 @@ def _signed(layout: Layout, sizes: Sequence[int]) -> Iterator[int]:
             yield size
 
 
-def unknown_run(run_id: str, nearest: Sequence[str]) -> UsageError:
+def unknown_run(run_id: str, nearest: Sequence[str], as_of: str | None = None) -> UsageError:
     """Say that the ledger has no such run, name the nearest, and what to do."""
     hint = f" Nearest: {', '.join(nearest)}." if nearest else ""
+    if as_of is not None:
+        return UsageError(
+            f"The ledger had no run {run_id!r} as of {as_of}.{hint}",
+            next_step=f"ledger runs --as-of {as_of} lists those it had; without --as-of, those it has now",
+        )
     return UsageError(
         f"The ledger has no run {run_id!r}.{hint}",
         next_step="ledger runs lists the runs it has; ledger sync captures what it lacks",

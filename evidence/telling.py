@@ -26,7 +26,9 @@ _SHOWN_PASSED: Final = 40
 _INDENT: Final = "  "
 _MESSAGE_LINES: Final = 6
 _LAST: Final = 24
-_NARROWEST: Final = 12
+_LAST_AT_LEAST: Final = 12
+_NARROWEST: Final = 8
+_NO_NAME: Final = 16
 _WIDEST: Final = 60
 
 _TOLD: Final[Mapping[str, str]] = {
@@ -82,9 +84,9 @@ def _cells(row: RunRow, verdict: RunVerdict, *, several: bool) -> list[str]:
 def _wrapped_table(
     headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str], width: int | None
 ) -> list[str]:
-    """Lay a table out with its last column wrapped into what is left of `width`, at least `_LAST` columns.
+    """Lay a table out with its last column wrapped into what is left of `width`.
 
-    The columns before are shortened until that is left, the widest first.
+    The columns before are shortened until `_LAST` columns are left, the widest first.
     """
     fixed = [[printable(cell) for cell in row[:-1]] for row in (headers, *rows)]
     widths = _fitted([max(map(width_of, column)) for column in zip(*fixed, strict=True)], width)
@@ -99,12 +101,19 @@ def _wrapped_table(
 
 
 def _fitted(widths: Sequence[int], width: int | None) -> list[int]:
-    """Return what columns of these widths get, of `width` in all; where that is open, at most `_WIDEST` each."""
+    """Return what columns of these widths get, of `width` in all; where that is open, at most `_WIDEST` each.
+
+    Moments, ids and states stay whole: only a column wider than those is shortened.
+    """
     if width is None:
         return [min(each, _WIDEST) for each in widths]
     fitted = list(widths)
-    while sum(fitted) + 2 * len(fitted) + _LAST > width and max(fitted) > _NARROWEST:
-        fitted[fitted.index(max(fitted))] -= 1
+    names = [position for position, each in enumerate(widths) if each > _NO_NAME]
+    while sum(fitted) + 2 * len(fitted) + _LAST > width and names:
+        widest = max(names, key=fitted.__getitem__)
+        if fitted[widest] <= _NARROWEST:
+            break
+        fitted[widest] -= 1
     return fitted
 
 
@@ -113,7 +122,7 @@ def _wrapped(text: str, width: int | None, used: int) -> list[str]:
     line = printable(text.translate(_SPACES))
     if width is None:
         return [line]
-    return wrap(line, max(width - used, _LAST), break_on_hyphens=False)
+    return wrap(line, max(width - used, _LAST_AT_LEAST), break_on_hyphens=False)
 
 
 def tell_run(prefix: Prefix, facts: RunFacts, width: int | None) -> list[str]:

@@ -50,6 +50,8 @@ _STEP_ENDED: Final = {
     "step.skipped.v1": "skipped",
 }
 _MAX_REASON: Final = 2_000  # characters; several records share the bytes of one entry
+_MAX_WORD: Final = 100  # characters; what is left out begins and ends between words, where one ends so near
+_LEFT_OUT: Final = " … "
 _MAX_TOLD: Final = 200  # characters of another step's message that a reason quotes
 _MAX_NAMED: Final = 3  # names that a reason quotes
 _SPEAKS_FOR_ALL: Final = frozenset({"asset.skipped.v1", "check.evaluated.v1"})
@@ -502,7 +504,7 @@ def _outcome_json(outcome: Outcome) -> dict[str, Json]:
         "outcome": outcome.outcome,
         "verdict": outcome.verdict,
         "reason_code": outcome.reason_code,
-        "reason": _cut(outcome.reason) if outcome.reason else None,
+        "reason": _both_ends(outcome.reason) if outcome.reason else None,
         "basis": list(outcome.basis),
         "attempts": outcome.attempts,
         "planned": None if outcome.planned else False,
@@ -510,5 +512,12 @@ def _outcome_json(outcome: Outcome) -> dict[str, Json]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _cut(reason: str) -> str:
-    return reason if len(reason) <= _MAX_REASON else f"{reason[: _MAX_REASON - 1]}…"
+def _both_ends(text: str) -> str:
+    """Return a text, or of a long one its beginning and its end, which has the error of a failed command."""
+    if len(text) <= _MAX_REASON:
+        return text
+    half = _MAX_REASON // 2 - len(_LEFT_OUT)
+    start, end = text[:half], text[-half:]
+    start = start[: start.rfind(" ", half - _MAX_WORD)].rstrip() if " " in start[-_MAX_WORD:] else start
+    end = end[end.find(" ") :].lstrip() if " " in end[:_MAX_WORD] else end
+    return f"{start}{_LEFT_OUT}{end}"

@@ -172,11 +172,23 @@ def _with_nearest(error: Exception) -> str:
     """Add the nearest name of a view or column to DuckDB's own words; its own candidates are left out."""
     text = _first_line(error)
     if table := _WRONG_TABLE.search(text):
-        asked, names = table[1], set(VIEWS)
+        asked = table[1]
+        where: dict[str, list[str]] = {name: [] for name in VIEWS}
     elif column := _WRONG_COLUMN.search(text):
-        asked, names = column[1].rpartition(".")[2], {name for doc in view_docs() for name, _ in doc.columns}
+        asked, where = column[1].rpartition(".")[2], _views_by_column()
     else:
         return f"The query is wrong: {text}"
-    nearest = difflib.get_close_matches(asked.lower(), sorted(names), n=1, cutoff=0.5)
+    if views := where.get(asked.lower()):  # right, but not here
+        return f"The query names {asked}, which is not there: it is a column of {', '.join(views)}. ({text})"
+    nearest = difflib.get_close_matches(asked.lower(), sorted(where.keys() - {asked.lower()}), n=1, cutoff=0.5)
     hint = f" Did you mean {nearest[0]}?" if nearest else ""
     return f"The query names {asked}, which is not there.{hint} ({text})"
+
+
+def _views_by_column() -> dict[str, list[str]]:
+    """Return for every column the views that have it."""
+    views: dict[str, list[str]] = {}
+    for doc in view_docs():
+        for name, _ in doc.columns:
+            views.setdefault(name, []).append(doc.name)
+    return views

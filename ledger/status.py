@@ -70,6 +70,7 @@ def status(ledger: Ledger) -> Status:
     heads = sorted(p for p in layout.checkpoints.glob("*") if is_checkpoint_name(p.name))
     newest = heads[-1] if heads else None
     state = signed_state(layout)
+    recorded_at, lag_us = _recording(ledger)
     return Status(
         path=ledger.root,
         origin=origin,
@@ -83,9 +84,9 @@ def status(ledger: Ledger) -> Status:
         unsealed_objects=len(names),
         damaged_objects=damaged,
         oldest_unsealed_at=int(names[0][:16]) if names else None,
-        last_recorded_at=int(names[-1][:16]) if names else _newest_time(newest),
+        last_recorded_at=int(names[-1][:16]) if names else recorded_at,
         last_sync_at=_last_sync(layout),
-        lag_us=_lag(ledger),
+        lag_us=lag_us,
         size_bytes=sum(map(_size, ledger.root.rglob("*"))),
     )
 
@@ -98,10 +99,12 @@ def _last_sync(layout: Layout) -> int | None:
         return None
 
 
-def _lag(ledger: Ledger) -> int | None:
+def _recording(ledger: Ledger) -> tuple[int | None, int | None]:
+    """Return when the newest entry was recorded, by itself, and how long recording takes."""
     with open_snapshot(ledger) as snapshot:
+        newest: int | None = snapshot.rows("SELECT max(epoch_us(recorded_at)) FROM events")[0][0]
         median: int | None = snapshot.rows(sql_text("lag"))[0][0]
-    return median
+    return newest, median
 
 
 def _count_unsealed(layout: Layout, names: list[str]) -> tuple[int, int]:
@@ -123,10 +126,6 @@ def _size(path: Path) -> int:
     except FileNotFoundError:  # sealed or replaced since it was listed
         return 0
     return found.st_size if stat.S_ISREG(found.st_mode) else 0
-
-
-def _newest_time(checkpoint: Path | None) -> int | None:
-    return checkpoint.stat().st_mtime_ns // 1000 if checkpoint else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,9 @@ HomeOption = Annotated[
 def sync(  # noqa: PLR0913, PLR0917 - a command has as many parameters as options
     ctx: typer.Context,
     dagster_home: HomeOption = None,
-    run: Annotated[list[str] | None, typer.Option("--run", metavar="RUN_ID", help="Only this run.")] = None,
+    run: Annotated[
+        list[str] | None, typer.Option("--run", metavar="RUN_ID", help="Only this run; its id, or a start of it.")
+    ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="TIME|AGE", help="Only runs that changed since: 2026-04-17, 12h, 30d.")
     ] = None,
@@ -135,6 +137,7 @@ def _runs(instance: Any, how: Capturing, run_ids: list[str]) -> Synced:
     from sensors.source import log_sizes
     from sensors.sync import OpenRun, Synced
 
+    run_ids = [_whole_id(instance, run_id) for run_id in run_ids]
     sizes = log_sizes(instance, run_ids)
     captured = []
     for run_id in run_ids:
@@ -154,6 +157,15 @@ def _runs(instance: Any, how: Capturing, run_ids: list[str]) -> Synced:
         unreadable=sum(c.unreadable for c in captured),
         open_runs=tuple(OpenRun(c.run_id, c.ended, sizes[c.run_id]) for c in captured if not c.closed),
     )
+
+
+def _whole_id(instance: Any, asked: str) -> str:
+    """Return the id of the run of Dagster whose start was given; what is the start of none stays as it is."""
+    from ledger.run_ids import one_run
+
+    if not asked or instance.has_run(asked):
+        return asked
+    return one_run(asked, sorted(run for run in instance.get_run_ids() if run.startswith(asked))) or asked
 
 
 def _all(instance: Any, how: Capturing, after: int, also: Sequence[OpenRun]) -> Synced:

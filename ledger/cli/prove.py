@@ -6,13 +6,16 @@ import re
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ledger.cli.session import Session, out, out_json, say, styled
 from ledger.errors import EnvironmentFault, UsageError
 from ledger.outside import require_outside, write_outside
+
+if TYPE_CHECKING:
+    from ledger.handle import Ledger
 
 _VKEY = re.compile(r"\+[0-9a-f]{8}\+")
 
@@ -28,7 +31,9 @@ _WitnessOption = Annotated[
 def prove(
     ctx: typer.Context,
     event_id: Annotated[str | None, typer.Argument(help="The event to prove.")] = None,
-    run_id: Annotated[str | None, typer.Option("--run", metavar="RUN_ID", help="Prove all of a run.")] = None,
+    run_id: Annotated[
+        str | None, typer.Option("--run", metavar="RUN_ID", help="Prove all of a run; its id, or a start of it.")
+    ] = None,
     file: Annotated[
         Path | None, typer.Option("--file", metavar="REPORT", help="Prove what a JSON document rests on.")
     ] = None,
@@ -52,6 +57,7 @@ def prove(
         if event_id is not None:
             proof, name = prover.prove_event(event_id), f"{event_id}.tlog-proof"
         elif run_id is not None:
+            run_id = _whole_id(ledger, run_id)
             proof, name = prover.prove_run(run_id), f"{_file_name(run_id)}.proof"
         else:
             document = _read(file or Path())
@@ -61,6 +67,15 @@ def prove(
     signed = "signed" if proof.head.signatures else "not signed: whoever checks it needs a copy of this checkpoint"
     say(f"{len(proof.inclusions)} entries proved under checkpoint {proof.checkpoint.size} ({signed})")
     out(str(target))
+
+
+def _whole_id(ledger: Ledger, asked: str) -> str:
+    """Return the id of the run whose start was given; what is the start of none is left to the prover to refuse."""
+    from ledger.run_ids import one_run, runs_starting_with
+    from ledger.snapshot import open_snapshot
+
+    with open_snapshot(ledger, views=("events",)) as snapshot:
+        return one_run(asked, runs_starting_with(snapshot, asked)) or asked
 
 
 def _file_name(run_id: str) -> str:

@@ -110,6 +110,24 @@ def test_wrong_usage_is_exit_code_2(call: Call, ledger: Ledger, arguments: list[
     assert said.err
 
 
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("SELECT reason FROM runs", "it is a column of"),
+        ("SELECT r.reason FROM runs r", "it is a column of"),
+        ("SELECT asset_kye FROM events", "Did you mean asset_key?"),
+        ("SELECT * FROM rnus", "Did you mean runs?"),
+        ("SELECT RUN_IDD FROM runs", "Did you mean run_id?"),
+    ],
+)
+def test_a_wrong_name_comes_with_a_right_one(call: Call, ledger: Ledger, sql: str, said: str) -> None:
+    """Never with itself; one that another view has comes with that view."""
+    message = call("--ledger", ledger.root, "query", sql).err
+    assert said in message
+    assert "Did you mean reason" not in message
+    assert ("outcomes" in message) or "reason" not in sql
+
+
 def test_a_bucket_is_wrong_usage(call: Call) -> None:
     """An address of another kind is not taken for a folder name."""
     assert call("--ledger", "s3://bucket/prefix", "status").code == 2

@@ -545,11 +545,31 @@ def test_what_nobody_planned_is_told_as_not_planned() -> None:
     assert all(entry["planned"] is False for entry in told)  # type: ignore[index, call-overload]
 
 
-def test_a_long_reason_is_kept_and_a_longer_one_is_cut_where_it_can_be_seen() -> None:
-    """Both findings of a check are recorded; what does not fit ends in a mark."""
-    for length, kept in ((1_500, "x" * 1_500), (5_000, "x" * 1_999 + "…")):
-        outcomes = derive_outcomes(
-            [*_planned(Plan((CHECK, ASSET), {})), _checked("failed", data={"description": "x" * length})]
-        )
-        (part,) = outcome_parts([o for o in outcomes if o.item.kind == "check"], 1)
-        assert part["outcomes"][0]["reason"] == kept  # type: ignore[index, call-overload]
+DIGEST = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize("length", [0, 100, 299, 300, 500, 1_900, 2_100, 10_000, 100_000])
+def test_a_reason_keeps_both_ends_and_no_half_of_a_word(length: int) -> None:
+    """What a command was called with begins its error, what went wrong ends it; what is left out has a mark."""
+    words = [f"{DIGEST[:60]}{number:04d}" for number in range(length // 65)]
+    message = " ".join(["Command", *words, "returned non-zero exit status 3:", DIGEST])
+    failed = replace(FAILED, data={"error": {"message": "op", "cause": {"message": message}}})
+    (outcome,) = derive_outcomes([*_planned(Plan((ASSET,), {})), START, failed, BROKE])
+    (part,) = outcome_parts([outcome], 1)
+    (recorded,) = part["outcomes"]
+    reason = recorded["reason"]
+    assert reason.startswith("Command")
+    assert reason.endswith(f"returned non-zero exit status 3: {DIGEST}")
+    assert len(reason) <= 2_000
+    assert ("…" in reason) == (len(message) > 2_000)
+    assert set(reason.split()) - {"…"} <= set(message.split())
+
+
+def test_two_findings_of_a_check_are_both_recorded() -> None:
+    """A reason that names two digests names both, whole."""
+    text = f"row 1 has {DIGEST}, expected {DIGEST[::-1]}; " * 3
+    (outcome,) = derive_outcomes(
+        [*_planned(Plan((CHECK,), {})), START, _checked("failed", data={"description": text})]
+    )
+    (recorded,) = outcome_parts([outcome], 1)[0]["outcomes"]
+    assert recorded["reason"] == text

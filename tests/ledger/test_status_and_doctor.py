@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from ledger import Ledger
 from ledger import status as status_module
 from ledger.compact import KEEP_SECONDS
 from ledger.inbox import names
+from ledger.snapshot import open_snapshot
 from ledger.status import Diagnosis, diagnose, status
 from tests.ledger.processes import Child, seal, write
 from tests.ledger.samples import NOON, Clock, record, records
@@ -52,6 +54,18 @@ def test_the_status_of_a_ledger_that_nothing_was_recorded_in(tmp_path: Path) -> 
     now = status(ledger)
     assert (now.sealed_events, now.unsealed_events, now.checkpoint_size) == (0, 0, 0)
     assert (now.oldest_unsealed_at, now.last_recorded_at) == (None, None)
+
+
+def test_the_last_record_is_dated_by_itself(ledger: Ledger, tmp_path: Path) -> None:
+    """A copy of a ledger, whose files are new, says when its newest entry was recorded."""
+    ledger.seal()
+    now = status(ledger)
+    assert now.unsealed_objects == 0
+    copy = tmp_path / "copy"
+    shutil.copytree(ledger.root, copy, copy_function=shutil.copyfile)
+    assert status(Ledger(copy)).last_recorded_at == now.last_recorded_at
+    with open_snapshot(ledger) as snapshot:
+        assert snapshot.rows("SELECT max(epoch_us(recorded_at)) FROM events") == [(now.last_recorded_at,)]
 
 
 def test_a_status_can_be_taken_while_others_work(tmp_path: Path) -> None:
