@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ledger.errors import InputError
 from pipelines.partitions import parse_instant
-from pipelines.strict_json import BYTE_ORDER_MARK, NotAnObjectError, StrictObject, read_object
+from pipelines.strict_json import BYTE_ORDER_MARK, NotAnObjectError, NotJsonError, StrictObject, read_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -237,6 +237,8 @@ def _read_object(path: Path) -> StrictObject:
         raise InputError(
             f"{path}: cannot be read: {error.strerror}", next_step="check the path and its permissions"
         ) from error
+    except NotJsonError as error:
+        raise InputError(f"{path}: expected a JSON object, but it is {error}", next_step=_NEXT_STEP) from error
     except NotAnObjectError as error:
         raise InputError(f"{path}: {error}", next_step=_NEXT_STEP) from error
     return found

@@ -24,6 +24,10 @@ class NotAnObjectError(ValueError):
     """The bytes are no JSON object; the text says what they are."""
 
 
+class NotJsonError(NotAnObjectError):
+    """The bytes are not even JSON; the text says where."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What is wrong with a value, the member of the object it is in, and the path to it: `assets[0].size_bytes`.
@@ -68,7 +72,7 @@ def read_object(raw: bytes) -> StrictObject:
             parse_constant=_Constant,
         )
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        raise NotAnObjectError(f"expected a JSON object, but it is not JSON: {error}") from None
+        raise NotJsonError(f"not JSON: {error}") from None
     if not isinstance(value, dict):
         raise NotAnObjectError(f"expected a JSON object, got a {_kind(value)}")
     return StrictObject(value, tuple(_faults(value)))
