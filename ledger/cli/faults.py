@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ledger.cli.session import fail, say, styled
-from ledger.errors import EnvironmentFault, LedgerError, UsageError
+from ledger.errors import EnvironmentFault, LedgerError, UsageError, machine_fault, read_fault
 from ledger.store import readable_fault
 
 WRONG_USAGE: Final = 2
@@ -37,6 +37,8 @@ def exit_code(error: BaseException) -> int:
         return fail(error)
     if isinstance(error, OSError):
         return fail(readable_fault(error, "The file system refused"))
+    if machine_fault(error) is not None:  # in a library's own words, a panic of its included
+        return fail(read_fault("The machine refused", error, "ledger doctor"))
     if isinstance(error, ImportError) and (missing := not_installed(error)):
         return fail(missing)
     if hasattr(error, "format_message"):  # click's own, under whichever name typer has it
