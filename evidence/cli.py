@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,6 +93,12 @@ def report(
     force: Annotated[bool, typer.Option("--force", help="Replace documents that have other content.")] = False,
     as_of: _AS_OF = None,
     as_of_occurred: _AS_OF_OCCURRED = None,
+    unsigned: Annotated[
+        bool,
+        typer.Option(
+            "--unsigned", help="As the documents were before a key signed: to compare with one from then."
+        ),
+    ] = False,
     as_json: _JSON = False,
 ) -> None:
     """Write a run's evidence: report, summary, and hand-over documents. Seals first; overwrites nothing.
@@ -106,7 +113,7 @@ def report(
 
     session: Session = ctx.obj
     ledger = session.ledger()
-    asked = parse_as_of(as_of, as_of_occurred)
+    asked = replace(parse_as_of(as_of, as_of_occurred), unsigned=unsigned)
     with open_prefix(ledger, asked) as prefix:
         found = _resolve(prefix, run_id, as_of or as_of_occurred)
         week06 = _is_week06(prefix, found)

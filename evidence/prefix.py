@@ -85,7 +85,8 @@ def _prefix(ledger: Ledger, snapshot: Snapshot, as_of: AsOf) -> Prefix:
     if as_of.recorded_by is not None:  # it cuts through the log; no tree head is of what is left
         return Prefix(snapshot, None, layout, as_of)
     if head := read_head(layout, snapshot.sealed):
-        return Prefix(snapshot, head.checkpoint, layout, as_of, signing=read_signing(layout, head))
+        signing = Signing() if as_of.unsigned else read_signing(layout, head)
+        return Prefix(snapshot, head.checkpoint, layout, as_of, signing=signing)
     if as_of.size:  # somebody wants just these; else the next seal writes the head that is missing
         head_of_these = calculated_head(ledger, snapshot.log, as_of.size)
         return Prefix(snapshot, head_of_these, layout, as_of, stored=False)
@@ -104,8 +105,9 @@ def sealed_prefix(ledger: Ledger, run_id: str | None = None, as_of: AsOf = NOW) 
     sealed, or a signature of the tree head is wrong.
     """
     size = sealed_size(ledger, as_of) if as_of.past else _seal(ledger)
-    size = _covering_size(ledger, run_id, size)
-    with open_prefix(ledger, AsOf(size=size, occurred_by=as_of.occurred_by)) as prefix:
+    size = _covering_size(ledger, run_id, size, signed=not as_of.unsigned)
+    exactly = AsOf(size=size, occurred_by=as_of.occurred_by, unsigned=as_of.unsigned)
+    with open_prefix(ledger, exactly) as prefix:
         if prefix.signing.problem:
             raise IntegrityError(f"Nothing is derived from {prefix.signing.problem}.", next_step="ledger verify")
         yield prefix
@@ -121,7 +123,7 @@ def _seal(ledger: Ledger) -> int:
     return sealed.size
 
 
-def _covering_size(ledger: Ledger, run_id: str | None, sealed: int) -> int:
+def _covering_size(ledger: Ledger, run_id: str | None, sealed: int, *, signed: bool) -> int:
     with open_snapshot(ledger, AsOf(size=sealed), ("events",)) as snapshot:
         rows = snapshot.rows(query_text("last_index"), {"run_id": run_id, "recorded": RECORDED})
     last = rows[0][0]
@@ -130,7 +132,8 @@ def _covering_size(ledger: Ledger, run_id: str | None, sealed: int) -> int:
     if last is None:
         return sealed
     covering = [size for size in reversed(head_sizes(ledger.layout)) if last < size <= sealed]
-    return next(_signed(ledger.layout, covering), covering[0] if covering else sealed)
+    smallest = covering[0] if covering else sealed
+    return next(_signed(ledger.layout, covering), smallest) if signed else smallest
 
 
 def _signed(layout: Layout, sizes: Sequence[int]) -> Iterator[int]:

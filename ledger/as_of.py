@@ -25,13 +25,15 @@ class AsOf:
     """A prefix. All that is given holds at once; times are in microseconds and included.
 
     `size`: the first so many entries. `head`: and they have this root. `recorded_by`: when the ledger took
-    them down. `occurred_by`: when they happened, which cuts across the order of the log.
+    them down. `occurred_by`: when they happened, which cuts across the order of the log. `unsigned`: as its
+    checkpoint was before anybody signed it, for documents, which say who did.
     """
 
     size: int | None = None
     recorded_by: int | None = None
     occurred_by: int | None = None
     head: Checkpoint | None = None
+    unsigned: bool = False
 
     @property
     def past(self) -> bool:

@@ -13,7 +13,8 @@ from evidence.facts import read_runs
 from evidence.prefix import open_prefix
 from evidence.telling import tell_run
 from ledger import IntegrityError, Ledger
-from ledger.note import add_signatures
+from ledger.as_of import AsOf
+from ledger.note import add_signatures, sign_note
 from tests.trust.ledgers import LOG_KEY, OTHER_KEY, VKEY, WITNESS_KEY, head_of, signed_ledger
 
 RUN = "5b2b9a4e-0d3c-4f57-8f59-6c1f0f1f7a11"
@@ -81,6 +82,23 @@ def test_a_signature_that_comes_later_makes_other_documents(tmp_path: Path) -> N
     assert {again.report, again.summary, *again.evidence}.isdisjoint(before)
     assert all(path.read_bytes() == content for path, content in before.items() if path != latest)
     assert write_run_documents(signed, RUN, out) == again
+
+
+def test_documents_from_before_a_key_signed_can_be_derived_again(tmp_path: Path) -> None:
+    """The same bytes, though the very checkpoint they were derived at is signed by now."""
+    unsigned = told_run(tmp_path, signed=False)
+    unsigned.seal()
+    first = write_run_documents(unsigned, RUN, tmp_path / "out")
+    signed = signed_ledger(tmp_path / "ledger", [])
+    signed.seal()
+    stored = head_of(signed, first.size)
+    signed.layout.checkpoint(first.size).write_bytes(sign_note(stored.text, [LOG_KEY]))
+    again = write_run_documents(signed, RUN, tmp_path / "again", AsOf(size=first.size, unsigned=True))
+    for one, other in zip((first.report, *first.evidence), (again.report, *again.evidence), strict=True):
+        assert one.name == other.name
+        assert one.read_bytes() == other.read_bytes()
+    now = write_run_documents(signed, RUN, tmp_path / "now", AsOf(size=first.size))
+    assert now.report.name != first.report.name
 
 
 def test_a_cosignature_changes_no_document(tmp_path: Path) -> None:
