@@ -2,12 +2,13 @@
 
 Everything the project defines stays as it is: the same assets (with a hook more), checks, jobs, schedules,
 resources. Added are three run-status sensors and the cursor sensor. Where a hook cannot go (op jobs, checks,
-observable sources, external assets) the sensors cover it.
+observable sources, external assets) the sensors cover it. A name of ours that the project uses already is
+left to it: our sensor gets the next free one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,14 +17,16 @@ import dagster as dg
 
 from ledger import UsageError
 from ledger.settings import open_ledger
+from sensors.addition import Addition, addition_of, found_among
 from sensors.attached import Attachment
 from sensors.capturing import DEFAULT_GRACE_SECONDS
-from sensors.completer import SENSOR_NAME, completing_sensor
-from sensors.hook import HOOK_NAME, ledger_hook
-from sensors.nudges import nudge_sensors
+from sensors.completer import SENSOR_NAME
 from sensors.policy import OptionalDependency, Policy
+from sensors.repository import with_sensors
 
-_Defs = TypeVar("_Defs", bound=dg.Definitions | Callable[..., dg.Definitions])
+_LOADED = (dg.Definitions, dg.RepositoryDefinition)
+_Loaded = dg.Definitions | dg.RepositoryDefinition
+_Defs = TypeVar("_Defs", bound=_Loaded | Callable[..., _Loaded])
 
 
 def with_ledger(  # noqa: PLR0913 - the options of the one public call, all but the first by name
@@ -45,54 +48,68 @@ def with_ledger(  # noqa: PLR0913 - the options of the one public call, all but 
     names assets a run may do without. A hook takes at most `hook_timeout_seconds` and then leaves the rest
     to the sensors; a run is closed `grace_seconds` after its end. `release_id` stands for runs without a tag
     of that name. `log_lines` keeps plain log lines too, which may hold secrets. Definitions that are wrapped
-    already are returned as they are.
+    already keep the settings they were wrapped with. A `@repository` gets the sensors and no hook.
 
     Raises `UsageError` for an address that cannot be one, or an optional dependency without a reason code.
     """
-    attachment = Attachment(
-        open_ledger(ledger),
-        Policy(tuple(optional)),
-        hook_timeout_seconds=hook_timeout_seconds,
-        grace_seconds=grace_seconds,
-        tick_seconds=tick_seconds,
-        release_id=release_id,
-        log_lines=log_lines,
+    declared = Policy(tuple(optional))
+    address = open_ledger(ledger)
+    options = (hook_timeout_seconds, grace_seconds, tick_seconds, release_id, log_lines)
+    addition = addition_of(
+        (address.root, address.notary, declared, hook, status_sensors, *options),
+        Attachment(address, declared, *options),
+        hook=hook,
+        status_sensors=status_sensors,
     )
-    wrapped: Any
-    if isinstance(defs, dg.Definitions):
-        wrapped = _wrapped(defs, attachment, hook=hook, status_sensors=status_sensors)
-    elif callable(defs):
-        wrapped = _lazily(defs, attachment, hook=hook, status_sensors=status_sensors)
-    else:
-        raise UsageError(
-            f"with_ledger takes Definitions, or a function that returns them, not {type(defs).__name__}.",
-            next_step="defs = with_ledger(dg.Definitions(...))",
-        )
+    wrapped: Any = _attached(defs, addition) if isinstance(defs, _LOADED) else _lazily(defs, addition)
     return wrapped  # type: ignore[no-any-return]
 
 
-def _lazily(load: Any, attachment: Attachment, *, hook: bool, status_sensors: bool) -> Any:
+def _attached(defs: object, addition: Addition, where: str = "with_ledger takes") -> Any:
+    """Attach to definitions that are there. Raises `UsageError` for anything else."""
+    if isinstance(defs, dg.Definitions):
+        return _wrapped(defs, addition)
+    if isinstance(defs, dg.RepositoryDefinition):
+        names = defs._repository_data.get_sensor_names()
+        ours = found_among([defs.get_sensor_def(name) for name in names if name.startswith(SENSOR_NAME)])
+        return defs if ours else with_sensors(defs, addition.sensors)
+    raise UsageError(
+        f"{where} Definitions, a repository, or a function that returns one of them, not {type(defs).__name__}.",
+        next_step="defs = with_ledger(dg.Definitions(...))",
+    )
+
+
+def _lazily(load: Any, addition: Addition) -> Any:
     """Wrap what a lazy definition returns, and keep it what it is: Dagster finds it by its type."""
     load_fn = getattr(load, "load_fn", load)
+    if isinstance(load, type) or not callable(load_fn) or _is_definition(load_fn):
+        return _attached(load, addition)
 
     @wraps(load_fn)
-    def loaded(*context: Any) -> dg.Definitions:
-        return _wrapped(load_fn(*context), attachment, hook=hook, status_sensors=status_sensors)
+    def loaded(*context: Any) -> Any:
+        name = getattr(load_fn, "__name__", "the function")
+        return _attached(load_fn(*context), addition, f"{name}() is attached to the ledger and has to return")
 
     return loaded if load_fn is load else dg.definitions(loaded)
 
 
-def _wrapped(defs: dg.Definitions, attachment: Attachment, *, hook: bool, status_sensors: bool) -> dg.Definitions:
-    if any(getattr(sensor, "name", None) == SENSOR_NAME for sensor in defs.sensors or ()):
+def _is_definition(value: object) -> bool:
+    """Tell a definition of Dagster's, many of which can be called, from a function of the user's."""
+    return type(value).__module__.split(".")[0].startswith("dagster")
+
+
+def _wrapped(defs: dg.Definitions, addition: Addition) -> dg.Definitions:
+    """Attach to definitions; those attached before keep what they have, and what was merged in gets the hook."""
+    sensors, schedules, assets = list(defs.sensors or ()), list(defs.schedules or ()), list(defs.assets or ())
+    before = found_among(sensors)
+    hooked = (before or addition).hooked(assets)
+    if before and all(new is old for new, old in zip(hooked, assets, strict=True)):
         return defs
-    sensors: list[Any] = [*(defs.sensors or ()), completing_sensor(attachment)]
-    if status_sensors:
-        sensors.extend(nudge_sensors(attachment))
-    hooks = {ledger_hook(attachment)} if hook else set()
+    taken = {each.name for each in (*sensors, *schedules)}
     return dg.Definitions(
-        assets=_with_hooks(defs.assets or (), hooks),
-        schedules=defs.schedules,
-        sensors=sensors,
+        assets=hooked,
+        schedules=schedules,
+        sensors=sensors if before else [*sensors, *addition.sensors(taken)],
         jobs=defs.jobs,
         resources=defs.resources,
         executor=defs.executor,
@@ -101,16 +118,3 @@ def _wrapped(defs: dg.Definitions, attachment: Attachment, *, hook: bool, status
         metadata=dict(defs.metadata),
         component_tree=defs.component_tree,
     )
-
-
-def _with_hooks(assets: Iterable[Any], hooks: set[dg.HookDefinition]) -> Sequence[Any]:
-    """Give every executable asset the hook; what cannot carry one is passed through as it is."""
-    return [
-        asset.with_hooks(hooks)
-        if hooks
-        and isinstance(asset, dg.AssetsDefinition)
-        and asset.is_materializable
-        and not any(each.name == HOOK_NAME for each in asset.hook_defs)
-        else asset
-        for asset in assets
-    ]

@@ -68,11 +68,11 @@ def format_cursor(cursor: Cursor) -> str:
     return orjson.dumps({**asdict(cursor), "open_runs": [asdict(run) for run in runs]}).decode()
 
 
-def completing_sensor(attachment: Attachment) -> dg.SensorDefinition:
-    """Make the sensor, running by default."""
+def completing_sensor(attachment: Attachment, name: str, under: str) -> dg.SensorDefinition:
+    """Make the sensor under a name that is free, running by default; `name` is what trouble is noted under."""
 
     @dg.sensor(
-        name=SENSOR_NAME,
+        name=under,
         minimum_interval_seconds=attachment.tick_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Completes the run-evidence ledger and seals it.",
@@ -81,7 +81,7 @@ def completing_sensor(attachment: Attachment) -> dg.SensorDefinition:
         instance, cursor = context.instance, read_cursor(context.cursor)
         done: list[tuple[Synced, Cursor]] = []
         if not attachment.bounded(
-            instance, SENSOR_NAME, "", lambda: done.append(tick(instance, attachment, cursor)), TICK_LIMIT_SECONDS
+            instance, name, "", lambda: done.append(tick(instance, attachment, cursor)), TICK_LIMIT_SECONDS
         ):  # the cursor stays: the next tick does the same work again
             return dg.SkipReason("The ledger could not be completed; see ledger-capture.log")
         synced, moved = done[0]

@@ -25,19 +25,16 @@ STATUSES: Final = {
 }
 
 
-def nudge_sensors(attachment: Attachment) -> list[dg.SensorDefinition]:
-    """Make the three sensors, over all code locations, running by default."""
-    return [
-        dg.run_status_sensor(
-            run_status=status,
-            name=name,
-            monitor_all_code_locations=True,
-            default_status=dg.DefaultSensorStatus.RUNNING,
-            minimum_interval_seconds=attachment.tick_seconds,
-            description="Captures the run's evidence as soon as it ends.",
-        )(_body(attachment, name))
-        for name, status in STATUSES.items()
-    ]
+def nudge_sensor(attachment: Attachment, name: str, under: str) -> dg.SensorDefinition:
+    """Make the one of `STATUSES` under a name that is free, over all code locations, running by default."""
+    return dg.run_status_sensor(
+        run_status=STATUSES[name],
+        name=under,
+        monitor_all_code_locations=True,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=attachment.tick_seconds,
+        description="Captures the run's evidence as soon as it ends.",
+    )(_body(attachment, name))
 
 
 def _body(attachment: Attachment, name: str) -> Callable[[dg.RunStatusSensorContext], None]:
