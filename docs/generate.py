@@ -77,7 +77,7 @@ def _help(*command: str) -> str:
     shown = CliRunner().invoke(app, [*command, "--help"], prog_name="ledger", env=plain)
     if shown.exit_code:
         raise RuntimeError(f"ledger {' '.join(command)} --help failed: {shown.output}") from shown.exception
-    return f"```\n{shown.output.strip()}\n```\n"
+    return f"```text\n{shown.output.strip()}\n```\n"
 
 
 def views_page() -> str:

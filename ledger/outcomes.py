@@ -54,6 +54,9 @@ _MAX_WORD: Final = 100  # characters; what is left out begins and ends between w
 _LEFT_OUT: Final = " … "
 _MAX_TOLD: Final = 200  # characters of another step's message that a reason quotes
 _MAX_NAMED: Final = 3  # names that a reason quotes
+_RECORDED_ALL_THE_SAME: Final = (
+    " (a materialization of the same attempt was recorded all the same; it does not count)"
+)
 _SPEAKS_FOR_ALL: Final = frozenset({"asset.skipped.v1", "check.evaluated.v1"})
 
 
@@ -65,6 +68,7 @@ class RunEvent:
     event_type: str
     occurred_at: int
     step_key: str | None = None
+    attempt: int | None = None
     asset_key: str | None = None
     partition: str | None = None
     check_name: str | None = None
@@ -233,6 +237,18 @@ class _Seen:
                 return event
         return None
 
+    def stands_against(self, skip: RunEvent, done: RunEvent) -> bool:
+        """Tell whether a declared skip holds although a materialization was recorded.
+
+        It holds for its own step, and for every op of a graph-backed asset, until a later attempt makes the asset:
+        a function that returns nothing after it declared the skip is recorded by Dagster as having made something.
+        """
+        declared_in = skip.attempt or 1
+        if skip.step_key == done.step_key:
+            return (done.attempt or 1) <= declared_in
+        same_asset = (skip.step_key or "").split(".")[0] == (done.step_key or "").split(".")[0]
+        return same_asset and self.attempts.get(skip.step_key or "", 1) <= declared_in
+
 
 def derive_outcomes(events: Sequence[RunEvent]) -> tuple[Outcome, ...]:
     """Give every planned item of a run exactly one outcome, and what came without a plan one each, after these.
@@ -295,11 +311,13 @@ def _stated_reason(event: RunEvent, status: str) -> tuple[str, str]:
 
 
 def _asset(seen: _Seen, plan: Plan, item: PlanItem) -> Outcome:
-    if done := seen.last(item, "asset.materialized.v1"):
-        return _produced(seen, item, done)
-    if skip := seen.last(item, "asset.skipped.v1"):
+    done, skip = seen.last(item, "asset.materialized.v1"), seen.last(item, "asset.skipped.v1")
+    if skip and (done is None or seen.stands_against(skip, done)):
         word = "not_available" if skip.outcome == "not_available" else "skipped"
-        return _make(item, seen, word, (skip.reason_code or word, str(skip.data.get("text", ""))), skip)
+        text = str(skip.data.get("text", "")) + (_RECORDED_ALL_THE_SAME if done else "")
+        return _make(item, seen, word, (skip.reason_code or word, text), *filter(None, (skip, done)))
+    if done:
+        return _produced(seen, item, done)
     observed = seen.last(item, "asset.observed.v1")
     if observed and (item.kind == "observe" or not item.required):
         return _produced(seen, item, observed, "observed")

@@ -238,6 +238,9 @@ ELSEWHERE = PlanItem("x", kind="dependency", required=False, reason_code="week05
 START, END = _event("step.started.v1", "s"), _event("step.succeeded.v1", "s")
 FAILED = _event("step.failed.v1", "s", data={"error": {"message": "op", "cause": {"message": "no such file"}}})
 MADE = _event("asset.materialized.v1", "s", asset_key="a", partition="2026-04-17")
+AGAIN = _event("step.restarted.v1", "s", attempt=2)
+MADE_AGAIN = _event("asset.materialized.v1", "s", attempt=2, asset_key="a", partition="2026-04-17")
+MADE_ELSEWHERE = _event("asset.materialized.v1", "t", asset_key="a", partition="2026-04-17")
 SUCCEEDED, BROKE, CANCELED = _event("run.succeeded.v1"), _event("run.failed.v1"), _event("run.canceled.v1")
 
 
@@ -301,7 +304,14 @@ CASES = [
     Case("yielded nothing", ASSET, [START, END, SUCCEEDED], "skipped", "no_output"),
     Case("skipped itself", ASSET, [START, _skip("skipped"), END, SUCCEEDED], "skipped", "why"),
     Case("is not available", ASSET, [START, _skip("not_available"), END, SUCCEEDED], "not_available", "why"),
-    Case("skipped, then made on retry", ASSET, [START, _skip("skipped"), MADE, END], "materialized", None),
+    Case("skipped, and recorded as made", ASSET, [START, _skip("skipped"), MADE, END], "skipped", "why"),
+    Case(
+        "recorded as made, and skipped", ASSET, [START, MADE, _skip("not_available"), END], "not_available", "why"
+    ),
+    Case(
+        "skipped, then made on retry", ASSET, [START, _skip("skipped"), AGAIN, MADE_AGAIN], "materialized", None, 2
+    ),
+    Case("skipped, made by another step", ASSET, [START, _skip("skipped"), MADE_ELSEWHERE], "materialized", None),
     Case("failed", ASSET, [START, FAILED, BROKE], "failed", "step_failed"),
     Case(
         "failed after a retry",

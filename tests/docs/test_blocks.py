@@ -1,0 +1,162 @@
+"""What a user may copy from the README and the pages of docs/ is run as it is written."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from ledger import Ledger
+from ledger.as_of import NOW
+from ledger.snapshot import open_snapshot
+from pipelines.samples import make_deliveries
+from sensors.capture import Capturing
+from sensors.sync import sync_runs
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "pipelines" / "README.md", *ROOT.glob("docs/**/*.md")])
+WALKED_AS_A_WHOLE = {"docs/trust.md", "docs/operations.md"}
+"""Pages that test files of their own follow word for word."""
+
+SHOWN = {"text"}
+"""Fences of what is shown and not to be copied: formats, output."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: the page it is of, what its fence says it is, and its text."""
+
+    page: str
+    kind: str
+    text: str
+
+    @property
+    def title(self) -> str:
+        return f"{self.page}: {self.text.partition(chr(10))[0][:40]}"
+
+
+def blocks() -> list[Block]:
+    found = []
+    for page in PAGES:
+        name = str(page.relative_to(ROOT))
+        for kind, text in re.findall(r"^```(\S*)\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S):
+            found.append(Block(name, kind, text))
+    return [block for block in found if block.kind not in SHOWN and block.page not in WALKED_AS_A_WHOLE]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a user's machine: an empty Dagster home, with nothing else set."""
+    folder = tmp_path / "dagster"
+    folder.mkdir()
+    (folder / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    monkeypatch.setenv("DAGSTER_HOME", str(folder))
+    monkeypatch.delenv("LEDGER_URL", raising=False)
+    return folder
+
+
+def captured(home: Path, assets: list[dg.AssetsDefinition]) -> list[tuple[Any, ...]]:
+    """Materialize the assets, capture the run, and return its outcomes."""
+    ledger = Ledger(home / "ledger")
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert dg.materialize(assets, instance=instance).success
+        sync_runs(instance, Capturing(ledger, grace_seconds=0))
+    with open_snapshot(ledger, NOW) as snapshot:
+        return snapshot.rows("SELECT outcome, verdict, reason_code FROM outcomes")
+
+
+def attach(block: Block, home: Path) -> None:
+    """Run the one line, with a project's definitions before it."""
+    names: dict[str, Any] = {"defs": dg.Definitions(assets=[dg.AssetSpec("a")])}
+    exec(block.text, names)  # noqa: S102 - the README is ours
+    assert "ledger_complete" in {sensor.name for sensor in names["defs"].get_repository_def().sensor_defs}
+
+
+def leave_out(block: Block, home: Path) -> None:
+    """Run the asset that leaves itself out, once with what it looks for and once without."""
+    for there in (True, False):
+        names: dict[str, Any] = {"lakehouse_is_there": lambda there=there: there, "__name__": "of_the_user"}
+        exec(block.text, names)  # noqa: S102 - the README is ours
+        assets = [value for value in names.values() if isinstance(value, dg.AssetsDefinition)]
+        found = captured(home, assets)
+    assert sorted(found) == [("materialized", "passed", None), ("not_available", "not_available", "no_report")]
+
+
+def run_make(block: Block, home: Path) -> None:
+    """Ask make what it would do: its targets are run by other tests."""
+    for line in block.text.splitlines():
+        command = line.partition("#")[0].split()
+        done = subprocess.run([*command, "-n"], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert command[0] == "make"
+        assert done.returncode == 0, done.stderr
+
+
+def ask(block: Block, home: Path) -> None:
+    """Run each command on the ledger of a run, from a user's shell."""
+
+    @dg.asset
+    def a() -> None: ...
+
+    captured(home, [a])
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        (run,) = instance.get_runs()
+    for line in block.text.replace("RUN_ID", run.run_id).splitlines():
+        shell(line, home)
+
+
+def launch(block: Block, home: Path) -> None:
+    """Launch the factory's job from the command line; only Dagster's UI, which never ends, is left out."""
+    make_deliveries(home / "deliveries")
+    text = re.sub("^dagster dev -m", "dagster definitions validate -m", block.text, flags=re.M)
+    assert text != block.text
+    shell(text, home)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        (run,) = instance.get_runs()
+        assert run.tags["dagster/partition"] == "2026-04-17"
+        assert run.status is dg.DagsterRunStatus.QUEUED  # the daemon starts it, and there is none
+
+
+def shell(text: str, home: Path) -> None:
+    """Run commands in a user's shell; the first that fails ends it."""
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    env |= {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    done = subprocess.run(
+        ["bash", "-ec", text], cwd=home, env=env, capture_output=True, text=True, check=False, timeout=150
+    )
+    assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+
+
+RUN: dict[str, Callable[[Block, Path], None]] = {
+    "README.md: make demo": run_make,
+    "README.md: from sensors import with_ledger": attach,
+    "README.md: import dagster as dg": leave_out,
+    "README.md: ledger runs": ask,
+    "pipelines/README.md: export": launch,
+}
+"""How each block is run, by the page and how the block begins."""
+
+
+@pytest.mark.parametrize("block", blocks(), ids=lambda block: block.title)
+def test_a_block_runs_as_it_is_written(block: Block, home: Path) -> None:
+    """Every block has somebody who runs it, or its fence says that it is only shown (```text)."""
+    runners = [run for begins, run in RUN.items() if block.title.startswith(begins)]
+    assert len(runners) == 1, f"nothing runs the block {block.title!r}: add it to RUN, or fence it as ```text"
+    runners[0](block, home)
+
+
+def test_every_runner_has_a_block() -> None:
+    """A block that was renamed or removed leaves no runner behind that runs nothing."""
+    titles = [block.title for block in blocks()]
+    assert [begins for begins in RUN if not any(title.startswith(begins) for title in titles)] == []
+
+
+def test_every_fence_says_what_it_holds() -> None:
+    """A fence without a word could be either."""
+    unnamed = [b.title for b in blocks() if not b.kind]
+    assert unnamed == []
