@@ -22,6 +22,7 @@ from sensors.attached import Attachment
 from sensors.capturing import DEFAULT_GRACE_SECONDS
 from sensors.completer import SENSOR_NAME
 from sensors.policy import OptionalDependency, Policy
+from sensors.policy_file import checked, read_policy
 from sensors.repository import with_sensors
 
 _LOADED = (dg.Definitions, dg.RepositoryDefinition)
@@ -33,7 +34,8 @@ def with_ledger(  # noqa: PLR0913 - the options of the one public call, all but 
     defs: _Defs,
     *,
     ledger: str | Path | None = None,
-    optional: Iterable[OptionalDependency] = (),
+    optional: Iterable[OptionalDependency] | None = None,
+    policy: str | Path | None = None,
     hook: bool = True,
     status_sensors: bool = True,
     hook_timeout_seconds: float = 2.0,
@@ -45,14 +47,16 @@ def with_ledger(  # noqa: PLR0913 - the options of the one public call, all but 
     """Return the same definitions with capture attached; lazy ones (`@definitions`) stay lazy.
 
     `ledger` is an address as on the command line; without one the environment decides, as there. `optional`
-    names assets a run may do without. A hook takes at most `hook_timeout_seconds` and then leaves the rest
+    names assets a run may do without, or `policy` a file that does (`sensors.policy_file`); without either the
+    policy declared last in the ledger holds. A hook takes at most `hook_timeout_seconds` and then leaves the rest
     to the sensors; a run is closed `grace_seconds` after its end. `release_id` stands for runs without a tag
     of that name. `log_lines` keeps plain log lines too, which may hold secrets. Definitions that are wrapped
     already keep the settings they were wrapped with. A `@repository` gets the sensors and no hook.
 
-    Raises `UsageError` for an address that cannot be one, or an optional dependency without a reason code.
+    Raises `UsageError` for an address that cannot be one, or an optional dependency without a reason code;
+    `InputError` or `EnvironmentFault` for a policy file that is not one or is not there.
     """
-    declared = Policy(tuple(optional))
+    declared = _policy(optional, policy)
     address = open_ledger(ledger)
     options = (hook_timeout_seconds, grace_seconds, tick_seconds, release_id, log_lines)
     addition = addition_of(
@@ -63,6 +67,16 @@ def with_ledger(  # noqa: PLR0913 - the options of the one public call, all but 
     )
     wrapped: Any = _attached(defs, addition) if isinstance(defs, _LOADED) else _lazily(defs, addition)
     return wrapped  # type: ignore[no-any-return]
+
+
+def _policy(optional: Iterable[OptionalDependency] | None, file: str | Path | None) -> Policy | None:
+    if optional is not None and file is not None:
+        raise UsageError(
+            "with_ledger takes optional= or policy=, not both.", next_step="move all of it to the file"
+        )
+    if file is not None:
+        return read_policy(Path(file))
+    return None if optional is None else checked("optional", optional)
 
 
 def _attached(defs: object, addition: Addition, where: str = "with_ledger takes") -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 from ledger import Ledger
 from ledger.handle import OwnEvent
 from sensors.capturing import DEFAULT_GRACE_SECONDS, Capturing
-from sensors.policy import Policy, latest_policy, policy_event
+from sensors.policy import Policy, declaration, latest_policy
 from sensors.release import process_correlation
+from sensors.source import RUNLESS
 from sensors.trouble import report_trouble
 
 if TYPE_CHECKING:
@@ -24,16 +26,21 @@ BACK_OFF_SECONDS: Final = 60.0
 
 @dataclass(slots=True)
 class Attachment:
-    """One `with_ledger`: where to, what may be missing, how long a hook may take (seconds)."""
+    """One `with_ledger`: where to, what may be missing, how long a hook may take (seconds).
+
+    Without a `policy` of its own, the one declared last in the ledger holds.
+    """
 
     ledger: Ledger
-    policy: Policy
+    policy: Policy | None
     hook_timeout_seconds: float = 2.0
     grace_seconds: float = DEFAULT_GRACE_SECONDS
     tick_seconds: int = 30
     release_id: str | None = None
     log_lines: bool = False
     _quiet_until: float = field(default=0.0, init=False)
+    _declared: Policy = field(default_factory=Policy, init=False)
+    _asked_at: float = field(default=-math.inf, init=False)
     _at_work: dict[str, threading.Thread] = field(default_factory=dict, init=False)
 
     def capturing(self) -> Capturing:
@@ -43,9 +50,17 @@ class Attachment:
 
     def declare_policy(self, runless: Iterable[OwnEvent], declared_at: int) -> None:
         """Record the policy when it is not the one declared last, so that `ledger sync` applies it too."""
-        declared = latest_policy(runless)
-        if declared != self.policy and (declared or self.policy.optional):
-            self.ledger.append([policy_event(self.policy, declared_at)])
+        if self.policy is not None:
+            self.ledger.append(declaration(self.policy, runless, declared_at))
+
+    def policy_in_force(self, runless: Iterable[OwnEvent]) -> Policy:
+        """Return the policy that holds; `runless` may lack what is sealed, which is asked once a minute at most."""
+        if self.policy is not None:
+            return self.policy
+        if time.monotonic() - self._asked_at >= BACK_OFF_SECONDS:
+            self._declared = latest_policy(self.ledger.known([RUNLESS])[RUNLESS].own) or Policy()
+            self._asked_at = time.monotonic()
+        return latest_policy(runless) or self._declared
 
     def hooked(self, instance: DagsterInstance, run_id: str, work: Callable[[], object]) -> None:
         """Do a hook's work within `hook_timeout_seconds`, or leave it to the sensors.

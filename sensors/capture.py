@@ -12,7 +12,7 @@ from ledger import Event, Ledger
 from ledger.handle import RunKnown
 from sensors import source
 from sensors.capturing import DEFAULT_GRACE_SECONDS, Captured, Capturing
-from sensors.policy import Policy, latest_policy
+from sensors.policy import Policy, declaration, latest_policy
 from sensors.run_capture import RunCapture
 from sensors.source import RUNLESS, RunFacts
 
@@ -66,6 +66,13 @@ def capture_run(instance: DagsterInstance, run_id: str, how: Capturing) -> Captu
     captured = capture_known(instance, facts, how, policy, known[run_id], outbox)
     outbox.flush()
     return captured
+
+
+def declare(how: Capturing) -> None:
+    """Record the policy that is given, unless it is the one declared last: from now on it holds for everybody."""
+    if how.policy is not None:
+        known = how.ledger.known([RUNLESS])[RUNLESS]
+        how.ledger.append(declaration(how.policy, known.own, how.ledger.clock()))
 
 
 def policy_of(how: Capturing, runless: RunKnown | None) -> Policy:

@@ -25,7 +25,8 @@ _MAX_TAG_TEXT: Final = 1_000
 class Captured:
     """What one capture of a run did: the records Dagster has, the events appended, and how far the run is.
 
-    `ended`: its log has a terminal record. `closed`: it was read whole after the grace period.
+    `ended`: its log has a terminal record. `closed`: it was read whole after the grace period. `unnamed`: assets
+    that said they are not available and that no policy names, so they count as required.
     """
 
     run_id: str
@@ -35,6 +36,7 @@ class Captured:
     unreadable: int
     ended: bool
     closed: bool
+    unnamed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,10 @@ def sync(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
     since: Annotated[
         str | None, typer.Option(metavar="TIME|AGE", help="Only runs that changed since: 2026-04-17, 12h, 30d.")
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What runs may do without, declared from now on; see docs/capture.md."),
+    ] = None,
     grace: Annotated[
         float, typer.Option(metavar="SECONDS", help="Close runs that ended longer ago than this.")
     ] = 60.0,
@@ -53,7 +57,9 @@ def sync(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
 
     Needs nothing attached to the project, and works for runs that ended before the ledger was installed.
     """
+    from sensors.capture import declare
     from sensors.capturing import Capturing
+    from sensors.policy_file import read_policy
     from sensors.sync import OVERLAP_US
     from sensors.translate import Correlation
 
@@ -62,7 +68,9 @@ def sync(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
         raise UsageError(f"--grace {grace} is not a number of seconds.", next_step="for example --grace 60")
     after = moment_of("--since", since) if since else 0
     instance = open_instance(dagster_home, "sync")
-    how = Capturing(session.ledger(), None, Correlation(release_id=release_id), grace, log_lines)
+    declared = read_policy(policy) if policy else None
+    how = Capturing(session.ledger(), declared, Correlation(release_id=release_id), grace, log_lines)
+    declare(how)
     done = _runs(instance, how, run) if run else _all(instance, how, after, ())
     _print(done, as_json=as_json)
     while follow:
@@ -155,6 +163,7 @@ def _runs(instance: Any, how: Capturing, run_ids: list[str]) -> Synced:
         log_lines=sum(c.log_lines for c in captured),
         appended=sum(c.appended for c in captured),
         unreadable=sum(c.unreadable for c in captured),
+        unnamed=tuple(dict.fromkeys(asset for c in captured for asset in c.unnamed)),
         open_runs=tuple(OpenRun(c.run_id, c.ended, sizes[c.run_id]) for c in captured if not c.closed),
     )
 
@@ -190,6 +199,9 @@ def _print(done: Synced, *, as_json: bool) -> None:
         say("note:  there is no run to look at; is this the Dagster instance you mean?")
     if waiting:
         say(f"next:  {waiting} runs have only just ended; the next ledger sync sees them once more and closes them")
+    if done.unnamed:
+        say(f"note:  counted as required, though they said that they are not available: {', '.join(done.unnamed)}")
+        say("next:  name them in a policy: ledger sync --policy FILE, or with_ledger(defs, policy=FILE)")
     warning = styled("warning", "yellow", sys.stderr)
     for problem in done.troubled:
         say(f"{warning}: not captured: {problem}")

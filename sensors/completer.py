@@ -140,6 +140,7 @@ def _both(done: Synced, looked: Synced) -> Synced:
         unreadable=done.unreadable + looked.unreadable,
         open_runs=tuple(open_runs.values()),
         troubled=tuple(dict.fromkeys((*done.troubled, *looked.troubled))),
+        unnamed=tuple(dict.fromkeys((*done.unnamed, *looked.unnamed))),
         updated_at=done.updated_at,
         complete=done.complete,
     )

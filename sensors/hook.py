@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ledger import Event
 from sensors import source
 from sensors.attached import Attachment
+from sensors.policy import Policy
 from sensors.run_capture import RunCapture
 from sensors.source import RUNLESS
 
@@ -68,14 +69,15 @@ def capture_tail(tail: Tail, attachment: Attachment, instance: DagsterInstance, 
     """Append what was recorded since this process last looked; the first look takes the run from its start."""
     with tail.lock:
         capture = tail.captures.pop(run_id, None)  # gone unless all of this succeeds: then the next look is whole
-        first = capture is None
+        policy = None
         if capture is None:
-            capture = _begin(attachment, instance, run_id)
-            if capture is None:
+            begun = _begin(attachment, instance, run_id)
+            if begun is None:
                 return
+            capture, policy = begun
         events: list[Event] = list(capture.new_records(instance))
-        if first:
-            events.extend(capture.opening_events(instance, attachment.policy))
+        if policy is not None:
+            events.extend(capture.opening_events(instance, policy))
         events.extend(capture.declared_skips())
         attachment.ledger.append(events)
         capture.absorb(events)
@@ -84,7 +86,8 @@ def capture_tail(tail: Tail, attachment: Attachment, instance: DagsterInstance, 
             del tail.captures[next(iter(tail.captures))]
 
 
-def _begin(attachment: Attachment, instance: DagsterInstance, run_id: str) -> RunCapture | None:
+def _begin(attachment: Attachment, instance: DagsterInstance, run_id: str) -> tuple[RunCapture, Policy] | None:
+    """Return the capture of a run from its start, and the policy that holds; `None` when there is no such run."""
     facts = source.run_facts(instance, run_id)
     if facts is None:
         return None
@@ -95,4 +98,5 @@ def _begin(attachment: Attachment, instance: DagsterInstance, run_id: str) -> Ru
     # Without the sealed part this process cannot tell what was declared before: then it says so once a day.
     now = ledger.clock()
     attachment.declare_policy(known[RUNLESS].own, now if sealed else now - now % _DAY_US)
-    return RunCapture(source.store_id(instance), facts, attachment.capturing(), known[run_id])
+    capture = RunCapture(source.store_id(instance), facts, attachment.capturing(), known[run_id])
+    return capture, attachment.policy_in_force(known[RUNLESS].own)

@@ -56,6 +56,13 @@ def policy_event(policy: Policy, declared_at: int) -> Event:
     )
 
 
+def declaration(policy: Policy, own: Iterable[OwnEvent], declared_at: int) -> list[Event]:
+    """Return the event that declares the policy, none where it is the one declared last (or no word is needed)."""
+    declared = latest_policy(own)
+    needed = declared != policy and bool(declared or policy.optional)
+    return [policy_event(policy, declared_at)] if needed else []
+
+
 def latest_policy(own: Iterable[OwnEvent]) -> Policy | None:
     """Return the policy declared last among the ledger's runless events, `None` when there was none."""
     declared: Sequence[OwnEvent] = [event for event in own if event.event_type == "policy.declared.v1"]

@@ -48,6 +48,7 @@ class RunCapture:
         self._lines = {event.event_id for event in known.own if event.event_type == LOG_LINE}
         self._new: list[int] = []
         self._closed = False
+        self._unnamed: tuple[str, ...] = ()
 
     def new_records(self, instance: DagsterInstance) -> Iterator[Event]:
         """Yield the events of records the ledger does not have, in id order; notes all of them."""
@@ -110,6 +111,9 @@ class RunCapture:
 
     def own_events(self, instance: DagsterInstance, policy: Policy) -> list[Event]:
         """Return what the ledger itself has to say about the run and has not said yet."""
+        named = {each.asset_key for each in policy.optional}
+        missing = (declared for _, declared in self._reading.skips if declared.outcome == "not_available")
+        self._unnamed = tuple(dict.fromkeys(each.asset_key for each in missing if each.asset_key not in named))
         skips = list(self.declared_skips())
         opening = self.opening_events(instance, policy)
         plan = [event for event in opening if event.event_type == "plan.committed.v1"]
@@ -144,6 +148,7 @@ class RunCapture:
             unreadable=reading.unreadable,
             ended=reading.terminal is not None,
             closed=self._closed,
+            unnamed=self._unnamed,
         )
 
 

@@ -56,7 +56,8 @@ class Synced:
     """What a sync did.
 
     `unchanged` runs were closed before and are as they were. `troubled` names runs that could not be read or
-    translated, with the reason; they stay open. `updated_at` is the newest change it has seen, in
+    translated, with the reason; they stay open. `unnamed` are assets that said they are not available, and that
+    no policy names. `updated_at` is the newest change it has seen, in
     microseconds; `complete` whether it came to the end.
     """
 
@@ -68,6 +69,7 @@ class Synced:
     unreadable: int = 0
     open_runs: tuple[OpenRun, ...] = ()
     troubled: tuple[str, ...] = ()
+    unnamed: tuple[str, ...] = ()
     updated_at: int = 0
     complete: bool = True
 
@@ -121,6 +123,7 @@ class _Walker:
         self._sealed_at = 0
         self._open: dict[str, OpenRun] = {}
         self._troubled: list[str] = []
+        self._unnamed: dict[str, None] = {}
         self._unchanged = self._records = self._log_lines = self._unreadable = 0
         self.runs = 0
         self.updated_at = start
@@ -137,6 +140,7 @@ class _Walker:
             unreadable=self._unreadable,
             open_runs=tuple(self._open.values()),
             troubled=tuple(self._troubled),
+            unnamed=tuple(self._unnamed),
             updated_at=self.updated_at,
             complete=self.complete,
         )
@@ -219,6 +223,7 @@ class _Walker:
         self._records += captured.records
         self._log_lines += captured.log_lines
         self._unreadable += captured.unreadable
+        self._unnamed |= dict.fromkeys(captured.unnamed)
 
     def _is_late(self, share: float) -> bool:
         return self._seconds is not None and time.monotonic() - self._started > self._seconds * share

@@ -17,6 +17,7 @@ from ledger.as_of import NOW
 from ledger.snapshot import open_snapshot
 from pipelines.samples import make_deliveries
 from sensors.capture import Capturing
+from sensors.policy_file import read_policy
 from sensors.sync import sync_runs
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +89,13 @@ def leave_out(block: Block, home: Path) -> None:
     assert sorted(found) == [("materialized", "passed", None), ("not_available", "not_available", "no_report")]
 
 
+def declare(block: Block, home: Path) -> None:
+    """Read the policy, as the project and the command line do."""
+    path = home / "policy.toml"
+    path.write_text(block.text, encoding="utf-8")
+    assert [each.reason_code for each in read_policy(path).optional] == ["week04_lakehouse_not_available"]
+
+
 def run_make(block: Block, home: Path) -> None:
     """Ask make what it would do: its targets are run by other tests."""
     for line in block.text.splitlines():
@@ -138,6 +146,7 @@ RUN: dict[str, Callable[[Block, Path], None]] = {
     "README.md: import dagster as dg": leave_out,
     "README.md: ledger runs": ask,
     "pipelines/README.md: export": launch,
+    "docs/capture.md: [[optional]]": declare,
 }
 """How each block is run, by the page and how the block begins."""
 
