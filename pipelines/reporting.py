@@ -4,6 +4,7 @@ Nothing here computes evidence: it is captured, derived and written by `sensors`
 reports about its own run is as of a checkpoint sealed for it; the final documents come after the run.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +40,11 @@ OPTIONAL: Final = (
 """What the factory may do without: it is never `passed` when it is not there, and never holds the main line."""
 
 _FINAL_SENSOR: Final = "week06_final_evidence"
+_SUMMARY: Final = "week06_delivery_summary"
+_WAITING: Final = 500
+"""How many runs without their documents a cursor keeps."""
+
+_NAMED: Final = 5
 _CLOSED_AFTER: Final = (
     "SELECT index, run_id FROM events WHERE event_type = 'run.closed.v1' AND job_name = $job AND index >= $from "
     "ORDER BY index"
@@ -118,14 +124,47 @@ def final_evidence_sensor(job_name: str, tick_seconds: int = 30) -> dg.SensorDef
         ledger = week06_ledger.open()
         if not ledger.exists():
             return dg.SkipReason("There is no ledger yet.")
-        start = orjson.loads(context.cursor) if context.cursor else 0
+        start, waiting = read_place(context.cursor)
         with open_snapshot(ledger, NOW) as snapshot:
             closed = snapshot.rows(_CLOSED_AFTER, {"job": job_name, "from": start})
-        for _, run_id in closed:
-            write_run_documents(ledger, run_id, Path(week06_reports.report_dir))
-        if closed:
-            write_delivery_summary(ledger, Path(week06_reports.report_dir))
-            context.update_cursor(orjson.dumps(closed[-1][0] + 1).decode())
-        return dg.SkipReason(f"{len(closed)} runs closed since the last tick.")
+        run_ids = dict.fromkeys([*(run_id for _, run_id in closed), *waiting])
+        failed = _write_documents(ledger, Path(week06_reports.report_dir), list(run_ids))
+        for name, problem in failed.items():
+            context.log.warning(f"final evidence not written, tried again later: {name}: {problem}")
+        place = closed[-1][0] + 1 if closed else start
+        context.update_cursor(orjson.dumps({"from": place, "waiting": sorted(failed)[:_WAITING]}).decode())
+        wrong = [f"; not written, tried again later: {name}: {problem}" for name, problem in failed.items()]
+        return dg.SkipReason(f"{len(closed)} runs closed since the last tick{''.join(wrong[:_NAMED])}")
 
     return write_final
+
+
+def _write_documents(ledger: Ledger, folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Write the documents of these runs and then the summary; return what could not be written, and why.
+
+    One that cannot be written keeps no other from being written: it is named, and tried again in the next tick.
+    """
+    failed: dict[str, str] = {}
+    for name in [*(name for name in names if name != _SUMMARY), *([_SUMMARY] if names else ())]:
+        try:
+            if name == _SUMMARY:
+                write_delivery_summary(ledger, folder)
+            else:
+                write_run_documents(ledger, name, folder)
+        except Exception as error:  # noqa: BLE001 - whatever it is, later runs get their documents
+            failed[name] = f"{type(error).__name__}: {error}"
+    return failed
+
+
+def read_place(cursor: str | None) -> tuple[int, list[str]]:
+    """Return the index to go on from, and whose documents are still to be written.
+
+    A cursor that cannot be read is the beginning: documents that are there are not written again.
+    """
+    try:
+        place = orjson.loads(cursor or "0")
+        if isinstance(place, int):
+            return place, []
+        return int(place["from"]), [str(name) for name in place["waiting"]]
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        return 0, []

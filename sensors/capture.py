@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ledger import Event, Ledger
+from ledger import EnvironmentFault, Event, InputError, IntegrityError, Ledger
 from ledger.handle import RunKnown
 from sensors import source
 from sensors.capturing import DEFAULT_GRACE_SECONDS, Captured, Capturing
@@ -27,28 +27,47 @@ FLUSH_EVENTS: Final = 5_000
 class Outbox:
     """Events on their way into the ledger, so that many small runs share one append.
 
-    Appended when there are `FLUSH_EVENTS` of them, and when `flush` is called. `appended` counts them all;
-    `broken` says that an append failed.
+    Appended when there are `FLUSH_EVENTS` of them, and when `flush` is called. `appended` counts them all. What
+    the ledger refuses of one run is in `refused`, with the reason, and keeps no other run's events out; `broken`
+    says that the ledger itself failed.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._waiting: list[Event] = []
+        self._waiting: dict[str, list[Event]] = {}
         self.appended = 0
         self.broken = False
+        self.refused: dict[str, str] = {}
 
-    def put(self, events: list[Event]) -> None:
-        """Take events; append when enough wait."""
-        self._waiting.extend(events)
-        if len(self._waiting) >= FLUSH_EVENTS:
+    def put(self, run_id: str, events: list[Event]) -> None:
+        """Take events of a run; append when enough wait. Of a run that was refused nothing more is taken."""
+        if events and run_id not in self.refused:
+            self._waiting.setdefault(run_id, []).extend(events)
+        if sum(map(len, self._waiting.values())) >= FLUSH_EVENTS:
             self.flush()
 
     def flush(self) -> None:
-        """Append what waits. Raises `LedgerError`; what waits then is dropped: whoever captures next finds it."""
-        waiting, self._waiting = self._waiting, []
-        self.broken = True
-        self.appended += self._ledger.append(waiting)
-        self.broken = False
+        """Append what waits. Raises `LedgerError` when the ledger fails; what waits then is dropped as well."""
+        waiting, self._waiting = self._waiting, {}
+        try:
+            self._append([event for events in waiting.values() for event in events])
+        except (EnvironmentFault, IntegrityError):
+            raise
+        except Exception:  # noqa: BLE001 - an event that cannot be encoded: whose it is, each run by itself tells
+            for run_id, events in waiting.items():
+                try:
+                    self._append(events)
+                except (EnvironmentFault, IntegrityError):
+                    raise
+                except Exception as error:  # noqa: BLE001 - named, and left to the next capture
+                    self.refused[run_id] = f"{type(error).__name__}: {error}"
+
+    def _append(self, events: list[Event]) -> None:
+        try:
+            self.appended += self._ledger.append(events)
+        except (EnvironmentFault, IntegrityError):
+            self.broken = True
+            raise
 
 
 def capture_run(instance: DagsterInstance, run_id: str, how: Capturing) -> Captured | None:
@@ -65,6 +84,8 @@ def capture_run(instance: DagsterInstance, run_id: str, how: Capturing) -> Captu
     outbox = Outbox(how.ledger)
     captured = capture_known(instance, facts, how, policy, known[run_id], outbox)
     outbox.flush()
+    if problem := outbox.refused.get(run_id):
+        raise InputError(f"Run {run_id} cannot be recorded: {problem}", next_step="report it as a bug")
     return captured
 
 
@@ -90,11 +111,11 @@ def capture_known(
     for event in work.new_records(instance):
         batch.append(event)
         if len(batch) >= FLUSH_EVENTS:
-            outbox.put(batch)
+            outbox.put(facts.run_id, batch)
             count += len(batch)
             batch = []
     batch.extend(work.own_events(instance, policy))
-    outbox.put(batch)
+    outbox.put(facts.run_id, batch)
     return work.result(count + len(batch))
 
 
@@ -111,5 +132,5 @@ def capture_runless(instance: DagsterInstance, how: Capturing, known: RunKnown, 
     facts = RunFacts(RUNLESS, "", "", {}, 0, 0, None)
     work = RunCapture(store, facts, how, known)
     events = list(work.new_records(instance))
-    outbox.put(events)
+    outbox.put(RUNLESS, events)
     return work.result(len(events))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ledger.cli.session import Session, out, out_json, say, styled
+from ledger.cli.session import Session, out, out_json, printable, say, styled
 from ledger.errors import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
@@ -77,10 +77,11 @@ def sync(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
         time.sleep(FOLLOW_SECONDS)
         newest = min(done.updated_at, how.ledger.clock()) - OVERLAP_US
         done = _runs(instance, how, run) if run else _all(instance, how, max(newest, after), done.open_runs)
-        if done.appended or done.troubled:
+        if done.appended or done.troubled or done.sealing.exit_code:
             _print(done, as_json=as_json)
-    if done.troubled:
-        raise typer.Exit(4)
+    code = done.sealing.exit_code or (4 if done.troubled else 0)
+    if code:
+        raise typer.Exit(code)
 
 
 def open_instance(home: Path | None, command: str) -> Any:
@@ -143,20 +144,24 @@ def progress_bar(total: int) -> Callable[[int | None], None]:
 def _runs(instance: Any, how: Capturing, run_ids: list[str]) -> Synced:
     from sensors.capture import capture_run
     from sensors.source import log_sizes
-    from sensors.sync import OpenRun, Synced
+    from sensors.sync import OpenRun, Sealing, Synced, seal
 
     run_ids = [_whole_id(instance, run_id) for run_id in run_ids]
     sizes = log_sizes(instance, run_ids)
-    captured = []
+    captured, troubled = [], []
     for run_id in run_ids:
-        one = capture_run(instance, run_id, how)
+        try:
+            one = capture_run(instance, run_id, how)
+        except Exception as error:
+            if len(run_ids) == 1:
+                raise
+            troubled.append(f"{run_id}: {type(error).__name__}: {error}")
+            continue
         if one is None:
             raise UsageError(
                 f"Dagster has no run {run_id}.", next_step="ledger sync without --run takes all there are"
             )
         captured.append(one)
-    if how.ledger.exists():
-        how.ledger.seal()
     return Synced(
         runs=len(captured),
         records=sum(c.records for c in captured),
@@ -165,6 +170,8 @@ def _runs(instance: Any, how: Capturing, run_ids: list[str]) -> Synced:
         unreadable=sum(c.unreadable for c in captured),
         unnamed=tuple(dict.fromkeys(asset for c in captured for asset in c.unnamed)),
         open_runs=tuple(OpenRun(c.run_id, c.ended, sizes[c.run_id]) for c in captured if not c.closed),
+        troubled=tuple(troubled),
+        sealing=seal(how.ledger) if how.ledger.exists() else Sealing(),
     )
 
 
@@ -204,7 +211,11 @@ def _print(done: Synced, *, as_json: bool) -> None:
         say("next:  name them in a policy: ledger sync --policy FILE, or with_ledger(defs, policy=FILE)")
     warning = styled("warning", "yellow", sys.stderr)
     for problem in done.troubled:
-        say(f"{warning}: not captured: {problem}")
+        say(f"{warning}: not captured: {printable(problem)}")
+    for problem in done.sealing.problems():
+        say(f"{warning}: {printable(problem)}")
+    if done.sealing.next_step:
+        say(f"next:  {done.sealing.next_step}")
     if done.unreadable:
         say(f"{warning}: {done.unreadable} records are not Dagster event log entries and were left out")
         say("next:  report them as a bug; `ledger reconcile` names the runs")

@@ -8,7 +8,6 @@ nothing to the runs it reads. Deployed twice it does the same work twice and lea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -86,20 +85,32 @@ def completing_sensor(attachment: Attachment, name: str, under: str) -> dg.Senso
             return dg.SkipReason("The ledger could not be completed; see ledger-capture.log")
         synced, moved = done[0]
         context.update_cursor(format_cursor(moved))
-        _tell(instance, synced.troubled)
-        left = "" if synced.complete else "; more in the next tick"
-        changed = synced.runs - synced.unchanged
-        return dg.SkipReason(
-            f"{synced.appended} events of {changed} runs captured, {len(synced.open_runs)} open{left}"
-        )
+        _tell(instance, synced)
+        return dg.SkipReason(summary(synced))
 
     return complete
 
 
-def _tell(instance: DagsterInstance, troubled: Sequence[str]) -> None:
-    for each in troubled:
+_NAMED: Final = 5
+
+
+def summary(synced: Synced) -> str:
+    """Say what a tick did, and name what it could not do: the first few of it, the log has all."""
+    changed = synced.runs - synced.unchanged
+    parts = [f"{synced.appended} events of {changed} runs captured, {len(synced.open_runs)} open"]
+    parts += [] if synced.complete else ["more in the next tick"]
+    wrong = [f"not captured, tried again later: {each}" for each in synced.troubled] + synced.sealing.problems()
+    parts += wrong[:_NAMED]
+    parts += [f"and {len(wrong) - _NAMED} more in ledger-capture.log"] if len(wrong) > _NAMED else []
+    return "; ".join(parts)
+
+
+def _tell(instance: DagsterInstance, synced: Synced) -> None:
+    for each in synced.troubled:
         run_id, _, problem = each.partition(": ")
         report_trouble(instance, SENSOR_NAME, run_id, problem)
+    for problem in synced.sealing.problems():
+        report_trouble(instance, SENSOR_NAME, "", problem)
 
 
 def tick(
@@ -143,4 +154,5 @@ def _both(done: Synced, looked: Synced) -> Synced:
         unnamed=tuple(dict.fromkeys((*done.unnamed, *looked.unnamed))),
         updated_at=done.updated_at,
         complete=done.complete,
+        sealing=done.sealing + looked.sealing,
     )

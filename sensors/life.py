@@ -21,10 +21,14 @@ from sensors.planning import ItemKey
 from sensors.policy import Policy
 from sensors.skips import DeclaredSkip
 from sensors.source import RunFacts
+from sensors.vocabulary import END_NOTICED, is_idle
 
 Clean = Callable[[Event], Event]
 
 _MAX_LATE_IDS: Final = 1_000
+_SECOND_US: Final = 1_000_000
+_AHEAD_US: Final = 10_000_000
+"""How far a run's end may lie ahead of the ledger's clock before that is worth a word."""
 
 
 @dataclass(slots=True)
@@ -145,18 +149,24 @@ class Life:
 
         `new` are the ids of records the ledger did not have, `held` how many it has with them, `new_plan` the
         plan events of this capture. A closed run that gained records is reopened, and closed again with its
-        outcomes derived anew; one that only gained log lines or tags is counted anew.
+        outcomes derived anew; one that only gained log lines, tags, or records that no outcome depends on is
+        counted anew.
         """
         last = self._last("run.closed.v1")
         terminal = reading.terminal
         if terminal is None or held > reading.records:
             # The run has not ended; or Dagster no longer has all that was captured, and less proves nothing.
             return last is not None, []
-        gained = last is not None and last["ledger_records"] < held
-        events = [self._reopened(last, new, reading)] if last and gained else []
-        over = self._how.ledger.clock() >= terminal.occurred_at + self._how.grace_seconds * 1_000_000
+        late = self._late(last, new, reading) if last else []
+        idle = {storage_id for storage_id, event in zip(reading.ids, reading.events, strict=True) if is_idle(event)}
+        # What was appended by a capture that died is neither new nor need its id be late: so it is counted.
+        gained = last is not None and held - last["ledger_records"] > sum(i in idle for i in late)
+        events = [self._reopened(last, late)] if last and gained else []
+        seen_at, noticed = self._end_seen_at(terminal)
+        over = self._how.ledger.clock() >= seen_at + self._how.grace_seconds * 1_000_000
+        events.extend(noticed)
         if last and not gained:
-            again = self._closed(reading, held, last["revision"])
+            again = self._closed(reading, held, last["revision"], seen_at)
             same = all(last.get(name) == value for name, value in again.data.items() if name != "grace_seconds")
             return True, [] if same else [again]
         if not over:
@@ -164,16 +174,32 @@ class Life:
         revision = last["revision"] + 1 if last else 1
         plan = [*self._all("plan.committed.v1"), *(event.data for event in new_plan)]
         events.extend(self._outcomes(reading, plan, revision))
-        return True, [*events, self._closed(reading, held, revision)]
+        return True, [*events, self._closed(reading, held, revision, seen_at)]
 
-    def _reopened(self, last: Mapping[str, Any], new: Sequence[int], reading: Reading) -> Event:
-        """Say which records came after the run was closed; they stay what they are, and are named here."""
+    def _late(self, last: Mapping[str, Any], new: Sequence[int], reading: Reading) -> list[int]:
+        """Return the ids of the records that came after the run was closed."""
         # A capture that died after appending them leaves none that are new: then their ids tell.
-        late = sorted({*new, *(storage_id for storage_id in reading.ids if storage_id > last["last_storage_id"])})
-        data: dict[str, Any] = {"revision": last["revision"], "late_storage_ids": late[:_MAX_LATE_IDS]}
+        return sorted({*new, *(storage_id for storage_id in reading.ids if storage_id > last["last_storage_id"])})
+
+    def _reopened(self, last: Mapping[str, Any], late: Sequence[int]) -> Event:
+        """Say which records came after the run was closed; they stay what they are, and are named here."""
+        data: dict[str, Any] = {"revision": last["revision"], "late_storage_ids": list(late[:_MAX_LATE_IDS])}
         return self._event("run.reopened.v1", self._facts.updated_at, data)
 
-    def _closed(self, reading: Reading, held: int, revision: int) -> Event:
+    def _end_seen_at(self, terminal: Event) -> tuple[int, list[Event]]:
+        """Return from when on the grace counts: the run's end, or when somebody saw it, where that was before.
+
+        A worker whose clock is a day ahead ends its runs tomorrow. That its end was seen is recorded once, with the
+        time; captures side by side may each record it, and the first counts.
+        """
+        before = [each["seen_at"] for each in self._all(END_NOTICED)]
+        now = self._how.ledger.clock()
+        if before or self._last("run.closed.v1") or terminal.occurred_at - now <= _AHEAD_US:
+            return min([*before, terminal.occurred_at]), []
+        seen_at = now - now % _SECOND_US
+        return seen_at, [self._event(END_NOTICED, seen_at, {"seen_at": seen_at, "ended_at": terminal.occurred_at})]
+
+    def _closed(self, reading: Reading, held: int, revision: int, seen_at: int) -> Event:
         occurred_at = reading.terminal.occurred_at if reading.terminal else self._facts.updated_at
         data: dict[str, Any] = {
             "revision": revision,
@@ -186,6 +212,8 @@ class Life:
             "run_updated_at": self._facts.updated_at,
             "grace_seconds": str(self._how.grace_seconds),
         }
+        if seen_at < occurred_at:
+            data["clock_ahead_us"] = occurred_at - seen_at
         return self._event("run.closed.v1", occurred_at, data)
 
     def _outcomes(

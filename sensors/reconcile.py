@@ -20,6 +20,7 @@ from sensors.settled import is_settled
 from sensors.source import RUNLESS, RunFacts
 from sensors.sync import KNOWN_RUNS, run_pages
 from sensors.translate import Correlation, Translator
+from sensors.vocabulary import TERMINAL, is_idle
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -33,7 +34,8 @@ _HELD = "SELECT run_id, store_id, any_value(job_name) FROM events WHERE storage_
 class Compared:
     """One run on both sides. Ids are those of Dagster's log.
 
-    `missing` and `behind` are records the ledger does not have, of a run that ended or of one that goes on;
+    `missing` and `behind` are records the ledger does not have: `behind` those of a run that goes on, and what
+    the engine still says after the end of one, on which no outcome depends;
     `changed` read differently in Dagster now; `extra` are no longer in Dagster's log of the run; `late` came
     after the run was closed; `unreadable` are no records of Dagster's. `deleted`: Dagster has no such run any
     more, so the ledger is the only copy of its `held` records.
@@ -123,29 +125,33 @@ def compare_run(instance: DagsterInstance, facts: RunFacts, known: RunKnown) -> 
     store = source.store_id(instance)
     translator = Translator(store, facts.run_id, Correlation())
     moved = Counter(digest for (where, _), digest in known.records.items() if where != store)
-    missing, changed, met = [], [], set()
+    missing: list[int] = []
+    behind: list[int] = []
+    changed, met = [], set()
+    ended, over = facts.status in ENDED or facts.run_id == RUNLESS, False
     unreadable = 0
     for record in source.read_records(instance, facts.run_id):
         try:
-            if translator.translate(record) is None:
-                continue
+            event = translator.translate(record)
         except InputError:
             unreadable += 1
             continue
+        if event is None:
+            continue
+        over = over or event.event_type in TERMINAL
         stated = known.records.get((store, record.storage_id))
         met.add(record.storage_id)
         if stated is None:
             if moved[record.digest]:
                 moved[record.digest] -= 1
             else:
-                missing.append(record.storage_id)
+                (missing if ended and not (over and is_idle(event)) else behind).append(record.storage_id)
         elif stated != record.digest:
             changed.append(record.storage_id)
-    ended = facts.status in ENDED or facts.run_id == RUNLESS
     return replace(
         _unchanged(facts, known),
-        missing=tuple(missing) if ended else (),
-        behind=0 if ended else len(missing),
+        missing=tuple(missing),
+        behind=len(behind),
         changed=tuple(changed),
         extra=tuple(sorted(i for where, i in known.records if where == store and i not in met)),
         unreadable=unreadable,

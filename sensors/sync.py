@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from ledger import IntegrityError, Ledger, LedgerError
 from ledger.handle import RunKnown
 from ledger.redact import read_redaction
 from sensors import source
@@ -52,13 +53,54 @@ class OpenRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Sealing:
+    """What came of sealing: objects `refused`, `alarms` raised, witnesses that did not cosign.
+
+    `failed` says why nothing more could be sealed (then `exit_code` is that of the error); what was captured waits
+    in the inbox.
+    """
+
+    refused: tuple[str, ...] = ()
+    alarms: int = 0
+    unwitnessed: tuple[str, ...] = ()
+    failed: str = ""
+    next_step: str | None = None
+    exit_code: int = 0
+
+    def __add__(self, later: Sealing) -> Sealing:
+        """Put two seals together; what the later one says of witnesses and of failing holds."""
+        refused = tuple(dict.fromkeys((*self.refused, *later.refused)))
+        return replace(later, refused=refused, alarms=self.alarms + later.alarms)
+
+    def problems(self) -> list[str]:
+        """Say what a person has to know of."""
+        alarms = [f"{self.alarms} records read differently at their source now"] if self.alarms else []
+        return [
+            *([f"not sealed: {self.failed}"] if self.failed else ()),
+            *(f"refused: {each}" for each in self.refused),
+            *alarms,
+            *(f"not cosigned: {each}" for each in self.unwitnessed),
+        ]
+
+
+def seal(ledger: Ledger) -> Sealing:
+    """Seal what was captured; never raises for the ledger's state, so that capture goes on."""
+    try:
+        done = ledger.seal()
+    except LedgerError as error:
+        return Sealing(failed=str(error), next_step=error.next_step, exit_code=error.exit_code)
+    code = 3 if done.refused or done.alarms else 4 if done.unwitnessed else 0
+    return Sealing(done.refused, done.alarms, done.unwitnessed, exit_code=code)
+
+
+@dataclass(frozen=True, slots=True)
 class Synced:
     """What a sync did.
 
     `unchanged` runs were closed before and are as they were. `troubled` names runs that could not be read or
     translated, with the reason; they stay open. `unnamed` are assets that said they are not available, and that
     no policy names. `updated_at` is the newest change it has seen, in
-    microseconds; `complete` whether it came to the end.
+    microseconds; `complete` whether it came to the end; `sealing` what came of sealing it.
     """
 
     runs: int = 0
@@ -72,6 +114,7 @@ class Synced:
     unnamed: tuple[str, ...] = ()
     updated_at: int = 0
     complete: bool = True
+    sealing: Sealing = Sealing()
 
 
 Progress = Callable[[Synced], None]
@@ -92,7 +135,7 @@ def sync_runs(
     Also the runs in `also`, and the records that belong to no run. Stops early after about `seconds`, or once
     it has walked `max_runs`; then `complete` is false, `updated_at` says where to go on, and what was not come
     to stays among `open_runs`. Raises `LedgerError` when the ledger cannot be read or written; one run that
-    cannot be read is `troubled` and holds up no other.
+    cannot be read or recorded is `troubled` and holds up no other, and neither does what cannot be sealed.
     """
     walker = _Walker(instance, how, updated_after, seconds)
     walker.begin()
@@ -121,6 +164,7 @@ class _Walker:
         self._seconds = seconds
         self._outbox = Outbox(how.ledger)
         self._sealed_at = 0
+        self._sealing = Sealing()
         self._open: dict[str, OpenRun] = {}
         self._troubled: list[str] = []
         self._unnamed: dict[str, None] = {}
@@ -143,6 +187,7 @@ class _Walker:
             unnamed=tuple(self._unnamed),
             updated_at=self.updated_at,
             complete=self.complete,
+            sealing=self._sealing,
         )
 
     def begin(self) -> None:
@@ -150,8 +195,13 @@ class _Walker:
         read_redaction(self._how.ledger.layout.redaction)  # when it is wrong nothing may be recorded: say so once
         runless = self._how.ledger.known([RUNLESS])[RUNLESS]
         self._policy = policy_of(self._how, runless)
-        self._add(capture_runless(self._instance, self._how, runless, self._outbox))
-        self._outbox.flush()
+        try:
+            self._add(capture_runless(self._instance, self._how, runless, self._outbox))
+        except Exception as error:
+            if self._outbox.broken:
+                raise
+            self._pass_over(RUNLESS, error)
+        self._flush({})
 
     def walk(self, page: Sequence[RunFacts]) -> None:
         """Capture the runs of a page; when the time is over, `complete` is false and the rest is left."""
@@ -187,36 +237,60 @@ class _Walker:
         }
         done = 0
         for group in _groups(page, sizes, settled):
-            known = self._how.ledger.known([facts.run_id for facts in group if facts.run_id not in settled])
+            known = self._known([facts.run_id for facts in group if facts.run_id not in settled])
             for facts in group:
                 if done and self._is_late(share):  # one at least, so that every call comes further
-                    self._outbox.flush()
+                    self._flush(sizes)
                     return done
                 self.runs += 1
                 done += 1
-                if facts.run_id in settled or is_settled(facts, sizes[facts.run_id], known[facts.run_id]):
+                about = known.get(facts.run_id)
+                if facts.run_id in settled or (about and is_settled(facts, sizes[facts.run_id], about)):
                     self._unchanged += 1
                 else:
-                    self._one(facts, sizes[facts.run_id], known[facts.run_id])
-        self._outbox.flush()
+                    self._one(facts, sizes[facts.run_id], about)
+        self._flush(sizes)
         return done
 
-    def _one(self, facts: RunFacts, size: LogSize, known: RunKnown) -> None:
+    def _known(self, run_ids: Sequence[str]) -> dict[str, RunKnown]:
+        """Return what the ledger holds about the runs; one that cannot be read there is left out."""
+        try:
+            return self._how.ledger.known(run_ids)
+        except IntegrityError:
+            if len(run_ids) < 2:
+                return {}
+        return {run_id: known for each in run_ids for run_id, known in self._known([each]).items()}
+
+    def _flush(self, sizes: Mapping[str, LogSize]) -> None:
+        """Append what waits; runs of which the ledger refuses something are named and stay open."""
+        before = set(self._outbox.refused)
+        self._outbox.flush()
+        for run_id in self._outbox.refused.keys() - before:
+            self._troubled.append(f"{run_id}: {self._outbox.refused[run_id]}")
+            if run_id in sizes:
+                self._open[run_id] = OpenRun(run_id, ended=True, size=sizes[run_id])
+
+    def _pass_over(self, run_id: str, error: Exception) -> None:
+        """Name a run that cannot be read or translated: it must not hold up all others."""
+        self._troubled.append(f"{run_id or '(no run)'}: {type(error).__name__}: {error}")
+
+    def _one(self, facts: RunFacts, size: LogSize, known: RunKnown | None) -> None:
         ended = closed = False
         try:
+            if known is None:  # asked once more, to say what is wrong
+                known = self._how.ledger.known([facts.run_id])[facts.run_id]
             captured = capture_known(self._instance, facts, self._how, self._policy, known, self._outbox)
             ended, closed = captured.ended, captured.closed
             self._add(captured)
         except Exception as error:
             if self._outbox.broken:
                 raise
-            # One run that cannot be read or translated must not hold up all others.
-            self._troubled.append(f"{facts.run_id}: {type(error).__name__}: {error}")
+            self._pass_over(facts.run_id, error)
         self._open.pop(facts.run_id, None)
         if not closed:
             self._open[facts.run_id] = OpenRun(facts.run_id, ended, size)
         if self._outbox.appended - self._sealed_at >= SEAL_EVENTS:
-            self._how.ledger.seal()
+            self._sealing += seal(self._how.ledger)
             self._sealed_at = self._outbox.appended
 
     def _add(self, captured: Captured) -> None:
@@ -230,12 +304,11 @@ class _Walker:
 
     def finish(self) -> Synced:
         """Seal what was appended."""
-        done = self.synced()
         if self._how.ledger.exists():
-            self._how.ledger.seal()
-            if done.complete:
+            self._sealing += seal(self._how.ledger)
+            if self.complete:
                 self._how.ledger.note_sync()
-        return done
+        return self.synced()
 
 
 def _groups(

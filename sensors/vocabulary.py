@@ -6,7 +6,7 @@ own name in `data.dagster_event_type`.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 UNLISTED: Final = "dagster.recorded.v1"
 
@@ -65,5 +65,29 @@ LOG_LINE: Final = "log.line_kept.v1"
 
 TERMINAL: Final = frozenset({"run.succeeded.v1", "run.failed.v1", "run.canceled.v1"})
 
+END_NOTICED: Final = "run.end_noticed.v1"
+"""When the end of a run was first seen, where the run's clock is ahead of the ledger's. The ledger's own."""
+
 SKIP_LABEL: Final = "ledger/skip"
 """The metadata label under which `sensors.skip` puts a declared skip into Dagster's own log."""
+
+
+class _Recorded(Protocol):
+    """What is read of a record here."""
+
+    @property
+    def event_type(self) -> str:
+        """Our name of its type."""
+
+    @property
+    def step_key(self) -> str | None:
+        """Its step."""
+
+
+def is_idle(event: _Recorded) -> bool:
+    """Tell a record that no outcome depends on: the engine's own words about a run, in no step of it.
+
+    Dagster writes one into a run for every run-status sensor that has seen its end, ours included, at any time
+    later. It is captured like any other; it reopens no run, and a ledger that lacks it only lags.
+    """
+    return event.event_type == "engine.reported.v1" and event.step_key is None

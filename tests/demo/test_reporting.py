@@ -5,8 +5,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+import pipelines.reporting
 from ledger import Ledger
-from pipelines.reporting import LedgerResource, final_evidence_sensor
+from pipelines.reporting import LedgerResource, final_evidence_sensor, read_place
 from pipelines.resources import ReportsResource
 from sensors.capture import Capturing, capture_run
 
@@ -62,3 +63,39 @@ def test_a_failed_run_has_final_evidence_once_it_is_closed(
 def test_without_a_ledger_the_sensor_waits(tmp_path: Path) -> None:
     instance = dg.DagsterInstance.local_temp(str(tmp_path))
     assert _tick(instance, Ledger(tmp_path / "nothing"), tmp_path / "reports", None) is None
+
+
+def test_documents_that_cannot_be_written_hold_up_no_others(
+    failed_run: tuple[dg.DagsterInstance, str, Ledger], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is named, later runs get their documents, and it gets its own when they can be written again."""
+    instance, first, ledger = failed_run
+    job = dg.Definitions(assets=[product], jobs=[dg.define_asset_job("job")]).get_job_def("job")
+    second = job.execute_in_process(instance=instance, partition_key="2026-04-18", raise_on_error=False).run_id
+    out = tmp_path / "reports"
+    write = pipelines.reporting.write_run_documents
+
+    def failing(ledger: Ledger, run_id: str, folder: Path) -> object:
+        if run_id == first:
+            raise OSError("the name is taken")
+        return write(ledger, run_id, folder)
+
+    cursor = None
+    with monkeypatch.context() as patch:
+        patch.setattr(pipelines.reporting, "write_run_documents", failing)
+        for run_id in (first, second):
+            capture_run(instance, run_id, Capturing(ledger, grace_seconds=0))
+            ledger.seal()
+            cursor = _tick(instance, ledger, out, cursor)
+            assert first in str(cursor)
+    assert [second in path.name for path in out.glob("run_evidence/*_final_*")] == [True]
+    cursor = _tick(instance, ledger, out, cursor)
+    assert first not in str(cursor)
+    assert len(list(out.glob("run_evidence/*_final_*"))) == 2
+
+
+@pytest.mark.parametrize("cursor", [None, "7", "", "{", "[]", '{"from": 3}', '{"from": 3, "waiting": ["a"]}'])
+def test_any_cursor_is_a_place(cursor: str | None) -> None:
+    """The number of an earlier version goes on where it was; what cannot be read is the beginning."""
+    expected = {"7": (7, []), '{"from": 3, "waiting": ["a"]}': (3, ["a"])}
+    assert read_place(cursor) == expected.get(cursor or "", (0, []))

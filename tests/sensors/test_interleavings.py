@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import dagster as dg
-from history import RunScript, script_of, write_engine_events
+from history import RunScript, script_of, write_materialization
 from holding import assert_each_item_has_one_outcome, rows
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -153,7 +153,7 @@ class Interleaving(RuleBasedStateMachine):
         run_id = self.run_id(number)
         script, position = self.played[run_id]
         if position >= len(script.entries):
-            write_engine_events(self.instance, run_id, ["late"])
+            write_materialization(self.instance, run_id, "late", "late")
             if self.ledger.exists() and rows(
                 self.ledger, "SELECT 1 FROM runs WHERE closed AND run_id = $r", r=run_id
             ):
