@@ -13,7 +13,7 @@ from typing import Any, Final
 from ledger import Event
 from ledger.event import encode
 from ledger.handle import OwnEvent
-from ledger.outcomes import RunEvent, derive_outcomes, outcome_parts
+from ledger.outcomes import RUN_ENDED, RunEvent, derive_outcomes, outcome_parts
 from ledger.plan import Plan, PlanItem, plan_parts, read_plan
 from sensors.capturing import Capturing, correlation_of, tag_snapshot
 from sensors.names import short_name
@@ -26,6 +26,9 @@ from sensors.vocabulary import END_NOTICED, is_idle
 Clean = Callable[[Event], Event]
 
 _MAX_LATE_IDS: Final = 1_000
+_NO_CHANGE: Final = {"grace_seconds", "status"}
+"""What a closing says besides, and no closing is repeated for: the setting, and a word that its records imply."""
+
 _SECOND_US: Final = 1_000_000
 _AHEAD_US: Final = 10_000_000
 """How far a run's end may lie ahead of the ledger's clock before that is worth a word."""
@@ -167,7 +170,7 @@ class Life:
         events.extend(noticed)
         if last and not gained:
             again = self._closed(reading, held, last["revision"], seen_at)
-            same = all(last.get(name) == value for name, value in again.data.items() if name != "grace_seconds")
+            same = all(last.get(name) == value for name, value in again.data.items() if name not in _NO_CHANGE)
             return True, [] if same else [again]
         if not over:
             return False, events
@@ -204,6 +207,7 @@ class Life:
         data: dict[str, Any] = {
             "revision": revision,
             "dagster_status": self._facts.status,
+            "status": RUN_ENDED[reading.terminal.event_type] if reading.terminal else "running",
             "dagster_records": reading.records,
             "ledger_records": held,
             "log_lines": reading.log_lines,
