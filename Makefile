@@ -1,9 +1,9 @@
-# make demo | test | lint | bench | dev | docs | picture   (each creates .venv on first use)
+# make demo | test | test-bounds | lint | bench | dev | docs | picture   (each creates .venv on first use)
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint bench dev docs picture clean
+.PHONY: demo test test-bounds lint bench dev docs picture clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
@@ -17,6 +17,17 @@ demo: .venv/.installed
 # Three processes for two cores: much of what is tested is waited for
 test: .venv/.installed
 	$(BIN)/python -m pytest -n 3 --dist worksteal
+
+# The oldest of everything that pyproject.toml lets in: whoever pins an older pyarrow or Dagster reads, proves and captures
+.venv-bounds/.installed: pyproject.toml tests/bounds.py
+	$(PYTHON) -m venv .venv-bounds
+	$(PYTHON) tests/bounds.py > .venv-bounds/bounds.txt
+	PIP_CONSTRAINT=.venv-bounds/bounds.txt .venv-bounds/bin/python -m pip install --quiet --editable '.[dagster]'
+	.venv-bounds/bin/python -m pip install --quiet freezegun hypothesis jsonschema packaging pytest pytest-timeout pytest-xdist
+	@touch $@
+
+test-bounds: .venv-bounds/.installed
+	.venv-bounds/bin/python -m pytest -n 3 --dist worksteal $$($(PYTHON) tests/bounds.py --tests)
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
@@ -39,4 +50,4 @@ dev: .venv/.installed
 	  $(BIN)/dagster dev -m pipelines.definitions
 
 clean:
-	rm -rf .venv .demo build *.egg-info
+	rm -rf .venv .venv-bounds .demo build *.egg-info

@@ -71,5 +71,6 @@ def views(column: pa.Array) -> Iterator[memoryview]:
 
 def indexed(rows: pa.Table, first_index: int) -> pa.Table:
     """Give rows their indexes, from `first_index` on."""
-    indexes = pa.arange(first_index, first_index + len(rows))
+    numbers = array("q", range(first_index, first_index + len(rows)))
+    indexes = pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(numbers)])
     return rows.set_column(0, SCHEMA.field("index"), indexes)

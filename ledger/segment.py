@@ -192,6 +192,7 @@ def footer_problems(segment: Segment, number: int, derived: pa.Table) -> Iterato
             yield "its Parquet types are not a segment's", str(expected), str(_parquet_types(file))
             return
         group = file.metadata.row_group(number)
+        filtered = _with_bloom_filter(segment, group, number)
         for position, name in enumerate(SCHEMA.names):
             column = group.column(position)
             kind = file.schema.column(position).physical_type
@@ -203,7 +204,7 @@ def footer_problems(segment: Segment, number: int, derived: pa.Table) -> Iterato
                     f"{column.path_in_schema} {column.physical_type}",
                 )
                 continue
-            if column.bloom_filter_offset is not None or column.has_column_index or column.has_offset_index:
+            if name in filtered or column.has_column_index or column.has_offset_index:
                 yield f"column {name} has an index or a filter that nobody can check", "none", "one"
             if column.statistics is None:
                 continue
@@ -211,6 +212,23 @@ def footer_problems(segment: Segment, number: int, derived: pa.Table) -> Iterato
                 yield f"column {name} has statistics, which nobody checks", "none", "some"
             else:
                 yield from _statistics_problems(name, column.statistics, derived.column(name))
+
+
+def _with_bloom_filter(segment: Segment, group: Any, number: int) -> set[str]:
+    """Return the columns of a row group that have a Bloom filter; Arrow before its version 25 cannot tell."""
+    columns = [group.column(position) for position in range(group.num_columns)]
+    if all(hasattr(column, "bloom_filter_offset") for column in columns):
+        return {column.path_in_schema for column in columns if column.bloom_filter_offset is not None}
+    return bloom_filtered(segment.path, number)
+
+
+def bloom_filtered(path: Path, number: int) -> set[str]:
+    """Return the same, as DuckDB reads the footer."""
+    import duckdb
+
+    asked = "SELECT path_in_schema FROM parquet_metadata(?) WHERE row_group_id = ? AND bloom_filter_offset > 0"
+    with duckdb.connect() as database:
+        return {name for (name,) in database.execute(asked, [str(path), number]).fetchall()}
 
 
 def _parquet_types(file: pq.ParquetFile) -> list[str]:
