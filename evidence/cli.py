@@ -110,6 +110,7 @@ def report(
     from evidence.files import write_delivery_summary, write_run_documents
     from evidence.prefix import open_prefix
     from ledger.as_of import parse_as_of
+    from ledger.cli.maintain import say_problems
 
     session: Session = ctx.obj
     ledger = session.ledger()
@@ -120,7 +121,7 @@ def report(
     target = folder or Path((os.environ.get("WEEK06_REPORT_DIR") or "reports/week06") if week06 else "reports")
     written = write_run_documents(ledger, found, target, asked, force=force)
     if not written.unrecorded and not asked.past:
-        ledger.seal()  # so that the documents can be proved at once
+        say_problems(ledger.seal())  # so that the documents can be proved at once
     paths = [*written.evidence, written.report, written.summary]
     if week06:
         summary = write_delivery_summary(ledger, target, as_of=asked, force=force)

@@ -61,6 +61,32 @@ class Sealed:
     contradicted: tuple[str, ...] = ()
     unsigned: tuple[str, str] | None = None
 
+    @property
+    def problems(self) -> tuple[tuple[str, str], ...]:
+        """What a person has to know of: a word, and the sentence that goes with it."""
+        alarms = f"{self.alarms} records read differently at their source now"
+        return (
+            *(("refused", each) for each in self.refused),
+            *((("altered at the source", alarms),) if self.alarms else ()),
+            *((("not signed", self.unsigned[0]),) if self.unsigned else ()),
+            *(("not cosigned", each) for each in self.unwitnessed),
+            *(("contradicted", each) for each in self.contradicted),
+        )
+
+    @property
+    def next_step(self) -> str | None:
+        """The way on from the worst of the problems that have one."""
+        if self.contradicted:
+            return "the log was cut or rewritten: compare it with a copy, and keep this state as evidence"
+        return self.unsigned[1] if self.unsigned else None
+
+    @property
+    def exit_code(self) -> int:
+        """The command line's: 3 where the history is in doubt, 4 where something of the environment is missing."""
+        if self.refused or self.alarms or self.contradicted:
+            return 3
+        return 4 if self.unwitnessed or self.unsigned else 0
+
 
 def seal(layout: Layout, origin: str, clock: Callable[[], int], signer: LogSigner | None = None) -> Sealed:
     """Seal everything that is in the inbox now, but what is refused; what is appended meanwhile may wait.

@@ -26,6 +26,8 @@ from sensors.source import RUNLESS, LogSize, RunFacts, facts_of, run_facts
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
+    from ledger.seal import Sealed
+
 PAGE_RUNS: Final = 500
 """How many runs are looked at together. The look costs one query, and holds a few numbers for each of them."""
 
@@ -54,43 +56,51 @@ class OpenRun:
 
 @dataclass(frozen=True, slots=True)
 class Sealing:
-    """What came of sealing: objects `refused`, `alarms` raised, witnesses that did not cosign.
+    """What came of sealing, once or several times: the seals that were `done`.
 
-    `failed` says why nothing more could be sealed (then `exit_code` is that of the error); what was captured waits
-    in the inbox.
+    `failed` says why nothing more could be sealed, with the error's next step and exit code; what was captured
+    waits in the inbox.
     """
 
-    refused: tuple[str, ...] = ()
-    alarms: int = 0
-    unwitnessed: tuple[str, ...] = ()
+    done: tuple[Sealed, ...] = ()
     failed: str = ""
-    next_step: str | None = None
-    exit_code: int = 0
+    failed_next: str | None = None
+    failed_code: int = 0
 
     def __add__(self, later: Sealing) -> Sealing:
-        """Put two seals together; what the later one says of witnesses and of failing holds."""
-        refused = tuple(dict.fromkeys((*self.refused, *later.refused)))
-        return replace(later, refused=refused, alarms=self.alarms + later.alarms)
+        """Put two seals together; what the later one says of failing holds."""
+        return replace(later, done=(*self.done, *later.done))
 
     def problems(self) -> list[str]:
-        """Say what a person has to know of."""
-        alarms = [f"{self.alarms} records read differently at their source now"] if self.alarms else []
-        return [
-            *([f"not sealed: {self.failed}"] if self.failed else ()),
-            *(f"refused: {each}" for each in self.refused),
-            *alarms,
-            *(f"not cosigned: {each}" for each in self.unwitnessed),
-        ]
+        """Say what a person has to know of, each thing once; of witnesses and signatures as of the last seal."""
+        lasting = [p for done in self.done[:-1] for p in done.problems if p[0] not in _ASKED_AGAIN]
+        now = [problem for done in self.done[-1:] for problem in done.problems]
+        failed = [("not sealed", self.failed)] if self.failed else []
+        return [f"{word}: {text}" for word, text in dict.fromkeys((*failed, *lasting, *now))]
+
+    @property
+    def next_step(self) -> str | None:
+        """The way on."""
+        steps = [done.next_step for done in self.done[-1:]]
+        return self.failed_next or next(filter(None, steps), None)
+
+    @property
+    def exit_code(self) -> int:
+        """The command line's: that of the worst problem."""
+        lasting = (3 for done in self.done if done.exit_code == 3)
+        return max([self.failed_code, *lasting, *(done.exit_code for done in self.done[-1:])], key=_GRAVITY.index)
+
+
+_ASKED_AGAIN: Final = frozenset({"not signed", "not cosigned"})
+_GRAVITY: Final = (0, 2, 4, 3)
 
 
 def seal(ledger: Ledger) -> Sealing:
     """Seal what was captured; never raises for the ledger's state, so that capture goes on."""
     try:
-        done = ledger.seal()
+        return Sealing((ledger.seal(),))
     except LedgerError as error:
-        return Sealing(failed=str(error), next_step=error.next_step, exit_code=error.exit_code)
-    code = 3 if done.refused or done.alarms else 4 if done.unwitnessed else 0
-    return Sealing(done.refused, done.alarms, done.unwitnessed, exit_code=code)
+        return Sealing(failed=str(error), failed_next=error.next_step, failed_code=error.exit_code)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,31 +51,20 @@ def seal(
         signed = f"signed by {done.signed_by}" if done.signed_by else "not signed"
         new = f"sealed {done.sealed} events ({done.duplicates} duplicates dropped)"
         out(f"{new}; the log has {done.size}, {signed}")
-        if done.alarms:
-            out(styled(f"{done.alarms} records read differently at their source now", "red"))
-    if done.unsigned:
-        problem, step = done.unsigned
-        say(f"{styled('not signed', 'yellow', sys.stderr)}: {problem}")
-        say(f"{styled('next', 'bold', sys.stderr)}:  {step}")
-    elif done.size and not done.signed_by and signed_state(ledger.layout).keys:
+    if done.size and not done.signed_by and not done.unsigned and signed_state(ledger.layout).keys:
         say("this ledger has a key, and this process does not: name it with --key or LEDGER_KEY and seal again")
-    _print_problems(done)
-    if done.refused or done.alarms or done.contradicted:
-        raise typer.Exit(3)
-    if done.unwitnessed or done.unsigned:
-        raise typer.Exit(4)
+    say_problems(done)
+    if done.exit_code:
+        raise typer.Exit(done.exit_code)
 
 
-def _print_problems(done: Sealed) -> None:
-    for word, style, problems in (
-        ("refused", "red", done.refused),
-        ("not cosigned", "yellow", done.unwitnessed),
-        ("contradicted", "red", done.contradicted),
-    ):
-        for problem in problems:
-            say(f"{styled(word, style, sys.stderr)}: {problem}")
-    if done.contradicted:
-        say("next:  the log was cut or rewritten: compare it with a copy, and keep this state as evidence")
+def say_problems(done: Sealed) -> None:
+    """Tell a person what a seal could not do, and the way on."""
+    for word, problem in done.problems:
+        style = "yellow" if word in {"not signed", "not cosigned"} else "red"
+        say(f"{styled(word, style, sys.stderr)}: {problem}")
+    if done.next_step:
+        say(f"{styled('next', 'bold', sys.stderr)}:  {done.next_step}")
 
 
 def compact(ctx: typer.Context, as_json: JsonOption = False) -> None:
