@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ledger.as_of import NOW, AsOf
 from ledger.errors import IntegrityError, UsageError
-from ledger.findings import Progress
+from ledger.findings import Finding, Progress
 from ledger.heads import Head, newest_head
 from ledger.snapshot import Snapshot, open_snapshot
 from ledger.trust import NOTHING_BROUGHT, Trust, check_head
@@ -23,6 +23,7 @@ from ledger.verify import verify
 
 if TYPE_CHECKING:
     from ledger.handle import Ledger
+    from ledger.verify_memory import VerifierMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,15 @@ class Verified:
     size: int
 
 
+_BESIDE: Final = ("blobs/", "inbox/", "tile/")
+"""Where a finding says nothing about the rows: they come from the segments."""
+
+
+def _is_behind(finding: Finding, size: int) -> bool:
+    """Return whether a finding is that entries behind the prefix are not covered yet."""
+    return finding.kind == "not covered" and finding.index is not None and finding.index >= size
+
+
 @contextmanager
 def open_verified(
     ledger: Ledger,
@@ -45,8 +55,11 @@ def open_verified(
     trust: Trust = NOTHING_BROUGHT,
     workers: int | None = None,
     progress: Progress = lambda _done, _all: None,
+    memory: VerifierMemory | None = None,
 ) -> Iterator[Verified]:
     """Open a prefix of the log and verify it; entries that wait in the inbox are left out, nothing proves them.
+
+    `memory` is the verifier's own, as for `verify`. What is sealed behind the prefix need not be signed yet.
 
     Raises: what `open_snapshot` raises; UsageError when there is no tree head over the prefix; IntegrityError
     naming the first finding.
@@ -61,8 +74,8 @@ def open_verified(
     check_head(head, trust)
     with open_snapshot(ledger, replace(as_of, size=size)) as snapshot:
         # The very segments the snapshot reads: what a compaction puts in their place meanwhile is not asked.
-        result = verify(ledger, progress, trust=trust, workers=workers, log=snapshot.log)
-        touched = [f for f in result.findings if f.where.startswith(("log", "checkpoints", "keys"))]
+        result = verify(ledger, progress, trust=trust, workers=workers, log=snapshot.log, memory=memory)
+        touched = [f for f in result.findings if not f.where.startswith(_BESIDE) and not _is_behind(f, size)]
         if touched:
             first = touched[0]
             at = f" entry {first.index}" if first.index is not None else ""

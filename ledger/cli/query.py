@@ -128,9 +128,12 @@ def _answer_verified(
 ) -> None:
     """Print the rows with the checkpoint they were read under: in JSON beside them, else on stderr."""
     from ledger.query_verified import open_verified
+    from ledger.settings import verified_folder
     from ledger.trust import read_trust
+    from ledger.verify_memory import VerifierMemory
 
-    with open_verified(ledger, prefix, trust=read_trust(keys, [])) as verified:
+    memory = VerifierMemory(verified_folder())
+    with open_verified(ledger, prefix, trust=read_trust(keys, []), memory=memory) as verified:
         note = verified.head.message.decode()
         if output_format == "parquet":
             _write_parquet(verified.snapshot, sql, bound, target, {"ledger.checkpoint": note})

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from ledger import IntegrityError
+from ledger.query_verified import open_verified
 from ledger.trust import read_trust
 from ledger.verify import verify
+from ledger.verify_memory import VerifierMemory
 from tests.trust.histories import (
     ATTACKS,
     CHECKPOINTS,
@@ -13,6 +18,7 @@ from tests.trust.histories import (
     MEANING,
     PAGE,
     START,
+    State,
     World,
     row_with_key,
     row_without_key,
@@ -70,3 +76,15 @@ def test_the_honest_ledger_passes(without: World) -> None:
     """What is compared with the attacks is a ledger that all of them accept."""
     assert word(verify(without.ledger, trust=read_trust([VKEY], []))) == "ok"
     assert without.ledger.seal().signed_by == VKEY
+
+
+def test_a_verified_query_shows_no_rows_of_another_history(without: World, tmp_path: Path) -> None:
+    """It remembers, and is reminded, as `ledger verify` is."""
+    mine = VerifierMemory(tmp_path / "mine")
+    with open_verified(without.ledger, workers=1, memory=mine) as verified:
+        assert verified.size == 9
+    other = without.put(State("rewrite", "put in their place", tiles=True, keys=True, delta=True))
+    with open_verified(other, workers=1) as unremembered:
+        assert unremembered.size == 9
+    with pytest.raises(IntegrityError, match="history was rewritten"), open_verified(other, workers=1, memory=mine):
+        pytest.fail("rows of another history")
