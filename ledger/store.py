@@ -188,4 +188,5 @@ def remove(path: Path) -> None:
 
 def readable_fault(error: OSError, what: str) -> EnvironmentFault:
     """Turn an `OSError` into the sentence a person can act on."""
-    return EnvironmentFault(f"{what}: {error.strerror or error} ({error.filename}).", next_step="ledger doctor")
+    where = f" ({error.filename})" if error.filename else ""
+    return EnvironmentFault(f"{what}: {error.strerror or error}{where}.", next_step="ledger doctor")
