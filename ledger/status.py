@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from ledger import inbox
+from ledger.amend import erased_payloads
 from ledger.compact import KEEP_SECONDS, orphans
 from ledger.errors import IntegrityError, LedgerError
+from ledger.findings import Finding, Verification
 from ledger.layout import Layout, is_checkpoint_name
 from ledger.lookup import sql_text
 from ledger.signed_state import signed_state
+from ledger.signing import require_length, require_memory
 from ledger.snapshot import open_snapshot
-from ledger.store import create_exclusive, read_regular, remove
+from ledger.store import create_exclusive, read_regular, readable_fault, remove
+from ledger.trust import NOTHING_BROUGHT
+from ledger.verify_heads import read_heads, require_covered, require_heads, verify_length, verify_signatures
 
 if TYPE_CHECKING:
     from ledger.handle import Ledger
@@ -151,7 +156,7 @@ def diagnose(ledger: Ledger) -> list[Diagnosis]:
     try:
         log = ledger.log()
     except LedgerError as error:
-        step = error.next_step if error.next_step not in {None, "ledger doctor"} else _RESTORE
+        step = "ledger compact" if error.next_step == "ledger compact" else _RESTORE
         found.append(Diagnosis("problem", str(error), _torn_log(ledger.layout) or step))
         return found
     if log.foreign:
@@ -160,9 +165,50 @@ def diagnose(ledger: Ledger) -> list[Diagnosis]:
         )
         found.append(Diagnosis("problem", what, "ledger compact, then: ledger verify"))
         return found
-    found.extend(_damaged_segments(log))
+    damaged = _damaged_segments(log)
+    found.extend(damaged)
     found.extend(_log_advice(ledger, log))
+    if not damaged:
+        found.extend(_beside_the_log(ledger, log))
+    found.extend(_signer(ledger, log))
     return found
+
+
+def _beside_the_log(ledger: Ledger, log: Log) -> list[Diagnosis]:
+    """Look for what a verification would find in checkpoints, keys and payloads; entries are for it alone."""
+    layout, result = ledger.layout, Verification(ledger.require())
+    try:
+        heads = read_heads(layout, result)
+        signing = verify_signatures(layout, heads, NOTHING_BROUGHT, result)
+        verify_length(log.size, signing, result)
+        require_covered(log.size, heads, signing, result)
+        require_heads(log, heads, result)
+        for path in layout.blobs.iterdir():
+            if not stat.S_ISREG(path.lstat().st_mode):
+                result.add(Finding(f"blobs/{path.name}", "it is no regular file", next_step=f"move {path} away"))
+        for name in erased_payloads(ledger):
+            if layout.blob(name).exists():
+                step = "ledger erase EVENT_ID; the view payloads names the event"
+                result.add(Finding(f"blobs/{name}", "it was erased on record, and is there", next_step=step))
+    except OSError as error:
+        return [Diagnosis("problem", str(readable_fault(error, "What lies beside the log cannot be read")))]
+    except LedgerError as error:
+        return [Diagnosis("problem", str(error), error.next_step)]
+    return [
+        Diagnosis("problem", f"{f.where}: {f.problem}", f.next_step or "ledger verify") for f in result.findings
+    ]
+
+
+def _signer(ledger: Ledger, log: Log) -> list[Diagnosis]:
+    """See whether the key that this process would seal with can sign: its file, and what it remembers."""
+    try:
+        signer = ledger.notary.signer(ledger.layout) if ledger.notary else None
+        if signer is not None:
+            require_memory(ledger.layout, ledger.require(), signer)
+            require_length(ledger.require(), log.size, signer)
+    except LedgerError as error:
+        return [Diagnosis("problem", str(error), error.next_step)]
+    return []
 
 
 def _damaged_segments(log: Log) -> list[Diagnosis]:

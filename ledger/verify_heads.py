@@ -156,12 +156,17 @@ def verify_coverage(
         problem = "the ledger holds no entry: nothing was verified"
         result.add(Finding("log", problem, kind="nothing there", next_step="ledger sync"))
     require_covered(log.size, heads, signing, result)
+    require_heads(log, heads, result)
+    result.beyond_checkpoint = max(log.size - max(heads, default=0), 0)
+
+
+def require_heads(log: Log, heads: Mapping[int, Head], result: Verification) -> None:
+    """Add a finding for each segment, but the last, that has no head at its end: a seal writes what is missing."""
     for segment in log.segments[:-1]:
         if segment.end not in heads:
             problem = "this checkpoint is missing: it was deleted, or a seal died before it was written"
             where = f"checkpoints/{segment.end:016d}"
             result.add(Finding(where, problem, kind="not covered", next_step="ledger seal"))
-    result.beyond_checkpoint = max(log.size - max(heads, default=0), 0)
 
 
 def require_covered(size: int, heads: Mapping[int, Head], signing: Signing, result: Verification) -> None:

@@ -12,12 +12,14 @@ import pytest
 
 from ledger import Ledger
 from ledger import status as status_module
+from ledger.amend import erase
 from ledger.compact import KEEP_SECONDS
 from ledger.inbox import names
 from ledger.snapshot import open_snapshot
 from ledger.status import Diagnosis, diagnose, status
 from tests.ledger.processes import Child, seal, write
 from tests.ledger.samples import NOON, Clock, record, records
+from tests.trust.ledgers import signed_ledger
 
 
 @pytest.fixture
@@ -160,3 +162,54 @@ def test_a_store_without_exclusive_creation_is_refused(ledger: Ledger, monkeypat
     monkeypatch.setattr(status_module, "create_exclusive", lambda path, data: path.write_bytes(data))
     (problem,) = _problems(ledger)
     assert "let a second writer replace" in problem.what
+
+
+def _delete_checkpoints(ledger: Ledger) -> None:
+    for path in ledger.layout.checkpoints.iterdir():
+        path.unlink()
+
+
+def _lose_the_memory(ledger: Ledger) -> None:
+    shutil.rmtree(f"{ledger.root}.memory")
+
+
+def _cut_the_log(ledger: Ledger) -> None:
+    for folder in (ledger.layout.log, ledger.layout.checkpoints):
+        shutil.rmtree(folder)
+        folder.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("damage", "says", "step"),
+    [
+        (_delete_checkpoints, "this checkpoint is missing", "ledger seal"),
+        (_delete_checkpoints, "lie under no checkpoint signed by", "ledger seal"),
+        (_lose_the_memory, "was not used", "ledger key add"),
+        (_cut_the_log, "entries were removed", "copy"),
+        (lambda ledger: (ledger.layout.blobs / ("0" * 64)).mkdir(), "no regular file", "move"),
+        (lambda ledger: ledger.layout.checkpoint(5).write_text("nonsense"), "a checkpoint is", "ledger verify"),
+        (lambda ledger: next(ledger.layout.keys.iterdir()).write_text("{}"), "keys", "ledger verify"),
+    ],
+)
+def test_doctor_sees_what_seal_and_verify_stumble_over(
+    tmp_path: Path, damage: Callable[[Ledger], object], says: str, step: str
+) -> None:
+    """Of a signed ledger: its checkpoints, keys, payloads, and the memory of the key."""
+    ledger = signed_ledger(tmp_path / "ledger", [5, 9])
+    assert all(each.level != "problem" for each in diagnose(ledger))
+    damage(ledger)
+    problems = [each for each in diagnose(ledger) if each.level == "problem"]
+    assert any(says in each.what and step in str(each.next_step) for each in problems), problems
+
+
+def test_doctor_sees_an_erased_payload_that_is_there(tmp_path: Path) -> None:
+    ledger = signed_ledger(tmp_path / "ledger", [5])
+    ledger.append(records([100]), personal=True)
+    (blob,) = ledger.layout.blobs.iterdir()
+    content = blob.read_bytes()
+    with open_snapshot(ledger) as snapshot:
+        ((event_id,),) = snapshot.rows("SELECT event_id FROM payloads")
+    erase(ledger, str(event_id), reason="asked", actor="me")
+    assert all(each.level != "problem" for each in diagnose(ledger))
+    blob.write_bytes(content)
+    assert any("erased on record" in each.what for each in diagnose(ledger))
