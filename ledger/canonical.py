@@ -8,6 +8,8 @@ Source: RFC 8785 §3; `docs/format.md`, "Canonical JSON".
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -33,8 +35,8 @@ def bounded(value: Any) -> Json:
 
     A float becomes its shortest decimal text, an integer beyond 2^53 − 1 its decimal text (an enormous one
     its hexadecimal text), a key outside ASCII its backslash escapes, a lone surrogate U+FFFD. Anything that is
-    not JSON, or lies deeper than `MAX_DEPTH`, becomes its `str()`. Two keys that become the same text are
-    both kept; the later one gets an apostrophe.
+    not JSON, or lies deeper than `MAX_DEPTH`, becomes its `str()`. Keys of one object that become the same text are
+    all kept: one that was that text keeps it, the others get `~` and 16 digits of a digest.
     """
     return _bounded(value, MAX_DEPTH)
 
@@ -52,17 +54,29 @@ def _bounded(value: Any, room: int) -> Json:
         return int(value) if -MAX_INT <= value <= MAX_INT else _integer_text(int(value))
     if isinstance(value, float):
         return repr(float(value))
-    return _bounded(_text(value), 0)
+    return _bounded(plain_text(value), 0)
 
 
 def _bounded_object(value: dict[Any, Any], room: int) -> dict[str, Json]:
+    if all(type(key) is str and key.isascii() for key in value):
+        return {key: _bounded(item, room) for key, item in value.items()}
+    # A key that is within bounds keeps its name; one that becomes such a name gets the digest of what it was.
+    names = [_ascii_text(key) for key in value]
+    own = {name for name, key in zip(names, value, strict=True) if isinstance(key, str) and key.isascii()}
+    times = Counter(names)
     result: dict[str, Json] = {}
-    for key, item in value.items():
-        name = key if type(key) is str and key.isascii() else _ascii_text(key)
-        while name in result:
-            name += "'"
-        result[name] = _bounded(item, room)
+    for name, (key, item) in zip(names, value.items(), strict=True):
+        kept = isinstance(key, str) and key.isascii()
+        written = name if kept or (times[name] == 1 and name not in own) else f"{name}~{_key_digest(key)}"
+        while written in result or (written in own and not kept):  # a key that was made to look like another's
+            written += "'"
+        result[written] = _bounded(item, room)
     return result
+
+
+def _key_digest(key: object) -> str:
+    told = f"{type(key).__name__}:{plain_text(key)}".encode("utf-8", "surrogatepass")
+    return hashlib.sha256(told).hexdigest()[:16]
 
 
 def _without_surrogates(value: str) -> str:
@@ -78,7 +92,8 @@ def _ascii_text(key: object) -> str:
     return str(key).encode("ascii", "backslashreplace").decode("ascii")
 
 
-def _text(value: object) -> str:
+def plain_text(value: object) -> str:
+    """Return the text that `bounded` makes of what is not JSON."""
     try:
         return str(value)
     except RecursionError:

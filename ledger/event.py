@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from ledger.canonical import MAX_INT, Json, bounded, canonical, parse_canonical
 from ledger.errors import IntegrityError, UsageError
+from ledger.names import digested, is_utf8
 
 MAX_ENTRY_BYTES: Final = 65_535
 """C2SP tlog-tiles gives an entry a 16-bit length; a larger payload goes beside the log (`blobs/`)."""
@@ -148,7 +149,8 @@ def _body(event: Event, recorded_at: int) -> dict[str, Any]:
     for name in EVENT_FIELDS:
         value = getattr(event, name)
         if isinstance(value, str):
-            body[name] = bounded(str.__str__(value))  # the plain text of an enum's member, too
+            text = str.__str__(value)  # the plain text of an enum's member, too
+            body[name] = text if text.isascii() or is_utf8(text) else digested(text)
         elif isinstance(value, dict):
             body[name] = dict(value)
         elif value is not None:

@@ -167,7 +167,7 @@ class Ledger:
 
     def _only_ledger_folders(self) -> bool:
         """Tell a ledger, or a folder that a rival or a crash left half made, from one that holds something else."""
-        ours = {folder.name for folder in self.layout.folders[1:]}
+        ours = {*(folder.name for folder in self.layout.folders[1:]), self.layout.name_key.name}
         names = {item.name for item in self.root.iterdir() if not item.name.startswith(TMP_PREFIX)}
         return self.layout.marker.name in names or names <= ours
 

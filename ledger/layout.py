@@ -60,6 +60,11 @@ class Layout:
         return self.root / "redaction.json"
 
     @property
+    def name_key(self) -> Path:
+        """The key that tells names with secrets apart, for the owner alone; made when the first one is met."""
+        return self.root / "redaction.key"
+
+    @property
     def tiles(self) -> Path:
         """The tree's hashes as C2SP tiles: a cache, made again from the log when it is gone."""
         return self.root / "tile"

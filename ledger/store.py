@@ -24,6 +24,7 @@ _FILE_MODE = 0o640
 _FOLDER_MODE = 0o750
 _PRIVATE_MODE = 0o700
 _SHARED = stat.S_IWGRP | stat.S_ISGID
+_PRIVATE_FILE_MODE = 0o600
 _NOT_A_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR})
 
 
@@ -123,7 +124,15 @@ def sync_file(path: Path) -> None:
 
 def create_exclusive(path: Path, data: bytes) -> None:
     """Create a file; raise `FileExistsError` when the name is taken, and leave that file alone."""
-    temporary = _write_temporary(path, data)
+    _link_new(_write_temporary(path, data), path)
+
+
+def create_private(path: Path, data: bytes) -> None:
+    """Create a file for its owner alone; raise `FileExistsError` when the name is taken, and leave that alone."""
+    _link_new(_write_temporary(path, data, _PRIVATE_FILE_MODE), path)
+
+
+def _link_new(temporary: Path, path: Path) -> None:
     try:
         os.link(temporary, path)
     finally:
@@ -164,9 +173,9 @@ def replace_cached(path: Path, data: bytes) -> None:
         raise
 
 
-def _write_temporary(path: Path, data: bytes) -> Path:
+def _write_temporary(path: Path, data: bytes, mode: int = _FILE_MODE) -> Path:
     temporary = path.parent / f"{TMP_PREFIX}{secrets.token_hex(8)}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         try:
             view = memoryview(data)

@@ -66,11 +66,14 @@ def correlation_of(facts: RunFacts, defaults: Correlation, seen: Mapping[str, An
     said = seen or {}
     parent = tags.get("traceparent", "").split("-")
     from_parent = parent[1] if len(parent) == 4 and len(parent[1]) == 32 else None
-    trace_id = tags.get("trace_id") or from_parent or said.get("trace_id") or defaults.trace_id
     return Correlation(
-        trace_id=short_name(trace_id or facts.run_id.replace("-", "") or None),
-        release_id=short_name(tags.get("release_id") or said.get("release_id") or defaults.release_id),
-        batch_id=short_name(tags.get("batch_id") or said.get("batch_id") or defaults.batch_id),
+        trace_id=(
+            short_name(tags.get("trace_id") or from_parent)
+            or said.get("trace_id")
+            or short_name(defaults.trace_id or facts.run_id.replace("-", "") or None)
+        ),
+        release_id=short_name(tags.get("release_id")) or said.get("release_id") or short_name(defaults.release_id),
+        batch_id=short_name(tags.get("batch_id")) or said.get("batch_id") or short_name(defaults.batch_id),
     )
 
 

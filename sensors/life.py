@@ -6,8 +6,8 @@ not said again, whoever captures and however often.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ledger import Event
@@ -15,6 +15,8 @@ from ledger.event import encode
 from ledger.handle import OwnEvent
 from ledger.outcomes import RUN_ENDED, RunEvent, derive_outcomes, outcome_parts
 from ledger.plan import Plan, PlanItem, plan_parts, read_plan
+from ledger.redact import MASK, Redaction
+from ledger.secrets_found import MASKED
 from sensors.capturing import Capturing, correlation_of, tag_snapshot
 from sensors.names import short_name
 from sensors.planning import ItemKey
@@ -32,6 +34,7 @@ _NO_CHANGE: Final = {"grace_seconds", "status"}
 _SECOND_US: Final = 1_000_000
 _AHEAD_US: Final = 10_000_000
 """How far a run's end may lie ahead of the ledger's clock before that is worth a word."""
+_NAMES: Final = ("asset_key", "partition", "check_name")
 
 
 @dataclass(slots=True)
@@ -65,7 +68,8 @@ class Life:
         self._store = store
         self._facts = facts
         self._how = how
-        self._own = own
+        # Recorded under other rules, perhaps: read as it would be recorded now.
+        self._own = [replace(event, data=clean(_payload(event)).data) for event in own]
         self._clean = clean
         seen = self._all("run.seen.v1")
         self.correlation = correlation_of(facts, how.defaults, seen[0].get("correlation") if seen else None)
@@ -87,7 +91,7 @@ class Life:
             return
         changed = self._event("run.tags_changed.v1", self._facts.updated_at, now)
         recorded = self._clean(changed).data
-        if any(before.get(name) != recorded[name] for name in now):
+        if any(_unkeyed(before.get(name)) != _unkeyed(recorded[name]) for name in now):
             yield changed
 
     def uncommitted(self, keys: Set[ItemKey], policy: Policy) -> bool:
@@ -133,17 +137,20 @@ class Life:
 
     def skipped(self, reading: Reading) -> Iterator[Event]:
         """Yield the skips that assets declared for themselves in these records."""
-        said = {event.event_id for event in self._own if event.event_type == "asset.skipped.v1"}
-        for record, declared in reading.skips:
-            event = self._skip(record, declared)
-            if encode(self._clean(event), event.occurred_at).event_id not in said:
-                yield event
+        yield from self._unsaid(self._skip(record, declared) for record, declared in reading.skips)
 
     def alarm(self, event: Event) -> Iterator[Event]:
         """Yield the alarm, unless it was raised before."""
-        event_id = encode(self._clean(event), event.occurred_at).event_id
-        if all(own.event_id != event_id for own in self._own):
-            yield event
+        yield from self._unsaid([event])
+
+    def _unsaid(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Yield the events that are not recorded, neither by their ids nor, under other rules, by what they say."""
+        ids = {own.event_id for own in self._own}
+        sayings = {_saying(own.event_type, own.occurred_at, own.data) for own in self._own}
+        for event in events:
+            said = _saying(event.event_type, event.occurred_at, event.data)
+            if said not in sayings and encode(self._clean(event), event.occurred_at).event_id not in ids:
+                yield event
 
     def closing(
         self, reading: Reading, new: Sequence[int], held: int, new_plan: Sequence[Event]
@@ -266,6 +273,38 @@ class Life:
 
     def _last(self, event_type: str) -> Any:
         return next((event.data for event in reversed(self._own) if event.event_type == event_type), None)
+
+
+def cleaning(redaction: Redaction, own: Iterable[OwnEvent]) -> Clean:
+    """Return what takes the secrets out of a run's events.
+
+    A run whose plan was committed before masked names were told apart keeps the names of that plan.
+    """
+    plans: list[Mapping[str, Any]] = [event.data for event in own if event.event_type == "plan.committed.v1"]
+    names = (item.get(name) or "" for plan in plans for item in plan["items"] for name in _NAMES)
+    return redaction.unkeyed.apply if any(MASK in name for name in names) else redaction.apply
+
+
+def _payload(event: OwnEvent) -> Event:
+    return Event(event_type=event.event_type, occurred_at=event.occurred_at, data=event.data)
+
+
+def _saying(event_type: str, occurred_at: int, data: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what makes a skip that skip and an alarm that alarm; no text, for redaction changes texts."""
+    if "declared_in_storage_id" in data:
+        return event_type, occurred_at, data["declared_in_storage_id"]
+    if "rejected_digest" in data:
+        return event_type, data.get("event_id"), data.get("recorded_digest"), data["rejected_digest"]
+    return ()
+
+
+def _unkeyed(value: Any) -> Any:
+    """Return a value with the masks of names as versions without a key wrote them."""
+    if isinstance(value, str):
+        return MASKED.sub(MASK, value)
+    if isinstance(value, Mapping):
+        return {_unkeyed(key): _unkeyed(item) for key, item in value.items()}
+    return value
 
 
 def _key(item: PlanItem) -> ItemKey:

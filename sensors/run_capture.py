@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ledger import Event, InputError
 from ledger.alarm import conflict_event
@@ -15,7 +15,7 @@ from ledger.outcomes import RunEvent
 from ledger.redact import read_redaction
 from sensors import source
 from sensors.capturing import Captured, Capturing
-from sensors.life import Life, Reading
+from sensors.life import Life, Reading, cleaning
 from sensors.planning import PLANNED_TYPES, build_plan, planned_keys
 from sensors.policy import Policy
 from sensors.skips import declared_skip
@@ -40,12 +40,13 @@ class RunCapture:
         self._how = how
         self._known = known
         # What is compared with the ledger is compared as the ledger records it: without secrets.
-        self._clean = read_redaction(how.ledger.layout.redaction).apply
+        self._clean = cleaning(read_redaction(how.ledger.layout.redaction), known.own)
         self._life = Life(store, facts, how, known.own, self._clean)
         self._translator = Translator(store, facts.run_id, self._life.correlation, facts.job_name)
         self._moved = _elsewhere(known, store)
         self._reading = Reading()
-        self._lines = {event.event_id for event in known.own if event.event_type == LOG_LINE}
+        lines = [event for event in known.own if event.event_type == LOG_LINE]
+        self._lines: set[object] = {name for event in lines for name in (event.event_id, _line(event.data))}
         self._new: list[int] = []
         self._closed = False
         self._unnamed: tuple[str, ...] = ()
@@ -68,6 +69,8 @@ class RunCapture:
 
     def _kept(self, line: Event) -> Iterator[Event]:
         """Yield a log line that somebody asked for, unless the ledger has it."""
+        if _line(line.data) in self._lines:
+            return
         if encode(self._clean(line), line.occurred_at).event_id not in self._lines:
             yield line
 
@@ -89,8 +92,7 @@ class RunCapture:
 
     def _note(self, event: Event, storage_id: int) -> None:
         declared = declared_skip(event)
-        if event.asset_key is not None:
-            event = self._clean(event)  # a plan names its items as the records name them
+        event = self._clean(event)  # a plan names its items and steps as the records name them
         self._reading.ids.append(storage_id)
         self._reading.events.append(RunEvent.of_record(event))
         if event.event_type in PLANNED_TYPES:
@@ -150,6 +152,11 @@ class RunCapture:
             closed=self._closed,
             unnamed=self._unnamed,
         )
+
+
+def _line(data: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return what makes a kept log line that line, whatever was taken out of its text."""
+    return data.get("storage_id"), data.get("record_digest")
 
 
 def _elsewhere(known: RunKnown, store: str) -> dict[str, list[tuple[str, int]]]:

@@ -79,9 +79,26 @@ def test_a_key_of_a_kind_of_its_own_is_its_text() -> None:
     assert canonical(bounded({_Key("a"): _Key("b"), _Key("é"): 1})) == b'{"\\\\xe9":1,"a":"b"}'
 
 
-def test_keys_that_become_the_same_text_are_both_kept() -> None:
-    """Escaping loses no member: the later of two equal keys is told apart."""
-    assert bounded({"é": 1, "\\xe9": 2, 5: 3, "5": 4}) == {"\\xe9": 1, "\\xe9'": 2, "5": 3, "5'": 4}
+def test_keys_that_become_the_same_text_are_all_kept() -> None:
+    """The key that was that text keeps it; the others are told apart by what they were, in whatever order."""
+    mixed: dict[Any, int] = {"é": 1, "\\xe9": 2, 5: 3, "5": 4, None: 5}
+    kept: Any = bounded(mixed)
+    assert {name: kept[name] for name in ("\\xe9", "5", "None")} == {"\\xe9": 2, "5": 4, "None": 5}
+    assert bounded(dict(reversed(mixed.items()))) == kept
+
+
+KEYS = (
+    st.text(st.sampled_from("a\\xe9é'~\ud800\udc00"), max_size=8) | st.integers(0, 9) | st.none() | st.floats(0, 9)
+)
+
+
+@given(st.dictionaries(KEYS, st.integers(0, 9), max_size=8))
+def test_no_two_keys_of_an_object_become_one(value: dict[Any, int]) -> None:
+    """As many members are written as there were, with the same values; a second time nothing changes."""
+    once: Any = bounded(value)
+    assert sorted(once.values()) == sorted(value.values())
+    assert all(once[key] == value[key] for key in value if isinstance(key, str) and key.isascii())
+    assert bounded(once) == once
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1, 300, 100_000])

@@ -26,6 +26,7 @@ PURE = (
         "document",
         "event",
         "merkle",
+        "names",
         "note",
         "outcomes",
         "parts",

@@ -31,7 +31,7 @@ from stores import StorageConfig
 import sensors.sync
 from ledger import Ledger
 from ledger.handle import RunKnown
-from sensors import skip, source
+from sensors import source
 from sensors.attached import Attachment
 from sensors.capture import Capturing, capture_run
 from sensors.completer import Cursor, tick
@@ -452,31 +452,3 @@ def test_a_run_that_is_not_there_is_no_capture(instance: dg.DagsterInstance, led
     """Asking for a run that Dagster does not have makes no ledger."""
     assert capture_run(instance, ABSENT_RUN, Capturing(ledger)) is None
     assert not ledger.exists()
-
-
-def test_secrets_in_tags_and_keys_neither_get_in_nor_confuse(instance: dg.DagsterInstance, ledger: Ledger) -> None:
-    """What the ledger masks is compared masked: nothing is said twice, and every item still has its outcome."""
-    partitions = dg.StaticPartitionsDefinition(["token:abcdef", "plain"])
-
-    @dg.asset(partitions_def=partitions, output_required=False)
-    def keyed(context: dg.AssetExecutionContext):  # type: ignore[no-untyped-def]
-        skip(context, reason_code="not_wanted", text="password=hunter2 was wrong")
-        if context.partition_key == "never":
-            yield dg.Output(None)
-
-    @dg.asset(partitions_def=partitions)
-    def made() -> None: ...
-
-    tags = {"contact": "postgres://me:hunter2@host/db"}
-    run_id = dg.materialize([keyed, made], instance=instance, partition_key="token:abcdef", tags=tags).run_id
-    capture_run(instance, run_id, Capturing(ledger, grace_seconds=3_600))
-    sync(instance, ledger)
-    assert sync(instance, ledger).appended == 0
-    assert outcomes(ledger, run_id) == {
-        "keyed@token:[redacted]": "skipped:not_wanted",
-        "made@token:[redacted]": "materialized",
-    }
-    assert _count(ledger, "asset.skipped.v1") == 1
-    assert _count(ledger, "run.tags_changed.v1") == 0
-    assert_holds(instance, ledger)
-    assert rows(ledger, "SELECT 1 FROM entries WHERE contains(decode(entry), 'hunter2')") == []
