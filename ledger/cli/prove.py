@@ -161,13 +161,40 @@ def _read(path: Path) -> bytes:
 
 
 export = typer.Typer(
-    help="Write the log for other tools.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+    help="Write the log for other tools, and a checkpoint to keep.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 
 
 @export.callback()
 def _exports() -> None:
-    """Write the log for other tools."""
+    """Write the log for other tools, and a checkpoint to keep."""
+
+
+@export.command()
+def checkpoint(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it, outside of the ledger.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Copy the newest checkpoint, to keep where the ledger's writers cannot change it.
+
+    Later, `ledger verify --since FILE` shows that the log only grew since.
+    """
+    from ledger.heads import newest_head
+
+    session: Session = ctx.obj
+    ledger = session.ledger()
+    ledger.require()
+    head = newest_head(ledger.layout)
+    if head is None:
+        raise UsageError("There is no checkpoint yet: nothing is sealed.", next_step="ledger seal")
+    write_outside(file, head.message, ledger.root, force=force)
+    signed = "signed" if head.signatures else "not signed"
+    say(f"the checkpoint of {head.checkpoint.size} entries, root {head.checkpoint.root.hex()} ({signed})")
+    out(str(file))
 
 
 @export.command()

@@ -51,6 +51,7 @@ def verify(
     later log that does not extend it is a finding. A signature is worth what the key is worth: bring the verifier
     key you were given, not the ledger's own word.
     """
+    from ledger.keys import format_vkey
     from ledger.settings import verified_folder
     from ledger.trust import read_trust
     from ledger.verify import verify as run
@@ -62,7 +63,10 @@ def verify(
     trust = read_trust(keys or [], witness_keys or [])
     for path in since or ():
         if not path.is_file():
-            raise EnvironmentFault(f"--since {path}: there is no such file.", next_step="cp checkpoints/<size> …")
+            raise EnvironmentFault(
+                f"--since {path}: there is no such file.",
+                next_step="ledger export checkpoint FILE makes one, to keep for later",
+            )
     memory = VerifierMemory(verified_folder()) if use_memory else None
     started = time.monotonic()
     with _Bar() as bar:
@@ -75,14 +79,14 @@ def verify(
     if as_json:
         out_json({"ok": result.ok, **asdict(result)})
     else:
-        _print_verification(result, seconds)
+        _print_verification(result, frozenset(map(format_vkey, trust.logs)), seconds)
         if memory is not None and result.sampled is None:
             _print_memory(result)
     if not result.ok:
         raise typer.Exit(3)
 
 
-def _print_verification(result: Any, seconds: float) -> None:
+def _print_verification(result: Any, brought: frozenset[str], seconds: float) -> None:
     out(
         f"checked {result.entries} entries ({spell_bytes(result.entry_bytes)}) in {result.segments} segments, "
         f"{result.checkpoints} checkpoints, {result.tiles} tiles, {result.blobs} payloads, {result.unsealed} "
@@ -96,7 +100,7 @@ def _print_verification(result: Any, seconds: float) -> None:
         out(f"{result.erased} payloads erased, each on record (payload.erased.v1); their entries verify")
     for size in result.since:
         out(f"the log only grew since the copy of {size} entries")
-    _print_signatures(result)
+    _print_signatures(result, brought)
     _print_findings(result)
 
 
@@ -133,9 +137,9 @@ def _print_memory(result: Any) -> None:
         out(f"the log only grew since the checkpoint of {result.remembered} entries that you verified before")
 
 
-def _print_signatures(result: Any) -> None:
+def _print_signatures(result: Any, brought: frozenset[str]) -> None:
     for key in result.signed_by:
-        whose = "the key you gave" if result.key_given else "the ledger's own word for it; bring --key to be sure"
+        whose = "the key you gave" if key in brought else "the ledger's own word for it; bring --key to be sure"
         out(f"signed by {key} ({whose})")
     for key, seconds in result.cosigned_by:
         out(f"cosigned by {key} at {datetime.fromtimestamp(seconds, tz=UTC).isoformat().replace('+00:00', 'Z')}")

@@ -131,3 +131,33 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     done = cli(tmp_path, "export", "tlog", str(tmp_path / "export"))
     assert (done.returncode, "30 entries (30 new)" in done.stdout) == (0, True), done.stderr
     assert (tmp_path / "export" / "checkpoint").is_file()
+
+
+def test_the_newest_checkpoint_is_copied_to_be_kept(tmp_path: Path) -> None:
+    """Byte for byte, to a new file outside of the ledger; `verify --since` and `check --checkpoint` take it."""
+    ledger = signed_ledger(tmp_path / "ledger", [3, 9])
+    kept = tmp_path / "OLD"
+    copied = cli(tmp_path, "export", "checkpoint", str(kept))
+    assert (copied.returncode, copied.stdout) == (0, f"{kept}\n")
+    assert "the checkpoint of 9 entries" in copied.stderr
+    assert kept.read_bytes() == head_of(ledger, 9).message
+    grow(ledger, [20])
+    assert "since the copy of 9 entries" in cli(tmp_path, "verify", "--key", VKEY, "--since", str(kept)).stdout
+    assert cli(tmp_path, "export", "checkpoint", str(kept)).returncode == 2, "a kept copy is not replaced"
+    assert kept.read_bytes() == head_of(ledger, 9).message
+    assert cli(tmp_path, "export", "checkpoint", str(kept), "--force").returncode == 0
+    assert kept.read_bytes() == head_of(ledger, 20).message
+    inside = cli(tmp_path, "export", "checkpoint", str(ledger.root / "OLD"))
+    assert (inside.returncode, "inside the ledger" in inside.stderr) == (2, True)
+
+
+def test_where_nothing_is_sealed_there_is_no_checkpoint_to_copy(tmp_path: Path) -> None:
+    """The next command is named, and nothing is written; likewise for a copy that is not there."""
+    none = cli(tmp_path, "export", "checkpoint", str(tmp_path / "OLD"))
+    assert (none.returncode, "no ledger" in none.stderr) == (4, True)
+    signed_ledger(tmp_path / "ledger", [])
+    empty = cli(tmp_path, "export", "checkpoint", str(tmp_path / "OLD"))
+    assert (empty.returncode, "ledger seal" in empty.stderr) == (2, True)
+    assert not (tmp_path / "OLD").exists()
+    missing = cli(tmp_path, "verify", "--since", str(tmp_path / "OLD"))
+    assert (missing.returncode, "ledger export checkpoint" in missing.stderr) == (4, True)

@@ -10,7 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.trust.ledgers import VKEY, head_of, signed_ledger
+from ledger.keys import format_vkey
+from tests.trust.ledgers import OTHER_KEY, VKEY, head_of, signed_ledger
 from tests.trust.test_signing import cli
 
 
@@ -28,6 +29,15 @@ def test_it_says_what_was_checked_how_much_and_at_what_rate(tmp_path: Path) -> N
         ), first
         assert f"signed by {VKEY} (the key you gave)" in said.stdout
         assert f"ok: nothing was altered; root {head_of(ledger, 30).checkpoint.root.hex()}" in said.stdout
+
+
+def test_a_key_counts_as_given_only_if_it_was(tmp_path: Path) -> None:
+    """A signature by another of the ledger's keys is the ledger's own word, also where some key was given."""
+    signed_ledger(tmp_path / "ledger", [5, 30])
+    said = cli(tmp_path, "verify", "--key", format_vkey(OTHER_KEY.verifier()))
+    assert said.returncode == 3
+    assert f"signed by {VKEY} (the ledger's own word for it" in said.stdout
+    assert "the key you gave" not in said.stdout
 
 
 def test_every_finding_is_told_with_what_was_expected_and_found(tmp_path: Path) -> None:
