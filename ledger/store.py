@@ -128,8 +128,12 @@ def create_exclusive(path: Path, data: bytes) -> None:
 
 
 def create_private(path: Path, data: bytes) -> None:
-    """Create a file for its owner alone; raise `FileExistsError` when the name is taken, and leave that alone."""
-    _link_new(_write_temporary(path, data, _PRIVATE_FILE_MODE), path)
+    """Create a file for its owner alone, or for the group to read where one shares the folder.
+
+    Raise `FileExistsError` when the name is taken, and leave that file alone.
+    """
+    shared = path.parent.stat().st_mode & stat.S_IWGRP
+    _link_new(_write_temporary(path, data, _FILE_MODE if shared else _PRIVATE_FILE_MODE), path)
 
 
 def _link_new(temporary: Path, path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ledger import Ledger
+from ledger import Event, Ledger
 from ledger.as_of import NOW
 from ledger.snapshot import open_snapshot
 from pipelines.samples import make_deliveries
@@ -96,6 +96,27 @@ def declare(block: Block, home: Path) -> None:
     assert [each.reason_code for each in read_policy(path).optional] == ["week04_lakehouse_not_available"]
 
 
+def redact(block: Block, home: Path) -> None:
+    """Declare it in a ledger, and record what it takes out and what it keeps beside the log."""
+    ledger = Ledger(home / "ledger")
+    ledger.create()
+    ledger.layout.redaction.write_text(block.text, encoding="utf-8")
+    told = {"metadata": [{"label": "who", "type": "text", "value": "customer KD-12345678"}]}
+    ledger.append([Event(event_type="a.b.v1", occurred_at=1, data=told)])
+    about = {
+        "store_id": "s",
+        "run_id": "r",
+        "storage_id": 1,
+        "source_digest": "a" * 64,
+        "asset_key": "crm/contacts",
+    }
+    ledger.append([Event(event_type="asset.materialized.v1", occurred_at=1, data=told, **about)])
+    recorded = b"".join(path.read_bytes() for path in ledger.root.rglob("*.jsonl"))
+    assert b"KD-12345678" not in recorded
+    assert b"customer [redacted]" in recorded
+    assert len(list(ledger.layout.blobs.iterdir())) == 1
+
+
 def run_make(block: Block, home: Path) -> None:
     """Ask make what it would do: its targets are run by other tests."""
     for line in block.text.splitlines():
@@ -147,6 +168,7 @@ RUN: dict[str, Callable[[Block, Path], None]] = {
     "README.md: ledger runs": ask,
     "pipelines/README.md: export": launch,
     "docs/capture.md: [[optional]]": declare,
+    "docs/redaction.md: {": redact,
 }
 """How each block is run, by the page and how the block begins."""
 

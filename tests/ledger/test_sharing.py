@@ -12,7 +12,7 @@ import pytest
 
 from ledger import Ledger
 from ledger.verify import verify
-from tests.ledger.samples import records
+from tests.ledger.samples import record, records
 
 GROUP = 54_321
 OTHERS = (54_322, 54_323)
@@ -33,7 +33,10 @@ def test_folders_are_shared_as_the_ledger_s_own_is(tmp_path: Path, umask: int) -
             root.chmod(mode)
             ledger = Ledger(root)
             ledger.append(records(range(3)), personal=True)
+            ledger.append([record(9, partition="password=hunter22")])  # makes the key that tells such names apart
             ledger.seal()
+            key = stat.S_IMODE(ledger.layout.name_key.stat().st_mode)
+            assert key == (0o640 if wanted else 0o600)
             for folder in folders(root):
                 bits = folder.stat().st_mode & (stat.S_IWGRP | stat.S_ISGID)
                 assert (bits == stat.S_IWGRP | stat.S_ISGID) == wanted, folder
@@ -68,7 +71,7 @@ AS_USER = """
 import os, sys, tempfile
 from pathlib import Path
 from ledger import Ledger
-from tests.ledger.samples import records
+from tests.ledger.samples import record, records
 user, group, root, turn = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
 with tempfile.TemporaryDirectory() as elsewhere:  # everything is imported before the user changes
     for first in (0, 3):
