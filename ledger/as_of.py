@@ -135,18 +135,19 @@ def sealed_size(ledger: Ledger, as_of: AsOf) -> int:
 def calculated_head(ledger: Ledger, log: Log, size: int) -> Checkpoint:
     """Calculate the tree head over the first `size` entries of the log, for a prefix that no stored head is of.
 
-    From the tiles, and proved to be a prefix of the newest stored head where that is larger; from the entries
-    where the tiles do not lead there and none can be written.
+    From the tiles, and proved to be a prefix of the log's end and of the newest stored head where that is larger;
+    from the entries where the tiles do not lead there and none can be written.
 
     Raises: IntegrityError when the entries do not lead there either.
     """
-    from ledger.growth import calculate_from_entries, calculate_head, prove_growth
+    from ledger.growth import calculate_from_entries, calculate_head, prove_growth, stated_end
     from ledger.heads import newest_head
 
     origin, newest = ledger.require(), newest_head(ledger.layout)
     above = newest.checkpoint if newest is not None and newest.checkpoint.size >= size else None
     try:
         head = calculate_head(ledger.layout, log, origin, size)
+        prove_growth(ledger.layout, lambda: log, head, stated_end(log, origin))
         if above is not None:
             prove_growth(ledger.layout, lambda: log, head, above)
     except (IntegrityError, OSError):  # tiles that agree with each other alone, or can neither be read nor made

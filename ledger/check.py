@@ -48,6 +48,8 @@ def check_proof(proof: ProofFile, trust: Trust, document: bytes | None = None) -
     Raises: IntegrityError naming what does not hold; UsageError when a document is missing or not expected.
     """
     vouched = check_head(proof.head, trust)
+    if not proof.inclusions:
+        raise IntegrityError("there is no entry in the proof, so it proves nothing of what it is about")
     entries = tuple(_checked_entry(proof, inclusion, document) for inclusion in proof.inclusions)
     if proof.growth is not None:
         check_consistency(

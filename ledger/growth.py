@@ -11,6 +11,7 @@ from ledger.errors import IntegrityError
 from ledger.layout import Layout
 from ledger.merkle import Frontier
 from ledger.proof import check_consistency, prove_consistency, read_frontier
+from ledger.segment import read_frontier as stated_frontier
 from ledger.tile_cache import TileCache, from_tiles, leaves
 
 if TYPE_CHECKING:
@@ -67,6 +68,16 @@ def calculate_from_entries(log: Log, origin: str, *sizes: int) -> tuple[Checkpoi
     return tuple(found)
 
 
+def stated_end(log: Log, origin: str) -> Checkpoint:
+    """Return the checkpoint over all of the log as its last segment states it.
+
+    What tiles say has to lead there: of a log that was exchanged without them they are those of the other one.
+    Raises: IntegrityError when the segment cannot be read.
+    """
+    frontier = stated_frontier(log.segments[-1]) if log.segments else Frontier.empty()
+    return Checkpoint(origin, frontier.size, frontier.root())
+
+
 def require_prefix(ledger: Ledger, log: Log, head: Checkpoint) -> None:
     """Pass if the log's first entries are those of `head`, which somebody kept; `log` has that many.
 
@@ -75,7 +86,12 @@ def require_prefix(ledger: Ledger, log: Log, head: Checkpoint) -> None:
     origin = ledger.require()
     if head.origin != origin:
         raise IntegrityError(f"The checkpoint is of {head.origin}, this ledger's log is {origin}.")
-    if calculate_head(ledger.layout, log, origin, head.size) == head:
+    try:
+        TileCache(ledger.layout).catch_up(log)
+        prove_growth(ledger.layout, lambda: log, head, stated_end(log, origin))
+    except (IntegrityError, OSError):  # tiles of another history, or such as can neither be read nor made
+        pass
+    else:
         return
     (calculated,) = calculate_from_entries(log, origin, head.size)  # before the log is blamed for its tiles
     if calculated != head:

@@ -192,6 +192,13 @@ def test_a_run_is_proved_whole(tmp_path: Path) -> None:
         check_proof(replace(proof, subject=("run", "run/2")), TRUST)
 
 
+@pytest.mark.parametrize("subject", [("run", RUN), ("run", "no such run"), ("document", "0" * 64)])
+def test_a_proof_of_no_entry_proves_nothing(prover: Prover, subject: tuple[str, str]) -> None:
+    """A signed tree head below the name of a run says nothing of that run."""
+    with pytest.raises(IntegrityError, match="no entry in the proof"):
+        check_proof(replace(prover.prove_event(event_id(7)), subject=subject, inclusions=()), TRUST, b"{}")
+
+
 def test_a_run_that_is_not_closed_says_so(prover: Prover) -> None:
     assert "not closed" in check_proof(prover.prove_run(RUN), TRUST).notes[0]
 

@@ -14,12 +14,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ledger import IntegrityError, Ledger, UsageError
-from ledger.as_of import AsOf, parse_as_of
+from ledger.as_of import AsOf, calculated_head, parse_as_of
 from ledger.keys import format_vkey
 from ledger.query_verified import open_verified
 from ledger.snapshot import open_snapshot
 from ledger.trust import read_trust
-from tests.ledger.samples import NOON, records
+from tests.ledger.samples import NOON, record, records
 from tests.trust.ledgers import OTHER_KEY, VKEY, copied, grow, head_of, signed_ledger
 from tests.trust.test_signing import cli
 
@@ -45,6 +45,29 @@ def test_by_size_by_checkpoint_and_by_time(ledger: Ledger) -> None:
         moments = [row[0] for row in snapshot.rows("SELECT recorded_at FROM events ORDER BY index")]
     assert count(ledger, moments[8].isoformat()) == 9
     assert count(ledger, moments[0].isoformat()) == 5, "they were appended together"
+
+
+@pytest.mark.parametrize("same", [0, 270, 600])
+@pytest.mark.parametrize("size", [300, 600])
+def test_a_kept_checkpoint_names_no_rows_of_another_history(tmp_path: Path, same: int, size: int) -> None:
+    """The log is exchanged from entry `same` on; the tiles and checkpoints that are left agree with each other."""
+    ledger = signed_ledger(tmp_path / "ledger", [300, 600])
+    kept = head_of(ledger, size).checkpoint
+    assert calculated_head(ledger, ledger.log(), size) == kept, "this makes the tiles"
+    other = signed_ledger(tmp_path / "other", [300, 600] if same == 600 else [], None)
+    grow(other, [same] if 0 < same < 600 else [])
+    other.append(record(5_000 + n) for n in range(700 - other.log().size))
+    other.seal()
+    shutil.rmtree(ledger.layout.log)
+    shutil.copytree(other.layout.log, ledger.layout.log)
+    if size <= same:
+        assert calculated_head(ledger, ledger.log(), size) == kept
+        assert count(ledger, str(ledger.layout.checkpoint(size))) == size
+        return
+    with pytest.raises(IntegrityError, match=f"first {size} entries"):
+        count(ledger, str(ledger.layout.checkpoint(size)))
+    with pytest.raises(IntegrityError, match="is not that of the checkpoint"):
+        calculated_head(ledger, ledger.log(), size)
 
 
 def test_event_time_cuts_across_the_order_of_the_log(ledger: Ledger) -> None:
