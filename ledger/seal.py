@@ -36,7 +36,7 @@ from ledger.merkle import Frontier, leaf_hashes
 from ledger.notary import LogSigner
 from ledger.rows import indexed, table, views
 from ledger.segment import read_frontier, write
-from ledger.signing import NoMemoryError, require_agreement, require_length, write_head
+from ledger.signing import NoMemoryError, last_signed, require_agreement, require_length, write_head
 from ledger.store import remove
 from ledger.tile_cache import GrowingTiles, TileCache
 
@@ -119,11 +119,12 @@ def _seal_segment(layout: Layout, origin: str, names: Sequence[str], now: int, s
     """Seal the first of these objects, as many as make a segment; return what became of them."""
     known: dict[Key, str] = {}
     for _ in range(_MAX_LOST_RACES):
+        last = last_signed(signer, origin) if signer else None  # before the log: another sealer may add to both
         log = open_log(layout)
         _require_own(log)
         if signer is not None:
-            require_length(origin, log.size, signer)  # nothing is added to a log that was cut
-        _complete_heads(layout, origin, log)
+            require_length(log.size, last, signer)  # nothing is added to a log that was cut
+        _complete_heads(layout, origin, log, signer)
         intake = _Intake(layout, log, _frontier(layout, origin, log), now, known)
         try:
             _commit(log, intake, intake.rows(names))
@@ -252,16 +253,18 @@ def _require_own(log: Log) -> None:
         )
 
 
-def _complete_heads(layout: Layout, origin: str, log: Log) -> None:
+def _complete_heads(layout: Layout, origin: str, log: Log, signer: LogSigner | None) -> None:
     """Write the heads that are missing at the ends of segments, because a seal died before it wrote one.
 
-    So only the newest segment can ever be without one, and any other that is missing was deleted.
+    So only the newest segment can ever be without one, and any other that is missing was deleted. Signed where
+    there is a key: the seal may be another one that is at work, and a head is never seen without its signature.
     """
     missing = {segment.end: segment for segment in log.segments}.keys() - set(head_sizes(layout))
     for segment in log.segments:
         if segment.end in missing:
             frontier = read_frontier(segment)
-            write_head(layout, Checkpoint(origin, frontier.size, frontier.root()), None)
+            with contextlib.suppress(NoMemoryError):  # said of the newest head
+                write_head(layout, Checkpoint(origin, frontier.size, frontier.root()), signer)
 
 
 def _frontier(layout: Layout, origin: str, log: Log) -> Frontier:

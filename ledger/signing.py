@@ -63,8 +63,10 @@ def _is_in(error: OSError, folder: Path) -> bool:
 
 def _write_signed(layout: Layout, checkpoint: Checkpoint, signer: LogSigner) -> Head:
     key = signer.key.verifier()
-    _require_extension(layout, checkpoint, signer)
+    last = _require_agreement_with_last(layout, checkpoint, signer)
     records = read_records(layout)
+    if checkpoint.size < min((r.signed_from for r in records if r.signed_from is not None), default=0):
+        return _create(layout, checkpoint)  # heads from before the first key's time stay as they are
     stored = read_head(layout, checkpoint.size)
     signed, unsigned = _behind(layout, checkpoint.size, records)
     if stored is None or unsigned or not _signed_by(stored, [key]):
@@ -74,7 +76,8 @@ def _write_signed(layout: Layout, checkpoint: Checkpoint, signer: LogSigner) -> 
         # Before the signature: a crash in between leaves a head that is missed, not one that nobody expects.
         record_signed_from(layout, key, checkpoint.size)
     # Before the signature is anywhere else: a crash in between leaves a head that is signed again.
-    remember(signer, checkpoint)
+    if last is None or last.size <= checkpoint.size:
+        remember(signer, checkpoint)
     for head in unsigned:
         _sign_stored(layout, head, signer.key)
     return _create_signed(layout, checkpoint, signer.key)
@@ -108,30 +111,39 @@ def _has_signed(layout: Layout, key: Verifier) -> bool:
     return any(head.names(key) for head in heads_down(layout, below=MAX_SIZE))
 
 
-def _require_extension(layout: Layout, checkpoint: Checkpoint, signer: LogSigner) -> None:
-    """Pass if the head extends the last one this key signed. Raises: IntegrityError."""
-    require_length(checkpoint.origin, checkpoint.size, signer)
+def _require_agreement_with_last(layout: Layout, checkpoint: Checkpoint, signer: LogSigner) -> Checkpoint | None:
+    """Return the last head this key signed, after proving that it and this one are of one history.
+
+    That one may be the longer: another process with the key sealed more before this one wrote its head.
+    Raises: IntegrityError.
+    """
     last = last_signed(signer, checkpoint.origin)
     if last is None or last.size == 0:
-        return
+        return last
+    if last.size > checkpoint.size:
+        require_length(load(layout.log).size, last, signer)
+    old, new = sorted((last, checkpoint), key=lambda head: head.size)
     try:
-        prove_growth(layout, lambda: load(layout.log), last, checkpoint)
+        prove_growth(layout, lambda: load(layout.log), old, new)
     except IntegrityError:
         raise IntegrityError(
             f"This log is not an extension of the {last.size} entries this key signed, root {last.root.hex()}: "
             "history was rewritten. Nothing was signed.",
             next_step=_compare(checkpoint.origin, signer),
         ) from None
+    return last
 
 
-def require_length(origin: str, size: int, signer: LogSigner) -> None:
-    """Pass if a log of this size is not shorter than what the key signed last. Raises: IntegrityError."""
-    last = last_signed(signer, origin)
+def require_length(size: int, last: Checkpoint | None, signer: LogSigner) -> None:
+    """Pass if a log of this size is not shorter than `last`, what the key signed last. Raises: IntegrityError.
+
+    `last` was read before the log was, else another process with the key may have added to both in between.
+    """
     if last is not None and last.size > size:
         raise IntegrityError(
             f"The key signed {last.size} entries of this log, and the log has {size}: entries were removed. "
             "Nothing was signed.",
-            next_step=_compare(origin, signer),
+            next_step=_compare(last.origin, signer),
         )
 
 

@@ -1,0 +1,69 @@
+"""Two processes seal with one key: the slower takes no entry of the other for lost, and leaves no head unsigned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import ledger.seal
+from ledger import Ledger
+from ledger.layout import Layout
+from ledger.log import Log
+from ledger.signing import write_head
+from ledger.trust import read_trust
+from ledger.verify import verify
+from tests.ledger.samples import record
+from tests.trust.ledgers import LOG_KEY, VKEY, head_of, own_notary, signed_ledger
+
+SIGNED = LOG_KEY.verifier()
+
+
+def test_a_rival_that_seals_after_the_log_was_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key remembers more than the log had a moment ago; that is no loss."""
+    mine = signed_ledger(tmp_path / "ledger", [5])
+    rival = Ledger(mine.root, clock=mine.clock, notary=mine.notary)
+    opened, waiting = ledger.seal.open_log, [True]
+
+    def outrun(layout: Layout) -> Log:
+        log = opened(layout)
+        while waiting:
+            waiting.pop()
+            rival.append([record(101)])
+            rival.seal()
+        return log
+
+    mine.append([record(100)])
+    monkeypatch.setattr(ledger.seal, "open_log", outrun)
+    mine.seal()
+    assert verify(mine, trust=read_trust([VKEY], [])).ok
+
+
+def test_a_head_that_is_written_after_a_later_one(tmp_path: Path) -> None:
+    """It is signed, because it is of the same history, and the key goes on remembering the later one."""
+    mine = signed_ledger(tmp_path / "ledger", [5, 6, 7])
+    late = head_of(mine, 6).checkpoint
+    mine.layout.checkpoint(6).unlink()
+    signer = own_notary(mine.root).signer(mine.layout)
+    assert signer is not None
+    assert write_head(mine.layout, late, signer).names(SIGNED)
+    last = signer.memory.last(LOG_KEY.name)
+    assert last is not None
+    assert last.checkpoint.size == 7
+    assert verify(mine, trust=read_trust([VKEY], [])).ok
+
+
+def test_a_head_of_another_seal_is_completed_with_its_signature(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two seals nobody sees a head that lacks the signature."""
+    mine = signed_ledger(tmp_path / "ledger", [5, 6])
+    mine.layout.checkpoint(6).unlink()
+
+    def look(*_: object) -> None:
+        assert head_of(mine, 6).names(SIGNED)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ledger.seal, "_frontier", look)
+    with pytest.raises(KeyboardInterrupt):
+        mine.seal()
