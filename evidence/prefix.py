@@ -76,7 +76,7 @@ def open_prefix(ledger: Ledger, as_of: AsOf = NOW) -> Iterator[Prefix]:
 
     Raises what `ledger.snapshot.open_snapshot` and `ledger.as_of.calculated_head` raise.
     """
-    with open_snapshot(ledger, as_of, _VIEWS) as snapshot:
+    with open_snapshot(ledger, as_of, _VIEWS, payloads=False) as snapshot:
         yield _prefix(ledger, snapshot, as_of)
 
 
@@ -124,7 +124,7 @@ def _seal(ledger: Ledger) -> int:
 
 
 def _covering_size(ledger: Ledger, run_id: str | None, sealed: int, *, signed: bool) -> int:
-    with open_snapshot(ledger, AsOf(size=sealed), ("events",)) as snapshot:
+    with open_snapshot(ledger, AsOf(size=sealed), ("events",), payloads=False) as snapshot:
         rows = snapshot.rows(query_text("last_index"), {"run_id": run_id, "recorded": RECORDED})
     last = rows[0][0]
     if last is None and run_id is not None:

@@ -89,7 +89,7 @@ def erase(ledger: Ledger, event_id: str, *, reason: str, actor: str) -> str:
             f"The payload of event {event_id} is in its entry, which nothing can be taken out of.",
             next_step="declare such events personal before they are recorded: docs/trust.md",
         )
-    if original["event_type"] in NEEDED_PAYLOADS:
+    if original["event_type"] in NEEDED_PAYLOADS | {AMENDED, VOIDED, ERASED}:
         raise UsageError(
             f"Event {event_id} is {original['event_type']}: without its payload the run could not be judged.",
             next_step="only what a run recorded can be erased",
@@ -103,13 +103,13 @@ def erase(ledger: Ledger, event_id: str, *, reason: str, actor: str) -> str:
 
 def erased_payloads(ledger: Ledger) -> frozenset[str]:
     """Return the SHA-256 of every payload that was erased on record, sealed or not."""
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, payloads=False) as snapshot:
         return frozenset(row[0] for row in snapshot.rows(sql_text("erased_payloads")))
 
 
 def _find(ledger: Ledger, event_id: str) -> dict[str, Any]:
     columns = ("event_id", "event_type", "outcome", "reason_code", "data", *_CARRIED)
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, payloads=False) as snapshot:
         rows = snapshot.rows(
             f"SELECT {', '.join(columns)} FROM events WHERE event_id = $event_id",  # noqa: S608 - our own names
             {"event_id": event_id},

@@ -121,7 +121,9 @@ def sealed_size(ledger: Ledger, as_of: AsOf) -> int:
     """
     from ledger.snapshot import open_snapshot
 
-    with open_snapshot(ledger, replace(as_of, recorded_by=None, occurred_by=None), ("events",)) as snapshot:
+    with open_snapshot(
+        ledger, replace(as_of, recorded_by=None, occurred_by=None), ("events",), payloads=False
+    ) as snapshot:
         size = snapshot.sealed
         if as_of.recorded_by is not None:
             later = "SELECT min(index) FROM events WHERE recorded_at > make_timestamptz($by)"

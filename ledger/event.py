@@ -34,7 +34,16 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _BLOB_KEY: Final = b'{"blob_sha256":'
 BLOB_START: Final = _BLOB_KEY.decode()
 """How the text of `data` begins where the payload lies beside the log."""
-_BLOB = re.compile(r'\{"blob_sha256":"([0-9a-f]{64})","blob_size_bytes":[0-9]+\}')
+BLOB_REFERENCE: Final = (
+    r'\{"blob_sha256":"([0-9a-f]{64})","blob_size_bytes":[0-9]+'
+    r'(?:,"blocking":(?:true|false))?(?:,"severity":"(?:ERROR|WARN)")?\}'
+)
+"""The whole text of such `data`, as a regular expression of Python's and of RE2's; its group is the digest."""
+_BLOB = re.compile(BLOB_REFERENCE)
+_STAYING: Final[Mapping[str, Mapping[str, tuple[Json, ...]]]] = {
+    "check.evaluated.v1": {"blocking": (False, True), "severity": ("ERROR", "WARN")}
+}
+"""What a verdict needs of a record's data stays in its entry: by type, the members and the values they can have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +142,8 @@ def encode(event: Event, recorded_at: int, *, beside: bool = False) -> Encoded:
         problem = "source_digest belongs to a record of the orchestrator (storage_id); the ledger makes its own"
     if problem:
         raise UsageError(f"This event cannot be recorded: {problem}.", next_step="see docs/format.md, Events")
-    body["data"], blob = _inline_or_blob(event.data, beside=beside)
+    staying = _STAYING.get(event.event_type, {}) if event.storage_id is not None else {}
+    body["data"], blob = _inline_or_blob(event.data, staying, beside=beside)
     body["event_id"], body["source_digest"] = identity(body)
     entry = canonical(body)
     if len(entry) > MAX_ENTRY_BYTES:
@@ -158,13 +168,20 @@ def _body(event: Event, recorded_at: int) -> dict[str, Any]:
     return body
 
 
-def _inline_or_blob(data: dict[str, Json], *, beside: bool) -> tuple[Json, bytes | None]:
+def _inline_or_blob(
+    data: dict[str, Json], staying: Mapping[str, tuple[Json, ...]], *, beside: bool
+) -> tuple[Json, bytes | None]:
     value = bounded(data)
     payload = canonical(value)
     # Data that names a blob of its own accord must not pass for ours, so it becomes one.
     if len(payload) <= MAX_DATA_BYTES and not beside and not payload.startswith(_BLOB_KEY):
         return value, None
-    return {"blob_sha256": hashlib.sha256(payload).hexdigest(), "blob_size_bytes": len(payload)}, payload
+    stays = {name: data[name] for name, values in staying.items() if _is_one_of(data.get(name), values)}
+    return {"blob_sha256": hashlib.sha256(payload).hexdigest(), "blob_size_bytes": len(payload), **stays}, payload
+
+
+def _is_one_of(value: Json, values: tuple[Json, ...]) -> bool:
+    return any(type(value) is type(each) and value == each for each in values)  # 1 is equal to true
 
 
 def identity(body: dict[str, Any]) -> tuple[str, str]:

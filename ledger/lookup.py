@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from ledger.errors import LedgerError, read_fault
+from ledger.errors import EnvironmentFault, IntegrityError, LedgerError, machine_fault, read_fault
 from ledger.event import Key
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from ledger.log import Log, Segment
 
 _SQL = Path(__file__).parent / "sql"
+_PAYLOAD_NEEDED: Final = re.compile(r"blobs/[0-9a-f]{64}, the payload of \S+ \S+, is [a-z]+")
+_PAYLOAD_FILE: Final = re.compile(r"[\"']([^\"'\n]*/blobs/[0-9a-f]{64})[\"']")
 
 
 def sql_text(name: str) -> str:
@@ -51,7 +54,17 @@ def opened() -> duckdb.DuckDBPyConnection:
 
 def unreadable_segment(error: Exception) -> LedgerError:
     """Say what DuckDB says of a segment it cannot read: one that is cut short, exchanged, gone, or not allowed."""
-    return read_fault("A segment of the log cannot be read", error, "ledger verify")
+    return payload_fault(error) or read_fault("A segment of the log cannot be read", error, "ledger verify")
+
+
+def payload_fault(error: Exception) -> LedgerError | None:
+    """Return the error for a payload that a query rests on and cannot read; `None` of any other error."""
+    text = str(error)
+    if told := _PAYLOAD_NEEDED.search(text):
+        return IntegrityError(f"{told[0]}, so this cannot be answered.", next_step="ledger verify")
+    if (file := _PAYLOAD_FILE.search(text)) and machine_fault(error) is None and not Path(file[1]).exists():
+        return EnvironmentFault(f"{file[1]} was removed while the query ran.", next_step="ask again")
+    return None
 
 
 def answer(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:

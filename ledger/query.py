@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ledger.errors import IntegrityError, LedgerError, UsageError
-from ledger.lookup import sql_text, unreadable_segment
+from ledger.lookup import payload_fault, sql_text, unreadable_segment
 from ledger.snapshot import VIEWS
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ def _explained(error: duckdb.Error, log: Log) -> LedgerError:
     """Tell a query that is wrong, or reaches too far, from a segment that cannot be read."""
     import duckdb
 
+    if about_payload := payload_fault(error):
+        return about_payload
     if isinstance(error, duckdb.PermissionException):
         for segment in log.segments:  # a file that is not there is none of those that may be read
             if not segment.path.exists():

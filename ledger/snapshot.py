@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ledger import inbox
 from ledger.as_of import NOW, AsOf
+from ledger.beside import add_payloads
 from ledger.errors import IntegrityError, UsageError
 from ledger.event import Key, Row
 from ledger.lookup import answer, memory_database, sealed_digests, sql_text, unreadable_segment
@@ -41,6 +42,9 @@ VIEWS: Final = (
     "assets",
 )
 """The views of a ledger, in the order in which they build on each other."""
+
+_DECISIVE: Final = frozenset({"amendments", "payloads", "outcomes", "runs"})
+"""The views that a verdict rests on; they build on `decisive_events`."""
 
 _WORD: Final = re.compile(r"[a-z_]+")
 _COMMENT: Final = re.compile(r"^\s*--.*$", re.MULTILINE)
@@ -70,10 +74,14 @@ class Snapshot:
 
 
 @contextlib.contextmanager
-def open_snapshot(ledger: Ledger, as_of: AsOf = NOW, views: Sequence[str] = VIEWS) -> Iterator[Snapshot]:
+def open_snapshot(
+    ledger: Ledger, as_of: AsOf = NOW, views: Sequence[str] = VIEWS, *, payloads: bool = True
+) -> Iterator[Snapshot]:
     """Open the newest state of the ledger, or its state `as_of` an index or a time, with all or some `views`.
 
-    The connection reaches this ledger's segments and no other file. Raises `NotALedgerError` when there is no
+    The views answer alike whether an event's payload is in its entry or in a file of its own; without `payloads`
+    they show of the latter what its entry has: the reference to it. The connection reaches the segments of this
+    ledger, and the payloads that these name, and no other file. Raises `NotALedgerError` when there is no
     ledger, `IntegrityError` when the log cannot be loaded, `UsageError` when `as_of` lies beyond the log.
     """
     ledger.require()
@@ -90,12 +98,15 @@ def open_snapshot(ledger: Ledger, as_of: AsOf = NOW, views: Sequence[str] = VIEW
         require_prefix(ledger, log, as_of.head)
     for key in sealed_digests(log, unsealed.keys()):
         del unsealed[key]
+    arrived = list(unsealed.values())
     if as_of.size is not None:
         unsealed.clear()  # an entry without an index is in no prefix that is named by its size
     with memory_database() as connection:
         _add_entries(connection, log, list(unsealed.values()), as_of)
-        _add_views(connection, views)
-        connection.execute("SET allowed_paths = $paths", {"paths": [str(s.path) for s in log.segments]})
+        files = add_payloads(connection, ledger.layout, log, arrived) if payloads else None
+        _add_views(connection, views, "" if files is not None else "_whole" if payloads else "_recorded")
+        readable = [*(str(s.path) for s in log.segments), *(files or ())]
+        connection.execute("SET allowed_paths = $paths", {"paths": readable})
         connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         sealed = log.size if as_of.size is None else as_of.size
         yield Snapshot(connection, log, sealed, len(unsealed), tuple(damaged))
@@ -114,7 +125,10 @@ def _read_inbox(ledger: Ledger) -> tuple[dict[Key, Row], list[str]]:
 
 
 def _add_entries(connection: duckdb.DuckDBPyConnection, log: Log, unsealed: list[Row], as_of: AsOf) -> None:
-    """Make the table `unsealed_entries` and, over it and the segments, the view `all_entries`."""
+    """Make the table `unsealed_entries` and, over it and the segments, the view `all_entries`.
+
+    Its column `place` tells entries apart that have no index yet: theirs is negative.
+    """
     import duckdb
 
     connection.execute(sql_text("create_unsealed"))
@@ -124,23 +138,26 @@ def _add_entries(connection: duckdb.DuckDBPyConnection, log: Log, unsealed: list
         connection.register("arrived", table(unsealed))
         connection.execute("INSERT INTO unsealed_entries SELECT * FROM arrived")
         connection.unregister("arrived")
-    source = "SELECT * FROM unsealed_entries"
+    source = "SELECT *, -1 - rowid AS place FROM unsealed_entries"
     if log.segments:
         paths = ", ".join("'" + str(s.path).replace("'", "''") + "'" for s in log.segments)
-        source = f"SELECT * FROM read_parquet([{paths}]) UNION ALL {source}"  # noqa: S608 - no parameters in views
+        source = f"SELECT *, index AS place FROM read_parquet([{paths}]) UNION ALL {source}"  # noqa: S608 - no parameters in views
     try:
         connection.execute(f"CREATE VIEW all_entries AS SELECT * FROM ({source}) WHERE {as_of.condition()}")  # noqa: S608
     except duckdb.Error as error:  # the SQL is ours, so it is a segment that is wrong
         raise unreadable_segment(error) from None
 
 
-def _add_views(connection: duckdb.DuckDBPyConnection, views: Sequence[str]) -> None:
+def _add_views(connection: duckdb.DuckDBPyConnection, views: Sequence[str], payloads: str) -> None:
+    """Create views and what they build on; `payloads` ends the names of the files that say where payloads are."""
     needed = set(views)
     for position, view in reversed(list(enumerate(VIEWS))):
         if view in needed:  # what it builds on comes before it; another name in its text is a column's or a word
             needed |= views_in(_COMMENT.sub("", sql_text(view))) & set(VIEWS[:position])
+    if needed & _DECISIVE:
+        connection.execute(f"CREATE VIEW decisive_events AS {sql_text(f'decisive_events{payloads}')}")
     for view in (view for view in VIEWS if view in needed):
-        text = sql_text(view)
+        text = sql_text(f"events{payloads}" if view == "events" else view)
         if view == "effective_events" and not _corrected(connection):
             text = sql_text("effective_events_uncorrected")
         connection.execute(f"CREATE VIEW {view} AS {text}")

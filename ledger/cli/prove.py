@@ -74,7 +74,7 @@ def _whole_id(ledger: Ledger, asked: str) -> str:
     from ledger.run_ids import one_run, runs_starting_with
     from ledger.snapshot import open_snapshot
 
-    with open_snapshot(ledger, views=("events",)) as snapshot:
+    with open_snapshot(ledger, views=("events",), payloads=False) as snapshot:
         return one_run(asked, runs_starting_with(snapshot, asked)) or asked
 
 

@@ -13,10 +13,10 @@
 WITH corrections AS MATERIALIZED (
     -- Two scans for one type each: DuckDB skips what has none of it, which for a list of types it does not.
     SELECT index, event_id, recorded_at, 'amended' AS action, data, run_id
-    FROM events WHERE event_type = 'event.amended.v1'
+    FROM decisive_events WHERE event_type = 'event.amended.v1'
     UNION ALL
     SELECT index, event_id, recorded_at, 'voided' AS action, data, run_id
-    FROM events WHERE event_type = 'event.voided.v1'
+    FROM decisive_events WHERE event_type = 'event.voided.v1'
 )
 SELECT index, event_id, recorded_at, action, data->>'$.target_event_id' AS target_event_id,
     data->>'$.actor' AS actor, data->>'$.reason' AS reason, data->'$.changes' AS changes,

@@ -4,7 +4,7 @@
 -- asset_key: the asset
 -- partition: the partition key
 -- outcome: what the latest run came to (as in `outcomes`); reported, when somebody reported a materialization outside any run since; wiped, when its materializations were deleted in Dagster since
--- verdict: its place in the lattice; not_available when it was wiped
+-- verdict: its place in the lattice; not_available when it was wiped, unknown when what was reported cannot be read
 -- reason_code: why it is not passed
 -- run_id: the latest run that dealt with it; NULL when it was reported from outside
 -- run_ended_at: when that run ended, UTC
@@ -16,7 +16,8 @@
 WITH made AS (
     SELECT asset_key, partition, run_id, max(occurred_at) AS occurred_at, count(*) AS materializations,
         -- arg_max leaves NULL out, and the last report counts whether or not it states a status.
-        arg_max(CASE WHEN run_id = '' THEN coalesce(metadata['status'], '') END, occurred_at) AS status
+        arg_max(CASE WHEN run_id = '' THEN coalesce(metadata['status'], '') END, occurred_at) AS status,
+        arg_max(coalesce(payload, ''), occurred_at) AS payload
     FROM materializations GROUP BY asset_key, partition, run_id
 ), stated AS (
     -- A wipe while the run went on came after what it had produced by then, and before what it produced later.
@@ -28,11 +29,13 @@ WITH made AS (
         AND m.asset_key = o.asset_key AND m.partition IS NOT DISTINCT FROM o.partition
     WHERE o.check_name IS NULL
     UNION ALL
-    -- What is reported may say of itself that it was not produced, as a run's materialization may.
-    SELECT asset_key, partition, 'reported', CASE status
+    -- What is reported may say of itself that it was not produced, as a run's materialization may; where that cannot
+    -- be read, it is unknown.
+    SELECT asset_key, partition, 'reported', CASE WHEN payload <> '' THEN 'unknown' ELSE CASE status
             WHEN 'warning' THEN 'warned' WHEN 'skipped' THEN 'skipped' WHEN 'not_available' THEN 'not_available'
-            WHEN 'failed' THEN 'failed' ELSE 'passed' END,
-        CASE WHEN status IN ('warning', 'skipped', 'not_available', 'failed') THEN 'status_' || status END,
+            WHEN 'failed' THEN 'failed' ELSE 'passed' END END,
+        CASE WHEN payload <> '' THEN 'payload_' || payload
+            WHEN status IN ('warning', 'skipped', 'not_available', 'failed') THEN 'status_' || status END,
         NULL, NULL, occurred_at
     FROM made WHERE run_id = ''
 ), latest AS (
@@ -40,6 +43,7 @@ WITH made AS (
     QUALIFY row_number() OVER (
         PARTITION BY asset_key, partition ORDER BY coalesce(run_ended_at, since) DESC, run_id DESC NULLS LAST) = 1
 ), wipes AS (
+    -- A wipe whose partitions cannot be read wipes all of them.
     SELECT asset_key, occurred_at, unnest(coalesce(
         nullif(from_json(data->'$.partition_keys', '["VARCHAR"]'), []), [NULL::VARCHAR])) AS partition
     FROM effective_events WHERE event_type = 'asset.wiped.v1'

@@ -21,6 +21,7 @@
 -- reason_code: why it is not passed, as amended
 -- data: what else the event says, JSON, as recorded
 -- source_digest: SHA-256 of the record as Dagster stores it; for own events of their content
+-- payload: NULL where data is whole; erased, missing or altered where the payload is not in its entry and cannot be read
 -- amended_by: event_id of the last amendment; NULL when there is none
 WITH latest AS (
     SELECT target_event_id,
@@ -51,7 +52,7 @@ SELECT e.index, e.event_id, e.event_type, e.occurred_at, e.recorded_at, e.store_
     coalesce(l.batch_id, e.batch_id) AS batch_id,
     coalesce(l.outcome, e.outcome) AS outcome,
     coalesce(l.reason_code, e.reason_code) AS reason_code,
-    e.data, e.source_digest, l.amended_by
+    e.data, e.source_digest, e.payload, l.amended_by
 FROM events AS e
 LEFT JOIN latest AS l ON l.target_event_id = e.event_id
 WHERE l.voided IS NOT TRUE

@@ -19,7 +19,11 @@
 -- batch_id: run tag batch_id
 -- outcome: passed, warned, failed, skipped, not_available, not_evaluated, unknown; NULL where none is stated
 -- reason_code: why it is not passed
--- data: what else the event says, JSON
+-- data: what else the event says, JSON; where `payload` says that it cannot be read, the reference to it
 -- source_digest: SHA-256 of the record as Dagster stores it; for own events of their content
-SELECT * EXCLUDE (entry, data, source_digest), data::JSON AS data, source_digest
-FROM all_entries
+-- payload: NULL where data is whole; erased, missing or altered where the payload is not in its entry and cannot be read
+SELECT e.* EXCLUDE (entry, place, data, source_digest), coalesce(b.text, e.data::JSON) AS data, e.source_digest,
+    b.problem AS payload
+FROM all_entries AS e
+-- By type as well as by place, so that a query of one type opens no payload of another.
+LEFT JOIN payloads_beside AS b ON b.place = e.place AND b.event_type = e.event_type

@@ -13,6 +13,7 @@
 -- reason_code: how it failed, as a code
 -- error_class: the class of the error
 -- message: the error's words, else the event's
+-- payload: NULL where all of it is whole; erased, missing or altered where the payload is not in its entry and cannot be read
 -- trace_id: the trace
 -- release_id: the release
 -- batch_id: the batch
@@ -23,6 +24,6 @@ SELECT
     reason_code,
     coalesce(data->>'$.error.cause.class', data->>'$.error.class') AS error_class,
     coalesce(data->>'$.error.cause.message', data->>'$.error.message', data->>'$.message') AS message,
-    trace_id, release_id, batch_id, event_id, amended_by
+    payload, trace_id, release_id, batch_id, event_id, amended_by
 FROM effective_events
 WHERE outcome = 'failed'

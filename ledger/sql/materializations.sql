@@ -11,6 +11,7 @@
 -- data_version: Dagster's data version
 -- code_version: Dagster's code version
 -- metadata: what the asset said about it, MAP of label to text: metadata['row_count']::BIGINT
+-- payload: NULL where all of it is whole; erased, missing or altered where the payload is not in its entry and cannot be read
 -- trace_id: the trace
 -- release_id: the release
 -- batch_id: the batch
@@ -23,7 +24,7 @@ SELECT
     -- A ledger may hold a label twice that was two before it was written: a map has room for the last.
     map_from_entries([m FOR m, i IN measured
         IF m.label IS NOT NULL AND NOT list_contains([n.label FOR n IN measured[i + 1:]], m.label)]) AS metadata,
-    trace_id, release_id, batch_id, event_id, amended_by
+    payload, trace_id, release_id, batch_id, event_id, amended_by
 FROM (
     SELECT *, from_json(data->'$.metadata', '[{"label":"VARCHAR","value":"VARCHAR"}]') AS measured
     FROM effective_events

@@ -9,6 +9,7 @@
 -- partition: the partition key
 -- data_version: Dagster's data version
 -- metadata: what was observed, MAP of label to text
+-- payload: NULL where all of it is whole; erased, missing or altered where the payload is not in its entry and cannot be read
 -- trace_id: the trace
 -- release_id: the release
 -- batch_id: the batch
@@ -20,7 +21,7 @@ SELECT
     -- A ledger may hold a label twice that was two before it was written: a map has room for the last.
     map_from_entries([m FOR m, i IN measured
         IF m.label IS NOT NULL AND NOT list_contains([n.label FOR n IN measured[i + 1:]], m.label)]) AS metadata,
-    trace_id, release_id, batch_id, event_id, amended_by
+    payload, trace_id, release_id, batch_id, event_id, amended_by
 FROM (
     SELECT *, from_json(data->'$.metadata', '[{"label":"VARCHAR","value":"VARCHAR"}]') AS measured
     FROM effective_events

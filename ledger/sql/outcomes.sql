@@ -21,11 +21,11 @@
 -- amended: whether an event it was derived from, or the derivation, was amended or voided since
 WITH closings AS (
     SELECT run_id, max((data->>'$.revision')::BIGINT) AS revision
-    FROM events WHERE event_type = 'run.closed.v1' GROUP BY run_id
+    FROM decisive_events WHERE event_type = 'run.closed.v1' GROUP BY run_id
 ), derived AS (
     SELECT e.run_id, e.job_name, e.event_id AS derived_in, e.index, e.recorded_at,
         unnest(from_json(e.data->'$.outcomes', '[{"asset_key":"VARCHAR","partition":"VARCHAR","check_name":"VARCHAR","kind":"VARCHAR","required":"BOOLEAN","planned":"BOOLEAN","outcome":"VARCHAR","verdict":"VARCHAR","reason_code":"VARCHAR","reason":"VARCHAR","attempts":"BIGINT","step_key":"VARCHAR","basis":["VARCHAR"]}]')) AS o
-    FROM events AS e
+    FROM decisive_events AS e
     JOIN closings AS c ON c.run_id = e.run_id AND c.revision = (e.data->>'$.revision')::BIGINT
     WHERE e.event_type = 'outcomes.derived.v1'
 ), latest AS (

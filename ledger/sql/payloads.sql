@@ -13,12 +13,12 @@
 WITH erasures AS (
     SELECT data->>'$.erased_sha256' AS sha256, min(recorded_at) AS erased_at,
         arg_min(data->>'$.actor', recorded_at) AS erased_by, arg_min(data->>'$.reason', recorded_at) AS reason
-    FROM events WHERE event_type = 'payload.erased.v1'
+    FROM decisive_events WHERE event_type = 'payload.erased.v1'
     GROUP BY 1
 ), kept AS (
     SELECT index, event_id, run_id, event_type, data->>'$.blob_sha256' AS sha256,
         (data->>'$.blob_size_bytes')::BIGINT AS size_bytes
-    FROM events WHERE starts_with(data::VARCHAR, '{"blob_sha256":')
+    FROM all_entries WHERE starts_with(data, '{"blob_sha256":')
 )
 SELECT k.index, k.event_id, k.run_id, k.event_type, k.sha256, k.size_bytes,
     e.sha256 IS NOT NULL AS erased, e.erased_at, e.erased_by, e.reason

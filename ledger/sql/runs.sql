@@ -44,7 +44,7 @@ WITH seen AS (
         max(release_id) AS release_id,
         max(batch_id) AS batch_id,
         max(store_id) AS store_id
-    FROM events
+    FROM decisive_events
     WHERE run_id <> ''
     GROUP BY run_id
 ), items AS (

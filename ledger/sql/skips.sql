@@ -11,6 +11,7 @@
 -- reason_code: why, as a code
 -- reason: why, in words
 -- declared: true when the asset said so itself, false when Dagster skipped the step
+-- payload: NULL where all of it is whole; erased, missing or altered where the payload is not in its entry and cannot be read
 -- trace_id: the trace
 -- release_id: the release
 -- batch_id: the batch
@@ -20,6 +21,6 @@ SELECT
     index, occurred_at, run_id, job_name, step_key, asset_key, partition, outcome, reason_code,
     coalesce(data->>'$.text', data->>'$.message') AS reason,
     event_type = 'asset.skipped.v1' AS declared,
-    trace_id, release_id, batch_id, event_id, amended_by
+    payload, trace_id, release_id, batch_id, event_id, amended_by
 FROM effective_events
 WHERE event_type IN ('asset.skipped.v1', 'step.skipped.v1')

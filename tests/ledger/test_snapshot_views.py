@@ -194,7 +194,7 @@ def test_a_query_that_may_reach_any_view_gets_all_of_them() -> None:
 def test_the_events_view_has_every_derived_column() -> None:
     """Nothing that is derived from an entry is kept from SQL."""
     (doc,) = (doc for doc in view_docs() if doc.name == "events")
-    assert [column for column, _ in doc.columns] == ["index", *COLUMNS]
+    assert [column for column, _ in doc.columns] == ["index", *COLUMNS, "payload"]
 
 
 def test_events_are_what_was_recorded(ledger: Ledger) -> None:
