@@ -24,7 +24,7 @@ def folders(root: Path) -> list[Path]:
 
 @pytest.mark.parametrize("umask", [0o022, 0o027])
 def test_folders_are_shared_as_the_ledger_s_own_is(tmp_path: Path, umask: int) -> None:
-    """With any umask that leaves the group its right to read; and a ledger whose folder nobody shares is its owner's alone to write."""
+    """With any umask that leaves the group its right to read; one that nobody shares is its owner's to write."""
     before = os.umask(umask)
     try:
         for mode, wanted in ((0o2770, True), (0o750, False)):
