@@ -19,7 +19,7 @@ from ledger.findings import Finding, Verification
 from ledger.layout import Layout, is_checkpoint_name
 from ledger.lookup import sql_text
 from ledger.signed_state import signed_state
-from ledger.signing import require_length, require_memory
+from ledger.signing import last_signed, require_length, require_memory
 from ledger.snapshot import open_snapshot
 from ledger.store import create_exclusive, read_regular, readable_fault, remove
 from ledger.trust import NOTHING_BROUGHT
@@ -170,7 +170,7 @@ def diagnose(ledger: Ledger) -> list[Diagnosis]:
     found.extend(_log_advice(ledger, log))
     if not damaged:
         found.extend(_beside_the_log(ledger, log))
-    found.extend(_signer(ledger, log))
+    found.extend(_signer(ledger))
     return found
 
 
@@ -199,13 +199,14 @@ def _beside_the_log(ledger: Ledger, log: Log) -> list[Diagnosis]:
     ]
 
 
-def _signer(ledger: Ledger, log: Log) -> list[Diagnosis]:
+def _signer(ledger: Ledger) -> list[Diagnosis]:
     """See whether the key that this process would seal with can sign: its file, and what it remembers."""
     try:
         signer = ledger.notary.signer(ledger.layout) if ledger.notary else None
         if signer is not None:
             require_memory(ledger.layout, ledger.require(), signer)
-            require_length(ledger.require(), log.size, signer)
+            last = last_signed(signer, ledger.require())  # before the log: another process may seal now
+            require_length(ledger.log().size, last, signer)
     except LedgerError as error:
         return [Diagnosis("problem", str(error), error.next_step)]
     return []
