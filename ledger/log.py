@@ -7,6 +7,7 @@ tree is for. Nothing here opens a segment, so a query does not pay for Arrow to 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,9 @@ from ledger.layout import Layout, is_checkpoint_name, is_segment_name
 
 APP: Final = "run-evidence-ledger"
 """Under this name each commit states the size of the log in a Delta transaction."""
+
+_COMMITTED: Final = re.compile(r"[0-9]{20}\.(?:json$|checkpoint)")
+"""A commit, or a Delta checkpoint of some, in `_delta_log`."""
 
 _STATED: Final = ("path", "size_bytes", "min.index", "num_records", "min.event_id", "max.event_id")
 
@@ -82,13 +86,16 @@ class Stated:
     size: int
 
 
-def stated_files(folder: Path) -> Stated:
+def stated_files(folder: Path) -> Stated | None:
     """Read what Delta's log says where `load` may refuse it, because another tool wrote to the table.
+
+    `None` where nothing was committed yet.
 
     Raises: what `load` raises for a table that cannot be read, or names files elsewhere.
     """
     try:
-        _require_files(folder / "_delta_log")
+        if not _has_commits(folder / "_delta_log"):
+            return None
         table = DeltaTable(folder)
         rows = _add_actions(table)
         files = []
@@ -131,7 +138,8 @@ def load(folder: Path) -> Log:
     segments leave a gap or overlap; `EnvironmentFault` when the machine cannot read it.
     """
     try:
-        _require_files(folder / "_delta_log")
+        if not _has_commits(folder / "_delta_log"):
+            return Log(folder, -1, ())
         table = DeltaTable(folder)
         found = _segments(folder, table)
         stated = table.transaction_version(APP) or 0
@@ -150,18 +158,21 @@ def load(folder: Path) -> Log:
     return log
 
 
-def _require_files(folder: Path) -> None:
-    """Pass if there is nothing but files and folders: delta-rs would wait for a pipe without end.
+def _has_commits(folder: Path) -> bool:
+    """Return whether anything was committed: the folder may be there before its first commit is.
 
-    Raises: IntegrityError.
+    Raises: IntegrityError where there is something else than files and folders, for delta-rs would wait for a pipe
+    without end.
     """
     try:
         with os.scandir(folder) as found:
-            odd = [item.name for item in found if not (item.is_file(follow_symlinks=False) or item.is_dir())]
+            items = list(found)
     except FileNotFoundError:
-        return
+        return False
+    odd = [item.name for item in items if not (item.is_file(follow_symlinks=False) or item.is_dir())]
     if odd:
         raise IntegrityError(f"log/_delta_log/{min(odd)} is no regular file.", next_step="ledger doctor")
+    return any(_COMMITTED.match(item.name) for item in items)
 
 
 def _segments(folder: Path, table: DeltaTable) -> list[Segment]:

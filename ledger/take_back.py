@@ -46,8 +46,8 @@ def take_back(layout: Layout, origin: str, target_rows: int) -> int:
     EnvironmentFault when a seal or another tool committed meanwhile.
     """
     stated = stated_files(layout.log)
-    foreign = [file.path for file in stated.files if file.segment is None]
-    if not foreign:
+    foreign = [file.path for file in stated.files if file.segment is None] if stated else []
+    if stated is None or not foreign:
         return 0
     written: list[Segment] = []
     try:

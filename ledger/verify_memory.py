@@ -37,6 +37,8 @@ class VerifierMemory:
         path = memory.path(result.origin)
         try:
             head = memory.last(result.origin)
+        except NotADirectoryError:  # nothing can be remembered there, which `remember` says
+            return {}
         except IntegrityError as error:
             result.add(Finding(str(path), f"what was verified before cannot be read: {error}"))
             return {}
@@ -74,7 +76,7 @@ class VerifierMemory:
         try:
             before = orjson.loads(read_regular(self._address_file(address)))
             origin, signed_by = str(before["origin"]), set(map(str, before["signed_by"]))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         except (IntegrityError, orjson.JSONDecodeError, KeyError, TypeError) as error:
             result.add(
