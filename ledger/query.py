@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ledger.errors import IntegrityError, LedgerError, UsageError
+from ledger.limits import disk_is_full, memory_is_used, timed
 from ledger.lookup import payload_fault, sql_text, unreadable_segment
 from ledger.snapshot import VIEWS
 
@@ -20,13 +22,17 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from ledger.log import Log
+    from ledger.limits import Limits
     from ledger.snapshot import Snapshot
 
 _COLUMN: Final = re.compile(r"-- ([a-z][a-z0-9_]*): (.+)")
 _EXPLAIN: Final = re.compile(r"\s*explain(\s+analyze)?(\s*\([^)]*\))?", re.IGNORECASE)
 _WRONG_TABLE: Final = re.compile(r'Table with name "?([^"!]+?)"? does not exist')
 _WRONG_COLUMN: Final = re.compile(r"(?:column named|eferenced column|extract field) [\"']([^\"']+)[\"']")
+_ROWS_AT_ONCE: Final = 10_000
+_SAMPLE: Final = 50
+_SPILLED: Final = "duckdb_temp"
+"""How DuckDB begins the names of files for what does not fit into memory."""
 _PROSE: Final = frozenset({"Grain"})
 
 
@@ -66,20 +72,42 @@ def run_query(snapshot: Snapshot, sql: str, parameters: Mapping[str, str]) -> An
     """Run one query over the views and return its rows.
 
     Raises `UsageError` when it is not one query, is wrong (a wrong name comes with the nearest right one) or
-    reaches outside the ledger; `IntegrityError` when a segment it touches cannot be read.
+    reaches outside the ledger; `IntegrityError` when a segment it touches cannot be read; `EnvironmentFault` when
+    it needs more time, memory or disk than the snapshot's limits or the machine have.
     """
     return _run(snapshot, sql, parameters, _answer)
 
 
-def _answer(relation: duckdb.DuckDBPyRelation) -> Answer:
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """A query on its way; `check` raises when its time is over."""
+
+    snapshot: Snapshot
+    sql: str
+    parameters: dict[str, str] | None
+    check: Callable[[], None]
+
+    def relation(self) -> duckdb.DuckDBPyRelation:
+        """Bind the query, which tells its columns and runs nothing."""
+        return self.snapshot.connection.sql(self.sql, params=self.parameters)
+
+    def require_room(self, taken: float) -> None:
+        """Refuse an answer that takes more than the memory a query may have, or whose time is over."""
+        self.check()
+        if taken > self.snapshot.memory_bytes:
+            raise memory_is_used(self.snapshot.limits, "The answer alone takes")
+
+
+def _answer(query: _Query) -> Answer:
     """Fetch the rows; an infinite date or time, which Python has none of, is the text `infinity` or `-infinity`."""
+    relation = query.relation()
     types = tuple(map(str, relation.types))
     endless = [position for position, kind in enumerate(types) if kind.startswith(("DATE", "TIMESTAMP"))]
     endless = [position for position in endless if "[" not in types[position]]
     if not endless:
-        return Answer(tuple(relation.columns), types, relation.fetchall())
+        return Answer(tuple(relation.columns), types, _rows(query, query.sql))
     told = [f"CASE WHEN isinf(#{n + 1}) THEN #{n + 1}::VARCHAR END" for n in endless]
-    rows = relation.project(", ".join(["*", *told])).fetchall()
+    rows = _rows(query, relation.project(", ".join(["*", *told])).sql_query())
     for number, row in enumerate(rows):
         values = list(row[: len(types)])
         for position, text in zip(endless, row[len(types) :], strict=True):
@@ -88,38 +116,82 @@ def _answer(relation: duckdb.DuckDBPyRelation) -> Answer:
     return Answer(tuple(relation.columns), types, rows)
 
 
+def _rows(query: _Query, sql: str) -> list[tuple[Any, ...]]:
+    """Run SQL and take its rows a few at a time, so that an answer that never ends is cut."""
+    cursor = query.snapshot.connection.execute(sql, query.parameters)
+    rows: list[tuple[Any, ...]] = []
+    taken = 0.0
+    while some := cursor.fetchmany(_ROWS_AT_ONCE):
+        sample = some[:: max(1, len(some) // _SAMPLE)]
+        taken += sum(map(_size_bytes, sample)) * len(some) / len(sample)
+        query.require_room(taken)
+        rows += some
+    return rows
+
+
+def _size_bytes(row: tuple[Any, ...]) -> int:
+    return sys.getsizeof(row) + sum(map(sys.getsizeof, row))
+
+
 def run_query_arrow(snapshot: Snapshot, sql: str, parameters: Mapping[str, str]) -> pa.Table:
     """Run one query like `run_query`, and return its rows as an Arrow table."""
-    return _run(snapshot, sql, parameters, lambda r: r.to_arrow_table())
+    return _run(snapshot, sql, parameters, _arrow_table)
+
+
+def _arrow_table(query: _Query) -> pa.Table:
+    import pyarrow as pa
+
+    taken = 0
+    batches = []
+    with query.relation().to_arrow_reader(_ROWS_AT_ONCE) as reader:
+        for batch in reader:
+            taken += batch.nbytes
+            query.require_room(taken)
+            batches.append(batch)
+        return pa.Table.from_batches(batches, reader.schema)
 
 
 _T = TypeVar("_T")
 
 
-def _run(
-    snapshot: Snapshot, sql: str, parameters: Mapping[str, str], fetch: Callable[[duckdb.DuckDBPyRelation], _T]
-) -> _T:
+def _run(snapshot: Snapshot, sql: str, parameters: Mapping[str, str], fetch: Callable[[_Query], _T]) -> _T:
     import duckdb
 
     connection = snapshot.connection
     _require_query(connection, sql)
     connection.execute("BEGIN TRANSACTION READ ONLY")  # a SELECT can hold an INSERT in its WITH
     try:
-        return fetch(connection.sql(sql, params=dict(parameters) or None))
+        with timed(connection, snapshot.limits) as check:
+            return fetch(_Query(snapshot, sql, dict(parameters) or None, check))
     except duckdb.Error as error:
-        raise _explained(error, snapshot.log) from None
+        raise _explained(error, snapshot) from None
+    except MemoryError:
+        raise memory_is_used(snapshot.limits, "The answer takes") from None
     finally:
         connection.execute("ROLLBACK")
 
 
-def _explained(error: duckdb.Error, log: Log) -> LedgerError:
+def _exhausted(error: duckdb.Error, limits: Limits) -> LedgerError | None:
+    """Tell a query that needs more than it may have, or than the machine has, from one that is wrong."""
+    import duckdb
+
+    first = _first_line(error)
+    if isinstance(error, duckdb.OutOfMemoryException):
+        full = "max_temp_directory_size" in str(error)
+        return disk_is_full(first) if full else memory_is_used(limits, "The query needs")
+    if isinstance(error, duckdb.IOException) and _SPILLED in first:
+        return disk_is_full(first)
+    return None
+
+
+def _explained(error: duckdb.Error, snapshot: Snapshot) -> LedgerError:
     """Tell a query that is wrong, or reaches too far, from a segment that cannot be read."""
     import duckdb
 
-    if about_payload := payload_fault(error):
-        return about_payload
+    if found := payload_fault(error) or _exhausted(error, snapshot.limits):
+        return found
     if isinstance(error, duckdb.PermissionException):
-        for segment in log.segments:  # a file that is not there is none of those that may be read
+        for segment in snapshot.log.segments:  # a file that is not there is none of those that may be read
             if not segment.path.exists():
                 where = f"log/{segment.path.name} (entries {segment.first_index} to {segment.end - 1})"
                 return IntegrityError(

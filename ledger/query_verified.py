@@ -17,6 +17,7 @@ from ledger.as_of import NOW, AsOf
 from ledger.errors import IntegrityError, UsageError
 from ledger.findings import Finding, Progress
 from ledger.heads import Head, newest_head
+from ledger.limits import Limits
 from ledger.snapshot import Snapshot, open_snapshot
 from ledger.trust import NOTHING_BROUGHT, Trust, check_head
 from ledger.verify import verify
@@ -53,6 +54,7 @@ def open_verified(
     as_of: AsOf = NOW,
     *,
     trust: Trust = NOTHING_BROUGHT,
+    limits: Limits | None = None,
     workers: int | None = None,
     progress: Progress = lambda _done, _all: None,
     memory: VerifierMemory | None = None,
@@ -72,7 +74,7 @@ def open_verified(
             f"No tree head covers the first {size} entries, so nothing proves them yet.", next_step="ledger seal"
         )
     check_head(head, trust)
-    with open_snapshot(ledger, replace(as_of, size=size)) as snapshot:
+    with open_snapshot(ledger, replace(as_of, size=size), limits=limits or Limits()) as snapshot:
         # The very segments the snapshot reads: what a compaction puts in their place meanwhile is not asked.
         result = verify(ledger, progress, trust=trust, workers=workers, log=snapshot.log, memory=memory)
         touched = [f for f in result.findings if not f.where.startswith(_BESIDE) and not _is_behind(f, size)]

@@ -18,6 +18,7 @@ from ledger.as_of import NOW, AsOf
 from ledger.beside import add_payloads
 from ledger.errors import IntegrityError, UsageError
 from ledger.event import Key, Row
+from ledger.limits import Limits, limited
 from ledger.lookup import answer, memory_database, sealed_digests, sql_text, unreadable_segment
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ VIEWS: Final = (
 )
 """The views of a ledger, in the order in which they build on each other."""
 
+_LIMITS: Final = Limits()
+
 _DECISIVE: Final = frozenset({"amendments", "payloads", "outcomes", "runs"})
 """The views that a verdict rests on; they build on `decisive_events`."""
 
@@ -56,7 +59,8 @@ _CATALOG: Final = re.compile(r"show|query|duckdb_|information_schema|pg_|sqlite_
 class Snapshot:
     """A prefix of the ledger: `sealed` entries of the log that count, and `unsealed` ones that are visible.
 
-    `damaged` names inbox objects that cannot be read; their entries are not in the snapshot.
+    `damaged` names inbox objects that cannot be read; their entries are not in the snapshot. `memory_bytes` is what
+    the database may take by its `limits`, and as much again an answer.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -64,6 +68,8 @@ class Snapshot:
     sealed: int
     unsealed: int
     damaged: tuple[str, ...]
+    limits: Limits
+    memory_bytes: int
 
     def rows(self, sql: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Run SQL of our own over the views and return all rows.
@@ -75,7 +81,12 @@ class Snapshot:
 
 @contextlib.contextmanager
 def open_snapshot(
-    ledger: Ledger, as_of: AsOf = NOW, views: Sequence[str] = VIEWS, *, payloads: bool = True
+    ledger: Ledger,
+    as_of: AsOf = NOW,
+    views: Sequence[str] = VIEWS,
+    *,
+    payloads: bool = True,
+    limits: Limits = _LIMITS,
 ) -> Iterator[Snapshot]:
     """Open the newest state of the ledger, or its state `as_of` an index or a time, with all or some `views`.
 
@@ -101,7 +112,7 @@ def open_snapshot(
     arrived = list(unsealed.values())
     if as_of.size is not None:
         unsealed.clear()  # an entry without an index is in no prefix that is named by its size
-    with memory_database() as connection:
+    with memory_database() as connection, limited(connection, limits) as memory_bytes:
         _add_entries(connection, log, list(unsealed.values()), as_of)
         files = add_payloads(connection, ledger.layout, log, arrived) if payloads else None
         _add_views(connection, views, "" if files is not None else "_whole" if payloads else "_recorded")
@@ -109,7 +120,7 @@ def open_snapshot(
         connection.execute("SET allowed_paths = $paths", {"paths": readable})
         connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         sealed = log.size if as_of.size is None else as_of.size
-        yield Snapshot(connection, log, sealed, len(unsealed), tuple(damaged))
+        yield Snapshot(connection, log, sealed, len(unsealed), tuple(damaged), limits, memory_bytes)
 
 
 def _read_inbox(ledger: Ledger) -> tuple[dict[Key, Row], list[str]]:

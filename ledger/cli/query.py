@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -25,6 +26,7 @@ from ledger.cli.rows import (
 )
 from ledger.cli.session import (
     Session,
+    fail,
     is_terminal,
     out,
     out_bytes,
@@ -41,6 +43,7 @@ from ledger.query import run_query, run_query_arrow, view_docs
 if TYPE_CHECKING:
     from ledger.as_of import AsOf
     from ledger.handle import Ledger
+    from ledger.limits import Limits
     from ledger.query import Answer
     from ledger.snapshot import Snapshot
 
@@ -85,6 +88,21 @@ def query(  # noqa: PLR0913, PLR0917 - one argument for each option
     keys: Annotated[
         list[str] | None, typer.Option("--key", metavar="VKEY", help="The log's verifier key; implies --verify.")
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="What the query may take: 4GB, or 50% of the machine's memory, the default; else "
+            "LEDGER_QUERY_MEMORY. What does not fit goes to a folder in TMPDIR that is removed.",
+        ),
+    ] = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="End the query after it: seconds, 30m or 2h; else LEDGER_QUERY_TIMEOUT, else 10m; 0 for no limit.",
+        ),
+    ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="List views and columns with their meaning.")] = False,
 ) -> None:
     """Answer SQL about the ledger. Read-only: no statement can change it or reach another file.
@@ -105,16 +123,31 @@ def query(  # noqa: PLR0913, PLR0917 - one argument for each option
     if output is not None:
         require_outside(output, ledger.root)
     prefix = parse_as_of(as_of, as_of_occurred)
+    limits = _limits(memory, timeout)
     if verified or keys:
-        _answer_verified(ledger, prefix, text, bound, output_format, target, keys or [])
+        _answer_verified(ledger, prefix, text, bound, output_format, target, keys or [], limits)
         return
-    with open_snapshot(ledger, prefix, sorted(views_in(text))) as snapshot:
+    with open_snapshot(ledger, prefix, sorted(views_in(text)), limits=limits) as snapshot:
         for damage in snapshot.damaged:
             say(f"{styled('warning', 'yellow', sys.stderr)}: {damage}")
         if output_format == "parquet":
             _write_parquet(snapshot, text, bound, target)
         else:
             _write(run_query(snapshot, text, bound), output_format, target)
+
+
+def _limits(memory: str | None, timeout: str | None) -> Limits:
+    """Return what the query may take; one that the database cannot interrupt ends with its process."""
+    from ledger.limits import read_limits, time_is_over
+
+    limits = read_limits(memory, timeout, os.environ)
+
+    def end() -> None:
+        code = fail(time_is_over(limits))
+        sys.stderr.flush()
+        os._exit(code)
+
+    return replace(limits, overrun=end)
 
 
 def _answer_verified(
@@ -125,6 +158,7 @@ def _answer_verified(
     output_format: Format,
     target: _Target,
     keys: list[str],
+    limits: Limits,
 ) -> None:
     """Print the rows with the checkpoint they were read under: in JSON beside them, else on stderr."""
     from ledger.query_verified import open_verified
@@ -133,7 +167,8 @@ def _answer_verified(
     from ledger.verify_memory import VerifierMemory
 
     memory = VerifierMemory(verified_folder())
-    with open_verified(ledger, prefix, trust=read_trust(keys, []), memory=memory) as verified:
+    trust = read_trust(keys, [])
+    with open_verified(ledger, prefix, trust=trust, memory=memory, limits=limits) as verified:
         note = verified.head.message.decode()
         if output_format == "parquet":
             _write_parquet(verified.snapshot, sql, bound, target, {"ledger.checkpoint": note})
