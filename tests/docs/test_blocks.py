@@ -15,7 +15,6 @@ import pytest
 from ledger import Event, Ledger
 from ledger.as_of import NOW
 from ledger.snapshot import open_snapshot
-from pipelines.samples import make_deliveries
 from sensors.capture import Capturing
 from sensors.policy_file import read_policy
 from sensors.sync import sync_runs
@@ -23,7 +22,7 @@ from sensors.sync import sync_runs
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "pipelines" / "README.md", *ROOT.glob("docs/**/*.md")])
 WALKED_AS_A_WHOLE = {"docs/trust.md", "docs/operations.md"}
-"""Pages that test files of their own follow word for word."""
+"""Pages that test_walks.py follows from beginning to end."""
 
 SHOWN = {"text"}
 """Fences of what is shown and not to be copied: formats, output."""
@@ -58,7 +57,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
     monkeypatch.setenv("DAGSTER_HOME", str(folder))
-    monkeypatch.delenv("LEDGER_URL", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home" / "config"))
+    for name in [name for name in os.environ if name.startswith("LEDGER_")]:
+        monkeypatch.delenv(name)
     return folder
 
 
@@ -141,24 +143,34 @@ def ask(block: Block, home: Path) -> None:
 
 def launch(block: Block, home: Path) -> None:
     """Launch the factory's job from the command line; only Dagster's UI, which never ends, is left out."""
-    make_deliveries(home / "deliveries")
     text = re.sub("^dagster dev -m", "dagster definitions validate -m", block.text, flags=re.M)
     assert text != block.text
     shell(text, home)
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    with dg.DagsterInstance.from_config(str(home / ".demo" / "factory")) as instance:
         (run,) = instance.get_runs()
         assert run.tags["dagster/partition"] == "2026-04-17"
         assert run.status is dg.DagsterRunStatus.QUEUED  # the daemon starts it, and there is none
 
 
-def shell(text: str, home: Path) -> None:
-    """Run commands in a user's shell; the first that fails ends it."""
-    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    env |= {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+def shell(text: str, folder: Path) -> str:
+    """Run commands in a user's shell, and return what they print; the first that fails ends it."""
     done = subprocess.run(
-        ["bash", "-ec", text], cwd=home, env=env, capture_output=True, text=True, check=False, timeout=150
+        ["bash", "-ec", text],
+        cwd=folder,
+        env=user_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
     )
     assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def user_environment() -> dict[str, str]:
+    """Return the environment of a shell in which what the documents tell to install is there."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
 
 
 RUN: dict[str, Callable[[Block, Path], None]] = {
@@ -166,7 +178,7 @@ RUN: dict[str, Callable[[Block, Path], None]] = {
     "README.md: from sensors import with_ledger": attach,
     "README.md: import dagster as dg": leave_out,
     "README.md: ledger runs": ask,
-    "pipelines/README.md: export": launch,
+    "pipelines/README.md: mkdir": launch,
     "docs/capture.md: [[optional]]": declare,
     "docs/redaction.md: {": redact,
 }
