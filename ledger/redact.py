@@ -14,7 +14,6 @@ Every append comes through here: no more is imported than RE2, orjson and the st
 from __future__ import annotations
 
 import fnmatch
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -22,7 +21,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-import re2
 
 from ledger.canonical import MAX_DEPTH, plain_text
 from ledger.errors import InputError
@@ -138,10 +136,10 @@ class _Cleaning:
         return name
 
     def _is_secret(self, name: str, value: Any) -> bool:
-        from ledger.secret_names import is_basic_auth, is_secret_name, is_secret_value
+        from ledger.secret_names import is_login, is_secret_name, is_secret_value
 
         name = plain_letters(name)
-        return (is_secret_name(name) and is_secret_value(name, value)) or is_basic_auth(name, value)
+        return (is_secret_name(name) and is_secret_value(name, value)) or is_login(name, value)
 
     def _value(self, value: Any, room: int) -> Any:
         if isinstance(value, str):
@@ -243,43 +241,15 @@ def read_redaction(path: Path) -> Redaction:
         patterns, personal = body.get("patterns", {}), body.get("personal", [])
         if body.keys() - {"patterns", "personal"}:
             raise ValueError(f"unknown members {sorted(body.keys() - {'patterns', 'personal'})}")  # noqa: TRY301
-        declared = tuple((str(name), _compiled(str(name), text)) for name, text in sorted(patterns.items()))
+        if patterns:
+            from ledger.own_patterns import compiled
+        declared = tuple((str(name), compiled(str(name), _text(text))) for name, text in sorted(patterns.items()))
         return Redaction(declared, tuple(map(_text, personal)), name_key)
     except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: {error}; until it is right nothing is recorded.",
             next_step='it reads {"patterns": {"NAME": "REGEX"}, "personal": ["ASSET_KEY_GLOB"]}; REGEX is RE2\'s',
         ) from None
-
-
-_NOT_RE2: Final = (
-    (re.compile(r"\(\?<?[=!]"), "look-around, of which RE2 has none: match more; all that is matched is taken out"),
-    (re.compile(r"\\[1-9]|\(\?P="), "a reference back to a group, of which RE2 has none: repeat the pattern"),
-    (re.compile(r"\{,[0-9]"), "{,n}, which RE2 takes as it stands: write {0,n}"),
-    (re.compile(r"\(\?>|[*+?}]\+"), "an atomic or possessive part, of which RE2 has none: leave the sign out"),
-)
-"""What Python's patterns have and RE2's have not."""
-
-_EMPTY_IN: Final = (b"", b"a", b" ", b"a b")
-_PYTHONS_END: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\Z")
-
-
-def _compiled(name: str, text: Any) -> Pattern:
-    """Compile one of a ledger's own patterns with RE2, which takes time in proportion to the text for any."""
-    pattern = _PYTHONS_END.sub(r"\1\\z", _text(text))
-    has = next((f"it has {what}" for sign, what in _NOT_RE2 if sign.search(pattern.replace(r"\\", ""))), None)
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        compiled = re2.compile(pattern.encode(), options)
-    except re2.error as error:
-        told = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
-        raise ValueError(f"the pattern {name!r}, {text!r}: {has or told}") from None
-    if has:
-        raise ValueError(f"the pattern {name!r}, {text!r}: {has}")
-    if any(each.end() == each.start() for probe in _EMPTY_IN for each in compiled.finditer(probe)):
-        raise ValueError(f"the pattern {name!r}, {text!r}, matches an empty text, so it would redact everything")
-    return compiled
 
 
 def _text(value: Any) -> str:

@@ -46,6 +46,11 @@ def _looks_random(secret: bytes) -> bool:
     return _has_digit(secret) and any(65 <= b <= 90 for b in secret) and any(97 <= b <= 122 for b in secret)
 
 
+def is_mixed(secret: bytes) -> bool:
+    """Tell what has both letters and digits, as no count and no word has."""
+    return _has_digit(secret) and any(65 <= byte <= 90 or 97 <= byte <= 122 for byte in secret)
+
+
 def is_basic(secret: bytes) -> bool:
     """Tell whether this is the Base64 of a user, a colon and a password."""
     try:
@@ -168,15 +173,16 @@ _EDGE: Final = r"(?:\b|\\[nrtbf]|\\u[0-9a-f]{4}|\\x[0-9a-f]{2})"
 """Where a key may begin: at a word's edge, or after the escape of a character inside quoted text."""
 
 _COUNTED: Final = re.compile(r"\{([0-9]+)(?:,[0-9]*)?\}")
+_CLASS: Final = re.compile(r"\[[^\]]*\]|\\.|[?:()|]")
 
 
 def _beginning(pattern: str) -> str:
     """Return the beginning of a key's pattern, up to where a long count begins: it compiles in a tenth of the time.
 
-    A pattern that begins with such a count is returned whole, for it would begin everywhere.
+    A pattern without three letters of its own before that is returned whole, for it would begin in any word.
     """
     counted = next((each for each in _COUNTED.finditer(pattern) if int(each[1]) > _FEW), None)
-    if counted is None or counted.start() < len("[A-Za-z0-9_-]") + 2:
+    if counted is None or len(_CLASS.sub("", pattern[: counted.start()])) < 3:
         return pattern
     return f"{pattern[: counted.start()]}{{{_FEW}}}"
 
@@ -190,6 +196,15 @@ KEY_SIGN: Final = f"{_EDGE}(?:{'|'.join(_beginning(text) for texts in _KEYS.valu
 """What is in a text in which `KEY_PATTERN` finds anything."""
 
 _TO_END: Final = r"(?:-----END [A-Z ]{0,32}PRIVATE KEY(?: BLOCK)?-----|\z)"
+
+_SIGNED: Final = (
+    r"(?:sig|signature|x-(?:amz|goog|ms|oss)-(?:signature|credential|security-token)|awsaccesskeyid|googleaccessid"
+    r"|security-token|ossaccesskeyid|credential|hmac)(?:=|%3d)([^\s\"'`<>&,;\\]+)"
+)
+_SIGNED_SIGN: Final = (
+    r"(?i:sig(?:nature)?(?:=|%3d)|x-(?:amz|goog|ms|oss)-|accesskeyid|accessid|security-token|credential"
+    r"|hmac(?:=|%3d))"
+)
 
 FORMS: Final = (
     Form(
@@ -206,13 +221,31 @@ FORMS: Final = (
     Form(
         "authorization",
         r"[\\\"']_?auth[\\\"']{1,16}\s{0,8}:\s{0,8}[\\\"']{1,16}([A-Za-z0-9+/]{6,}={0,2})",
-        r"auth[\\\"']",
+        r"(?i:auth[\\\"'])",
         is_basic,
     ),
     Form(
         "assignment",
         rf"(?i)<[A-Za-z0-9_:.-]{{0,64}}(?:{STRONG_WORDS}|{WEAK_WORDS})(?:\s[^<>]{{0,200}})?>([^<>]+)</",
         rf"(?i:{STRONG_WORDS}|{WEAK_WORDS})",
+    ),
+    Form(
+        "authorization",
+        rf"(?i){_EDGE}auth[\\\"']{{0,16}}\s{{0,8}}[=:]\s{{0,8}}[\[(]\s{{0,8}}[\\\"']{{1,16}}[^\"'\\]{{1,128}}[\\\"']{{1,16}}"
+        r"\s{0,8},\s{0,8}[\\\"']{1,16}([^\"'\\]+)",
+        r"(?i:auth[\\\"'=: ])",
+    ),
+    Form(
+        "assignment",
+        r"(?i)(?:^|[\s\"'(,;&?]|--|\\[nrt])pass[\\\"']{0,16}(?:\s{0,8}[=:]\s{0,8}|\s)[\\\"']{0,16}([^\s\"',;&)\\]{4,})",
+        r"(?i:pass[\\\"'=:\s])",
+        is_mixed,
+    ),
+    Form(
+        "assignment",
+        r"fs\.azure\.(?:account\.key|sas)\.[A-Za-z0-9_.-]{1,200}[\\\"']{0,16}\s{0,8}[=: ]\s{0,8}"
+        r"[\\\"']{0,16}([^\s\"',;\\]+)",
+        r"fs\.azure\.",
     ),
     Form("bearer_token", rf"(?i){_EDGE}bearer\s{{1,8}}([A-Za-z0-9._~+/=-]{{16,}})", r"(?i:bearer)"),
     Form("authorization", rf"(?i){_EDGE}basic\s{{1,8}}([A-Za-z0-9+/]{{6,}}={{0,2}})", r"(?i:basic)", is_basic),
@@ -237,12 +270,8 @@ FORMS: Final = (
         r"cookie2?[\\\"'`\]]{0,16}\s{0,8}(?:=>|[:=]|,)\s{0,8}[\\\"'`\[]{0,16}([A-Za-z0-9_.-]{1,64}=[^\"'`\r\n\\]+)",
         r"(?i:cookie)",
     ),
-    Form(
-        "signed_url",
-        r"(?i)(?:[?&; ,]|^|amp;|%26|%3f)(?:sig|signature"
-        r"|x-(?:amz|goog|ms|oss)-(?:signature|credential|security-token)|awsaccesskeyid|googleaccessid|security-token|ossaccesskeyid|credential|hmac)(?:=|%3d)([^\s\"'`<>&,;\\]+)",
-        r"(?i:sig(?:nature)?(?:=|%3d)|x-(?:amz|goog|ms|oss)-|accesskeyid|accessid|security-token|credential|hmac(?:=|%3d))",
-    ),
+    Form("signed_url", rf"(?i)(?:[?&]|amp;|%26|%3f){_SIGNED}", _SIGNED_SIGN),
+    Form("signed_url", rf"(?i)(?:[; ,]|^){_SIGNED}", _SIGNED_SIGN, _looks_made),
     Form(
         "signed_url",
         r"(?i)[?&](?:key|code|auth|subscription-key|sas|jwt|state|ticket|assertion)=([A-Za-z0-9._~%+/=-]{16,})",
@@ -271,7 +300,7 @@ FORMS: Final = (
     Form(
         "named_secret",
         rf"(?i){_EDGE}(?:machine\s+\S{{1,255}}|default)\s+login\s+\S{{1,255}}\s+password\s+(\S+)",
-        r"(?i:login\s+\S{1,255}\s+password)",
+        r"(?i:login\s)",
     ),
     Form(
         "named_secret",
@@ -310,7 +339,7 @@ SIGN: Final = "|".join(
         KEY_SIGN,
         rf"(?i:{STRONG_WORDS}|{WEAK_WORDS})",
         r"://[^\s\"'<>]*@",
-        *(form.sign for form in FORMS),
+        *dict.fromkeys(form.sign for form in FORMS),
     ]
 )
 """What is in a text, or in its JSON, if there can be any secret in it."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import re2
 
-from ledger.secret_forms import STRONG_WORDS, WEAK_WORDS, is_basic
+from ledger.secret_forms import STRONG_WORDS, WEAK_WORDS, is_basic, is_mixed
 
 _STAGE: Final = (
     r"value|b64|base64|prod(?:uction)?|dev|staging|stage|uat|qa|live|primary|secondary|backup|admin|root|[0-9]{1,3}"
@@ -34,8 +34,8 @@ _HARMLESS: Final = re2.compile(
 _QUOTE: Final = r"(?:\\{0,15}[\"'`]|%22|%27|&quot;|&#34;|&#39;)"
 _ASSIGNED: Final = re2.compile(
     (
-        rf"(?i){_WORD}({_QUOTE})?\]?(,\s{{0,16}}{_QUOTE}(?:value|val|default){_QUOTE}\s{{0,8}}[:=]"
-        rf"|[ \t]{{0,16}}(?:=>|:=|={{1,3}}|[:=：＝]|%3[AaDd])"
+        rf"(?i){_WORD}({_QUOTE})?\]?(,?\s{{0,16}}{_QUOTE}?(?:value|val|default){_QUOTE}?\s{{0,8}}[:=]"
+        rf"|[ \t]{{0,16}}(?:=>|:=|={{1,3}}|[:=：＝]|%3[AaDd]|\\{{1,8}}u003[AaDd])"
         rf"|\\{{0,15}}[\"'`]?,?[ \t]{{1,16}}|,)"
     ).encode()
 )
@@ -67,12 +67,19 @@ _FLAG_PROSE: Final = frozenset(
 def is_secret_name(name: str) -> bool:
     """Tell whether a name says that its value is a secret, whatever the value looks like."""
     text = name.encode("utf-8", "replace")
+    if text.startswith((b"fs.azure.account.key.", b"fs.azure.sas.")):
+        return True
     return _NAME.search(text[-200:]) is not None and _HARMLESS.search(text[-200:]) is None
 
 
-def is_basic_auth(name: str, value: Any) -> bool:
-    """Tell whether this is the `auth` of a registry's settings: a user and a password in Base64."""
-    return name.lower() == "auth" and isinstance(value, str) and is_basic(value.encode("utf-8", "replace"))
+def is_login(name: str, value: Any) -> bool:
+    """Tell a password under a name that can mean other things: `auth` of a registry or a request, `pass`."""
+    if name.lower() == "auth" and isinstance(value, list | tuple):
+        return len(value) == 2 and all(isinstance(each, str) for each in value)
+    if not isinstance(value, str):
+        return False
+    text = value.encode("utf-8", "replace")
+    return (name.lower() == "auth" and is_basic(text)) or (name.lower() == "pass" and is_mixed(text))
 
 
 def is_secret_value(name: str, value: Any) -> bool:

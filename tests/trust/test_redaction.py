@@ -75,6 +75,23 @@ def test_what_only_looks_like_one_is_left_alone(text: str) -> None:
     assert Redaction().apply(column) is column
 
 
+ORDINARY = [
+    'Started execution of step "silver__ticket_fact".', "Materialized value warehouse orders table_0.",
+    "Loaded input from MEMORY_MODE using input manager", "s3://warehouse/orders/2026-04-17/part-0.parquet",
+    "DAGSTER_RUN_MONITORING", "ASSET_MATERIALIZATION_PLANNED", "row_count", "partition 2026-04-17 of 30",
+    "NOTIFICATION",
+    "5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9", "0c7e1f6a-3b7d-4f8e-9a51-2f6d8c4b1e90",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_an_ordinary_event_is_passed_by_after_one_look(text: str) -> None:
+    """What Dagster writes every day costs one pass over it."""
+    assert not suspicious(
+        looked_at(record(1, step_key=text, data={"message": text, "metadata": [{"label": text}]}))
+    )
+
+
 SECRET_NAMES = [
     "password", "db_password", "dbPassword", "API_KEY", "client-secret", "aws.secret_access_key", "token",
     "PGPASSWORD", "apikey", "authToken", "secretAccessKey", "passwd", "pwd", "passphrase", "private_key",
@@ -102,6 +119,7 @@ def test_a_value_whose_name_says_it_is_secret_goes_as_a_whole(name: str, value: 
         {"password": None, "secret": True, "token": ""}, {"primary_key": "id"}, {"partition_key": "2026-04-17"},
         {"next_page_token": "abc"}, {"pad_token": "<pad>"}, {"password_length": 12}, {"auth": "oauth2"},
         {"credentials": "/etc/gcp/key.json"}, {"argv": ["tool", "--token-count", "5"]},
+        {"pass": 12}, {"pass": "ok"}, {"auth": ["oauth2"]},
     ],
     ids=repr,
 )  # fmt: skip
@@ -113,6 +131,12 @@ def test_a_name_that_only_has_such_a_word_says_nothing(data: dict[str, Any]) -> 
 def test_a_list_of_arguments_and_a_registrys_settings_are_known() -> None:
     assert applied(argv=["psql", "--password", "hunter2", "-v"])["argv"] == ["psql", "--password", MASK, "-v"]
     assert applied(auths={"r": {"auth": "dXNlcjpwYXNz"}})["auths"] == {"r": {"auth": MASK}}
+    assert applied(request={"auth": ["me", "hunter2"], "pass": "hunter2"})["request"] == {
+        "auth": MASK,
+        "pass": MASK,
+    }
+    conf = "fs.azure.account.key.x.dfs.core.windows.net"
+    assert applied(conf={conf: "abc"})["conf"] == {conf: MASK}
 
 
 def test_an_address_keeps_all_but_the_password() -> None:
@@ -233,13 +257,15 @@ def _units() -> Iterator[str]:
 
 
 def took(text: str, declared: Any = ()) -> float:
-    """Return the processor's time for one text, in seconds; the least of two."""
-    times = []
-    for _ in range(2):
-        started = time.process_time()
-        find_secrets(text, declared)
-        times.append(time.process_time() - started)
-    return min(times)
+    """Return the processor's time for one text, in seconds."""
+    started = time.process_time()
+    find_secrets(text, declared)
+    return time.process_time() - started
+
+
+def is_linear(short: str, long: str, declared: Any = ()) -> bool:
+    """Tell whether four times the length takes far less than sixteen times as long; little time is none."""
+    return took(long, declared) < 0.2 or any(took(long, declared) < 10 * took(short, declared) for _ in range(3))
 
 
 @pytest.mark.parametrize("ending", ["", " password"])
@@ -248,8 +274,7 @@ def test_time_is_in_proportion_to_the_text(ending: str) -> None:
     find_secrets("password=x")  # compiles
     for unit in sorted(set(_units())):
         short, long = ((unit * (size // len(unit) + 1))[:size] + ending for size in (16_384, 65_536))
-        if (lasted := took(long)) > 0.2:
-            assert lasted < 10 * took(short), unit
+        assert is_linear(short, long), unit
 
 
 DECLARED = ["(a+)+b", "(a|a)*b", "x(?:.*y)?", "KD-[0-9]{6}", "(?:x+x+)+y", "a.*b|a", r"\bred\w+", ".{3}"]
@@ -262,8 +287,7 @@ def test_time_is_in_proportion_to_the_text_for_any_pattern_of_a_ledgers_own(tmp_
     declared = read_redaction(tmp_path / "redaction.json").declared
     for unit in ("a", "x", "xa", "a b", "KD-123456 "):
         short, long = ((unit * (size // len(unit) + 1))[:size] for size in (65_536, 262_144))
-        if (lasted := took(long, declared)) > 0.5:
-            assert lasted < 10 * took(short, declared), unit
+        assert is_linear(short, long, declared), unit
 
 
 def test_a_text_with_very_many_secrets_is_one_from_there_on(tmp_path: Path) -> None:
