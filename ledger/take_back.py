@@ -19,7 +19,7 @@ from ledger.errors import EnvironmentFault, IntegrityError
 from ledger.event import columns
 from ledger.heads import head_sizes, read_head
 from ledger.layout import Layout
-from ledger.log import Stated, load, stated_files
+from ledger.log import Stated, stated_files
 from ledger.lookup import memory_database, sql_text, unreadable_segment
 from ledger.merkle import Frontier, leaf_hash
 from ledger.rows import table
@@ -52,16 +52,16 @@ def take_back(layout: Layout, origin: str, target_rows: int) -> int:
     written: list[Segment] = []
     try:
         _rewrite(layout, origin, stated, foreign, target_rows, written)
+    except BaseException:
+        _discard(written)
+        raise
+    try:
         commit_exchange(stated, written, foreign)
-        load(layout.log)
-    except CommitLostError:
+    except CommitLostError:  # of any other error nobody knows whether it was committed: the segments stay
         _discard(written)
         raise EnvironmentFault(
             "The log was committed to meanwhile; nothing was changed.", next_step="ledger compact"
         ) from None
-    except BaseException:
-        _discard(written)
-        raise
     return len(foreign)
 
 
