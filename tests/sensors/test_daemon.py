@@ -39,13 +39,16 @@ def test_the_sensors_alone_capture_and_close_everything(
         days = ("--partitions", "2026-01-02,2026-01-05,2026-01-09")
         command("job", "backfill", *PROJECT, "-j", "daily_job", *days, "--noprompt", env=env)
 
-        def closed() -> bool:
-            statuses = [run.status for run in instance.get_runs()]
-            if len(statuses) < 7 or not all(status.value in {"SUCCESS", "FAILURE"} for status in statuses):
+        def captured() -> bool:
+            # A run's worker writes its last record, "exited", after the run has ended, and perhaps after it was closed
+            records, _ = dagster_records(instance)
+            exited = [run for run in instance.get_runs() if _has_exited(instance, run.run_id)]
+            if len(exited) < 7 or len(exited) < instance.get_runs_count() or not ledger.exists():
                 return False
-            return ledger.exists() and len(rows(ledger, "SELECT run_id FROM runs WHERE closed")) == len(statuses)
+            closed = rows(ledger, "SELECT run_id FROM runs WHERE closed")
+            return len(closed) == len(exited) and set(ledger_records(ledger)) == records
 
-        wait_until(closed, "closed", log)
+        wait_until(captured, "captured and closed", log)
     with dg.DagsterInstance.from_config(str(home)) as instance:
         assert_holds(instance, ledger)
         by_job: dict[str, list[str]] = {}
@@ -66,6 +69,10 @@ def test_the_sensors_alone_capture_and_close_everything(
         assert made == {f"daily@2026-01-{day}" for day in ("02", "05", "09")}
         assert sync(instance, ledger).appended == 0
     assert not (home / "ledger-capture.log").exists()
+
+
+def _has_exited(instance: dg.DagsterInstance, run_id: str) -> bool:
+    return any(record.message.startswith("Process for run exited") for record in instance.all_logs(run_id))
 
 
 @pytest.mark.daemon
