@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from ledger import inbox
 from ledger.derive import derived, take_apart
 from ledger.errors import IntegrityError
-from ledger.event import Key
+from ledger.event import Key, Row
 from ledger.inbox import InboxObject
 from ledger.layout import Layout
 from ledger.rows import SCHEMA, table
@@ -165,13 +165,15 @@ def _piece(loaded: _Loaded) -> Piece:
         names = tuple(item.name for item in loaded.items)
         return Piece(loaded.taken, names, loaded.refused, entries_of(pa.Table.from_batches([rows])))
     sound, refused = [], list(loaded.refused)
-    tables = [SCHEMA.empty_table()]
+    found: list[Row] = []
     for item in loaded.items:
         try:
-            found = inbox.rows(item)
+            found += inbox.rows(item)
         except IntegrityError as error:
             refused.append(str(error))
         else:
             sound.append(item.name)
-            tables += [table(found[i : i + ROW_GROUP_ROWS]) for i in range(0, len(found), ROW_GROUP_ROWS)]
-    return Piece(loaded.taken, tuple(sound), tuple(refused), entries_of(pa.concat_tables(tables)))
+    tables = [table(found[i : i + ROW_GROUP_ROWS]) for i in range(0, len(found), ROW_GROUP_ROWS)]
+    return Piece(
+        loaded.taken, tuple(sound), tuple(refused), entries_of(pa.concat_tables([SCHEMA.empty_table(), *tables]))
+    )
