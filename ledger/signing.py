@@ -72,12 +72,13 @@ def _write_signed(layout: Layout, checkpoint: Checkpoint, signer: LogSigner) -> 
     if stored is None or unsigned or not _signed_by(stored, [key]):
         for old in (*unsigned, *signed[:1]):
             prove_growth(layout, lambda: load(layout.log), old.checkpoint, checkpoint)
-    if all(record.verifier != key or record.signed_from is None for record in records):
-        # Before the signature: a crash in between leaves a head that is missed, not one that nobody expects.
-        record_signed_from(layout, key, checkpoint.size)
     # Before the signature is anywhere else: a crash in between leaves a head that is signed again.
     if last is None or last.size <= checkpoint.size:
         remember(signer, checkpoint)
+    if all(record.verifier != key or record.signed_from is None for record in records):
+        # After the memory: that it has signed and remembers nothing is what a key with a lost memory looks like.
+        # Before the signature: a crash in between leaves a head that is missed, not one that nobody expects.
+        record_signed_from(layout, key, checkpoint.size)
     for head in unsigned:
         _sign_stored(layout, head, signer.key)
     return _create_signed(layout, checkpoint, signer.key)
