@@ -27,7 +27,7 @@ from evidence.week06 import contract_document, deliveries
 from ledger import EnvironmentFault, IntegrityError
 from ledger.as_of import NOW, AsOf
 from ledger.outside import require_outside
-from ledger.store import create_idempotent, make_folder, replace_atomic
+from ledger.store import create_idempotent, make_folder, read_regular, replace_atomic
 
 if TYPE_CHECKING:
     from ledger import Ledger
@@ -190,12 +190,13 @@ def _same_as(content: bytes, summaries: Path) -> list[Path]:
 
 def _read(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_regular(path, follow=True)
     except FileNotFoundError:
         return None
-    except OSError as error:
+    except (OSError, IntegrityError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or error
         raise EnvironmentFault(
-            f"{path} cannot be read: {error.strerror or error}.", next_step="name another folder, with --out DIR"
+            f"{path} cannot be read: {why}", next_step="name another folder, with --out DIR"
         ) from None
 
 

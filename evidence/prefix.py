@@ -20,6 +20,7 @@ from ledger.layout import Layout
 from ledger.lookup import sql_text
 from ledger.notary import read_records
 from ledger.snapshot import Snapshot, open_snapshot
+from ledger.store import read_regular
 
 _VIEWS: Final = ("amendments", "events", "outcomes", "runs")
 """The ledger's own views that the queries of this package rest on."""
@@ -50,8 +51,8 @@ class Prefix:
     def payload(self, sha256: str) -> bytes | None:
         """Return a payload that was too large for its entry; `None` when it is gone or not what was recorded."""
         try:
-            content = self.layout.blob(sha256).read_bytes()
-        except OSError:
+            content = read_regular(self.layout.blob(sha256))
+        except (OSError, IntegrityError):
             return None
         return content if hashlib.sha256(content).hexdigest() == sha256 else None
 

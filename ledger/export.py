@@ -20,7 +20,7 @@ from ledger.errors import EnvironmentFault, IntegrityError, UsageError
 from ledger.heads import Head, newest_head, read_head_file
 from ledger.merkle import EMPTY_ROOT, leaf_hash
 from ledger.segment import read_batches
-from ledger.store import make_folder, replace_atomic, replace_cached
+from ledger.store import make_folder, read_regular, replace_atomic, replace_cached
 from ledger.tiles import ENTRIES, TILE_WIDTH, Tile, TileEdge, encode_bundle, tile_path
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _edge(old: Checkpoint, target: Path) -> TileEdge:
 
     def fetch(tile: Tile) -> bytes:
         try:
-            return (target / tile_path(tile)).read_bytes()
+            return read_regular(target / tile_path(tile), follow=True)
         except FileNotFoundError:
             raise IntegrityError(f"{target / tile_path(tile)} is missing", next_step="export anew") from None
 

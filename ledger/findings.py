@@ -13,7 +13,7 @@ Progress = Callable[[int, int], None]
 """Called with (entries done, entries in all)."""
 
 
-Kind = Literal["altered", "not covered", "not erased", "rewritten", "nothing there"]
+Kind = Literal["altered", "not covered", "not erased", "rewritten", "not compared", "nothing there"]
 """What a finding says. Only the first says that something is not as it was recorded."""
 
 
@@ -24,7 +24,9 @@ class Finding:
     `altered`: something is not as it was recorded. `not covered`: sealed entries lie under no signature or
     cosignature that was asked for; a seal that died leaves that, and so does whoever deletes checkpoints. `not
     erased`: a payload is there that is erased on record. `rewritten`: another tool wrote files of the log, and it
-    cannot be verified before they are taken back. `nothing there`: there was nothing to verify.
+    cannot be verified before they are taken back. `not compared`: a checkpoint that the verifier kept or remembers
+    cannot be read, which is no fault of the ledger; nothing is known of what it would have shown.
+    `nothing there`: there was nothing to verify.
     """
 
     where: str

@@ -23,6 +23,7 @@ from ledger.event import Event, Row, encode
 from ledger.layout import FORMAT_VERSION, Layout
 from ledger.redact import read_redaction
 from ledger.store import (
+    MAX_SETTINGS_BYTES,
     TMP_PREFIX,
     create_exclusive,
     make_folder,
@@ -109,7 +110,7 @@ class Ledger:
         """
         marker = self.layout.marker
         try:
-            settings = orjson.loads(read_regular(marker, follow=True))
+            settings = orjson.loads(read_regular(marker, follow=True, max_bytes=MAX_SETTINGS_BYTES))
         except (FileNotFoundError, NotADirectoryError):
             raise self._absent() from None
         except OSError as error:

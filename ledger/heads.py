@@ -53,7 +53,7 @@ def read_head_file(path: Path, *, follow: bool = True) -> Head:
     Raises: IntegrityError naming it; OSError as it comes.
     """
     try:
-        return parse_head(read_regular(path, follow=follow))
+        return parse_head(read_regular(path, follow=follow, max_bytes=MAX_NOTE_BYTES))
     except IntegrityError as error:
         raise IntegrityError(f"{path}: {error}", next_step=error.next_step) from None
 

@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from ledger.errors import IntegrityError
 from ledger.heads import Head, parse_head
+from ledger.note import MAX_NOTE_BYTES
 from ledger.store import make_private_folder, read_regular, replace_atomic
 
 _SUFFIX: Final = ".checkpoint"
@@ -46,7 +47,7 @@ class CheckpointMemory:
         """
         path = self.path(origin)
         try:
-            head = parse_head(read_regular(path, follow=True))
+            head = parse_head(read_regular(path, follow=True, max_bytes=MAX_NOTE_BYTES))
         except FileNotFoundError:
             return None
         except IntegrityError as error:

@@ -20,7 +20,7 @@ from ledger.key_file import key_file_name, read_key_file
 from ledger.keys import ED25519, Signer, Verifier, format_vkey, parse_vkey
 from ledger.layout import Layout
 from ledger.memory import CheckpointMemory
-from ledger.store import create_exclusive, make_folder, read_regular, replace_atomic
+from ledger.store import MAX_SETTINGS_BYTES, create_exclusive, make_folder, read_regular, replace_atomic
 
 MEMORY_SETTING: Final = "LEDGER_KEY_MEMORY"
 """The environment variable that names the folder where keys remember what they signed."""
@@ -47,7 +47,7 @@ def read_records(layout: Layout) -> list[KeyRecord]:
 
 def _read_record(path: Path) -> KeyRecord:
     try:
-        content = read_regular(path)
+        content = read_regular(path, max_bytes=MAX_SETTINGS_BYTES)
         body = orjson.loads(content)
         record = KeyRecord(parse_vkey(body["vkey"]), body.get("signed_from"))
         start = record.signed_from

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ledger.errors import EnvironmentFault, IntegrityError, UsageError
 from ledger.layout import Layout
-from ledger.store import create_idempotent, replace_atomic
+from ledger.store import create_idempotent, open_regular, replace_atomic
 
 
 def require_outside(path: Path, *ledgers: Path) -> Path:
@@ -38,7 +38,10 @@ def _is_ledger(layout: Layout) -> bool:
     try:
         if not layout.marker.is_file():
             return False
-        return layout.inbox.is_dir() or layout.log.is_dir() or b'"format"' in layout.marker.read_bytes()[:4096]
+        if layout.inbox.is_dir() or layout.log.is_dir():
+            return True
+        with open_regular(layout.marker, follow=True) as file:
+            return b'"format"' in file.read(4096)
     except OSError:  # what cannot be seen is no reason to let a write through
         return True
 

@@ -23,11 +23,11 @@ from typing import Any, Final
 import orjson
 
 from ledger.canonical import MAX_DEPTH, plain_text
-from ledger.errors import InputError
+from ledger.errors import InputError, IntegrityError
 from ledger.event import Event
 from ledger.name_key import NameKey
 from ledger.secrets_found import Pattern, find_secrets, plain_letters, suspicious
-from ledger.store import readable_fault
+from ledger.store import MAX_SETTINGS_BYTES, read_regular, readable_fault
 
 MASK: Final = "[redacted]"
 MARK: Final = "redacted"
@@ -231,11 +231,13 @@ def read_redaction(path: Path) -> Redaction:
     """
     name_key = NameKey(path.parent / NAME_KEY_FILE)
     try:
-        content = path.read_bytes()
+        content = read_regular(path, follow=True, max_bytes=MAX_SETTINGS_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return Redaction(name_key=name_key)
     except OSError as error:
         raise readable_fault(error, "What to redact cannot be read, so nothing is recorded") from None
+    except IntegrityError as error:
+        raise InputError(f"{error} Until it is right nothing is recorded.", next_step=error.next_step) from None
     try:
         body = orjson.loads(content)
         patterns, personal = body.get("patterns", {}), body.get("personal", [])

@@ -25,6 +25,10 @@ _FOLDER_MODE = 0o750
 _PRIVATE_MODE = 0o700
 _SHARED = stat.S_IWGRP | stat.S_ISGID
 _PRIVATE_FILE_MODE = 0o600
+MAX_SETTINGS_BYTES = 1 << 24
+"""Of what people write or a key is: a policy, a query, settings."""
+MAX_DOCUMENT_BYTES = 1 << 30
+"""Of a document or a proof that is handed over; a proof has every entry of a run."""
 _NOT_A_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR})
 
 
@@ -57,10 +61,33 @@ def make_private_folder(path: Path) -> None:
         sync_folder(path.parent)
 
 
-def read_regular(path: Path, *, follow: bool = False) -> bytes:
-    """Read a file that has to be a regular one. Raises: what `open_regular` raises."""
+def read_regular(path: Path, *, follow: bool = False, max_bytes: int = -1) -> bytes:
+    """Read a file that has to be a regular one, of at most `max_bytes` where that is not negative.
+
+    Raises: what `open_regular` raises; IntegrityError when there is more.
+    """
     with open_regular(path, follow=follow) as file:
-        return file.read()
+        if max_bytes < 0:
+            return file.read()
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise IntegrityError(
+            f"{path} has more than {max_bytes} bytes.", next_step="move it away, then: ledger doctor"
+        )
+    return content
+
+
+def read_named(path: Path, *, max_bytes: int = MAX_SETTINGS_BYTES, next_step: str = "name another file") -> bytes:
+    """Read a regular file that a user names, through links, of at most `max_bytes`.
+
+    Raises: EnvironmentFault for anything else: a pipe may never end, and a device has no end.
+    """
+    try:
+        return read_regular(path, follow=True, max_bytes=max_bytes)
+    except IntegrityError as error:
+        raise EnvironmentFault(str(error), next_step=next_step) from None
+    except OSError as error:
+        raise EnvironmentFault(f"{path} cannot be read: {error.strerror or error}.", next_step=next_step) from None
 
 
 def open_regular(path: Path, *, follow: bool = False) -> BufferedReader:
@@ -75,20 +102,25 @@ def open_regular(path: Path, *, follow: bool = False) -> BufferedReader:
         descriptor = os.open(path, flags)
     except OSError as error:
         if error.errno in _NOT_A_FILE:
-            raise _not_a_file(path) from None
+            raise _not_a_file(path, follow=follow) from None
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise _not_a_file(path)
+        raise _not_a_file(path, follow=follow)
     return os.fdopen(descriptor, "rb")
 
 
-def _not_a_file(path: Path) -> IntegrityError:
+def _not_a_file(path: Path, *, follow: bool) -> IntegrityError:
     try:
-        mode = path.lstat().st_mode
+        mode = path.stat(follow_symlinks=follow).st_mode
     except OSError:
         mode = 0
-    kinds = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe"}
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFCHR: "a device",
+    }
     kind = kinds.get(stat.S_IFMT(mode), "no regular file")
     return IntegrityError(f"{path} is {kind}, expected a file.", next_step="move it away, then: ledger doctor")
 

@@ -64,7 +64,8 @@ def read_copies(paths: Sequence[Path], trust: Trust, result: Verification) -> di
         try:
             head = read_head_file(path)
         except IntegrityError as error:
-            result.add(Finding(str(path), str(error).removeprefix(f"{path}: ")))
+            problem = str(error).removeprefix(f"{path}: ")
+            result.add(Finding(str(path), problem, kind="not compared", next_step="name a copy of a checkpoint"))
             continue
         if head.checkpoint.origin != result.origin:
             problem = "the copy is of another log"

@@ -40,7 +40,7 @@ class VerifierMemory:
         except NotADirectoryError:  # nothing can be remembered there, which `remember` says
             return {}
         except IntegrityError as error:
-            result.add(Finding(str(path), f"what was verified before cannot be read: {error}"))
+            result.add(_unreadable(path, error))
             return {}
         if head is None:
             return {}
@@ -79,9 +79,7 @@ class VerifierMemory:
         except (FileNotFoundError, NotADirectoryError):
             return
         except (IntegrityError, orjson.JSONDecodeError, KeyError, TypeError) as error:
-            result.add(
-                Finding(str(self._address_file(address)), f"what was verified before cannot be read: {error}")
-            )
+            result.add(_unreadable(self._address_file(address), error))
             return
         if origin == result.origin:
             return
@@ -117,3 +115,9 @@ class VerifierMemory:
             self.folder
             / f"{hashlib.sha256(str(address).encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.address"
         )
+
+
+def _unreadable(path: Path, error: Exception) -> Finding:
+    problem = f"what was verified before cannot be read: {error}"
+    step = "restore the file from a copy, or remove it: this verification is then the first"
+    return Finding(str(path), problem, kind="not compared", next_step=step)

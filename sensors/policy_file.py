@@ -16,7 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from ledger import EnvironmentFault, InputError, UsageError
+from ledger import InputError, UsageError
+from ledger.store import read_named
 from sensors.policy import OptionalDependency, Policy
 
 _MEMBERS: Final = ("asset_key", "reason_code", "reason")
@@ -26,11 +27,7 @@ _NEXT: Final = 'write [[optional]] with asset_key = "…", reason_code = "…" a
 def read_policy(path: Path) -> Policy:
     """Read a policy file. Raises `InputError` naming file and entry, `EnvironmentFault` when it cannot be read."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise EnvironmentFault(
-            f"The policy {path} cannot be read: {error.strerror or error}.", next_step="name a file that is there"
-        ) from None
+        text = read_named(path, next_step="name a file that is there").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _wrong(path, f"is not UTF-8 text: byte {error.start}") from None
     body = _parsed(path, text)

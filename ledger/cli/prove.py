@@ -13,6 +13,7 @@ import typer
 from ledger.cli.session import Session, out, out_json, say, styled
 from ledger.errors import EnvironmentFault, UsageError
 from ledger.outside import require_outside, write_outside
+from ledger.store import MAX_DOCUMENT_BYTES, read_named
 
 if TYPE_CHECKING:
     from ledger.handle import Ledger
@@ -144,7 +145,7 @@ def _key_text(key: str) -> str:
     """Return a verifier key given as itself, or as a file that holds nothing else."""
     if _VKEY.search(key):
         return key
-    return _read(Path(key)).decode("utf-8", "replace").strip()
+    return read_named(Path(key)).decode("utf-8", "replace").strip()
 
 
 def _existing(path: Path) -> Path:
@@ -154,10 +155,7 @@ def _existing(path: Path) -> Path:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise EnvironmentFault(f"{path} cannot be read: {error.strerror}.") from None
+    return read_named(path, max_bytes=MAX_DOCUMENT_BYTES)
 
 
 export = typer.Typer(

@@ -39,6 +39,7 @@ from ledger.cli.session import (
 from ledger.errors import EnvironmentFault, UsageError
 from ledger.outside import require_outside, write_outside
 from ledger.query import run_query, run_query_arrow, view_docs
+from ledger.store import MAX_SETTINGS_BYTES, read_named
 
 if TYPE_CHECKING:
     from ledger.as_of import AsOf
@@ -186,19 +187,22 @@ def _read_sql(sql: str | None) -> str:
         raise UsageError(f"The query {sql!a} holds bytes that are not text in this locale.", next_step="use UTF-8")
     if sql != "-" and not (sql.endswith(".sql") and (" " not in sql or Path(sql).is_file())):
         return sql
+    step = "name a file of SQL, or give the SQL itself"
     try:
-        data = _stdin() if sql == "-" else Path(sql).read_bytes()
+        data = _stdin() if sql == "-" else read_named(Path(sql), next_step=step)
         return data.decode(_BYTE_ORDER_MARKS.get(data[:2], "utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        detail = (error.strerror or error) if isinstance(error, OSError) else "it is not UTF-8 text"
+    except UnicodeDecodeError:
         where = "on stdin" if sql == "-" else f"in {sql}"
-        raise EnvironmentFault(
-            f"The query {where} cannot be read: {detail}.", next_step="name a file of SQL, or give the SQL itself"
-        ) from None
+        raise EnvironmentFault(f"The query {where} cannot be read: it is not UTF-8 text.", next_step=step) from None
 
 
 def _stdin() -> bytes:
-    return sys.stdin.buffer.read() if sys.stdin else b""
+    data = sys.stdin.buffer.read(MAX_SETTINGS_BYTES + 1) if sys.stdin else b""
+    if len(data) > MAX_SETTINGS_BYTES:
+        raise UsageError(
+            f"The query on stdin has more than {MAX_SETTINGS_BYTES} bytes.", next_step="give the SQL itself"
+        )
+    return data
 
 
 def _bind(parameters: list[str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from ledger.snapshot import open_snapshot
 from ledger.status import diagnose, status
 from ledger.verify import verify
 from tests.ledger.samples import record
-from tests.trust.ledgers import signed_ledger, told
+from tests.trust.ledgers import VKEY, signed_ledger, told
 from tests.trust.test_signing import cli
 
 KINDS: dict[str, Callable[[Path], None]] = {
@@ -77,6 +78,48 @@ def test_a_folder_in_the_way_stops_no_seal(ledger: Ledger, folder: str) -> None:
     assert ledger.seal().size == 10
     if folder != "checkpoints":
         assert f"{folder}/{name}" in told(verify(ledger).findings)
+
+
+def write_sparse(path: Path) -> None:
+    """Make a file of a terabyte that takes no space."""
+    path.touch()
+    os.truncate(path, 1 << 40)
+
+
+ENDLESS: dict[str, Callable[[Path], None]] = {
+    "a pipe": os.mkfifo,
+    "a folder": Path.mkdir,
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "too large": write_sparse,
+}
+ARGUMENTS = (
+    "check FILE --key KEY",
+    "check OTHER FILE --key KEY",
+    "check OTHER --key FILE",
+    "check OTHER --checkpoint FILE",
+    "prove --file FILE",
+    "verify --no-memory --since FILE",
+    "query FILE",
+    "query --as-of FILE 'SELECT 1'",
+    "key show FILE",
+    "seal --key FILE",
+    "sync --dagster-home HERE --policy FILE",
+)
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+@pytest.mark.timeout(300)
+def test_a_file_that_a_user_names_is_a_file_and_has_an_end(ledger: Ledger, tmp_path: Path, what: str) -> None:
+    """Whatever a command is given to read: it ends at once, with a code of ours, and nothing is called altered."""
+    odd = tmp_path / "odd.sql"
+    ENDLESS[what](odd)
+    for line in ARGUMENTS:
+        given = {"FILE": str(odd), "KEY": VKEY, "OTHER": str(ledger.layout.marker), "HERE": str(tmp_path)}
+        done = cli(tmp_path, *(given.get(word, word) for word in shlex.split(line)))
+        said = done.stdout + done.stderr
+        assert done.returncode in {2, 3, 4}, f"{line}: {done.returncode} {said}"
+        assert "altered" not in said, f"{line}: {said}"
+    assert verify(ledger).ok
 
 
 @pytest.mark.parametrize("files", [24, 16, 12, 10])
