@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deltalake import DeltaTable
 
 from ledger import EnvironmentFault, IntegrityError, Ledger
+from ledger.commit import CommitLostError, commit_exchange
 from ledger.compact import compact
 from ledger.snapshot import open_snapshot
 from ledger.status import diagnose
@@ -113,3 +115,29 @@ def test_entries_that_were_changed_are_not_taken_back(ledger: Ledger) -> None:
     with pytest.raises(IntegrityError):
         compact(ledger.layout, ledger.require())
     assert sorted(p.name for p in ledger.layout.log.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"), [(CommitLostError(), False), (OSError(28, "No space left"), True)], ids=["lost", "not known"]
+)
+def test_segments_that_may_be_committed_are_kept(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, error: Exception, kept: bool
+) -> None:
+    """An error after the commit takes nothing that the log names; a commit that was lost leaves nothing behind."""
+    before = entries(ledger)
+    REWRITING["optimize"](DeltaTable(ledger.layout.log))
+    files = set(ledger.layout.log.glob("*.parquet"))
+
+    def commit_then_fail(*arguments: Any) -> None:
+        if kept:
+            commit_exchange(*arguments)
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ledger.take_back.commit_exchange", commit_then_fail)
+        with pytest.raises((EnvironmentFault, OSError)):
+            compact(ledger.layout, ledger.require())
+    assert (set(ledger.layout.log.glob("*.parquet")) > files) == kept
+    compact(ledger.layout, ledger.require())
+    assert entries(ledger) == before
+    assert verify(ledger).ok
