@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledger.errors import UsageError
+from ledger.errors import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
     from ledger.handle import Ledger
@@ -78,11 +78,29 @@ def notary(
     )
 
 
-def key_folder(environment: Mapping[str, str] | None = None) -> Path:
-    """Return where `ledger key new` keeps private keys: XDG_CONFIG_HOME, else ~/.config, below our own name."""
+def key_folder(environment: Mapping[str, str] | None = None) -> Path | None:
+    """Return where `ledger key new` keeps private keys: XDG_CONFIG_HOME, else ~/.config, below our own name.
+
+    `None` where this user has no home folder, so no key is kept there either.
+    """
+    folder = _base("XDG_CONFIG_HOME", ".config", environment)
+    return folder / "run-evidence-ledger" if folder else None
+
+
+def _base(variable: str, below_home: str, environment: Mapping[str, str] | None) -> Path | None:
+    """Return the folder that a variable names, else the one below the user's home; `None` where there is no home.
+
+    An empty HOME is none: what it names would lie below the root of the file system, or in the current folder.
+    """
     values = os.environ if environment is None else environment
-    home = values.get("XDG_CONFIG_HOME")
-    return (Path(home) if home else Path("~/.config").expanduser()) / "run-evidence-ledger"
+    if named := values.get(variable):
+        return Path(named)
+    if "HOME" in os.environ and not os.environ["HOME"]:
+        return None
+    try:
+        return Path.home() / below_home
+    except RuntimeError:  # a user that no password file knows
+        return None
 
 
 def key_memory(environment: Mapping[str, str] | None = None) -> Path | None:
@@ -94,7 +112,14 @@ def key_memory(environment: Mapping[str, str] | None = None) -> Path | None:
 
 
 def verified_folder(environment: Mapping[str, str] | None = None) -> Path:
-    """Return where `ledger verify` remembers what it found good: XDG_STATE_HOME, else ~/.local/state."""
-    values = os.environ if environment is None else environment
-    home = values.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path("~/.local/state").expanduser()) / "run-evidence-ledger" / "verified"
+    """Return where `ledger verify` remembers what it found good: XDG_STATE_HOME, else ~/.local/state.
+
+    Raises: EnvironmentFault where there is neither.
+    """
+    folder = _base("XDG_STATE_HOME", ".local/state", environment)
+    if folder is None:
+        raise EnvironmentFault(
+            "There is no home folder to remember in what was verified.",
+            next_step="set XDG_STATE_HOME or HOME; or, without a memory: ledger verify --no-memory",
+        )
+    return folder / "run-evidence-ledger" / "verified"

@@ -200,12 +200,14 @@ def _print(done: Synced, *, as_json: bool) -> None:
     waiting = sum(run.ended for run in done.open_runs)
     going_on = len(done.open_runs) - waiting
     captured = done.runs - done.unchanged
-    out(f"{done.runs} runs: {captured} captured, {done.unchanged} closed before and unchanged, {going_on} going on")
+    walked = "1 run" if done.runs == 1 else f"{done.runs} runs"
+    out(f"{walked}: {captured} captured, {done.unchanged} closed before and unchanged, {going_on} going on")
     out(f"{done.records} records read, {done.appended} events appended: new records, and what follows from them")
     if not done.runs:
         say("note:  there is no run to look at; is this the Dagster instance you mean?")
     if waiting:
-        say(f"next:  {waiting} runs have only just ended; the next ledger sync sees them once more and closes them")
+        who = "1 run has" if waiting == 1 else f"{waiting} runs have"
+        say(f"next:  {who} only just ended; the next ledger sync looks once more and closes what has ended")
     if done.unnamed:
         say(f"note:  counted as required, though they said that they are not available: {', '.join(done.unnamed)}")
         say("next:  name them in a policy: ledger sync --policy FILE, or with_ledger(defs, policy=FILE)")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ledger.cli.session import Session, out, say
-from ledger.errors import UsageError
+from ledger.errors import EnvironmentFault, UsageError
 
 app = typer.Typer(
     help="Make the key that signs this ledger's tree heads, and show its public half.",
@@ -53,7 +53,10 @@ def new(
     if name is None and origin is None:
         raise UsageError("There is no ledger to name the key after.", next_step="ledger key new --name NAME")
     signer = generate_signer(name or str(origin), COSIGNATURE if witness else ED25519)
-    path = file or key_folder() / key_file_name(signer.name)
+    folder = key_folder()
+    if file is None and folder is None:
+        raise EnvironmentFault("There is no home folder to keep a key in.", next_step="name a file with --out FILE")
+    path = file or (folder or Path()) / key_file_name(signer.name)
     write_key_file(path, signer, ledger.root)
     say(f"the private key is in {path}; keep a copy offline, it is nowhere else")
     if not witness:

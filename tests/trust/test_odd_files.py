@@ -122,6 +122,17 @@ def test_a_file_that_a_user_names_is_a_file_and_has_an_end(ledger: Ledger, tmp_p
     assert verify(ledger).ok
 
 
+def test_without_a_home_nothing_is_written_elsewhere(ledger: Ledger, tmp_path: Path) -> None:
+    """An empty HOME is none: what would be remembered or kept below it is asked for by name."""
+    nowhere = {"HOME": "", "XDG_STATE_HOME": "", "XDG_CONFIG_HOME": ""}
+    for line, code in {"verify": 4, "verify --no-memory": 0, "status": 0, "key new": 4, "seal": 0}.items():
+        done = cli(tmp_path, *line.split(), **nowhere)
+        assert done.returncode == code, f"{line}: {done.stdout}{done.stderr}"
+    done = cli(tmp_path, "verify", **nowhere)
+    assert "--no-memory" in done.stderr
+    assert ledger.exists()
+
+
 @pytest.mark.parametrize("files", [24, 16, 12, 10])
 def test_too_few_open_files_are_the_machine_s_fault(ledger: Ledger, tmp_path: Path, files: int) -> None:
     """Exit code 0 or 4, and never a word of alteration."""
