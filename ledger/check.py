@@ -27,7 +27,8 @@ from ledger.trust import Trust, Vouched, check_head
 class Proven:
     """What a proof file proves. `entries` are (index, exact bytes); `notes` say what it does not prove.
 
-    `compared` counts the statements of a document that were held against an entry.
+    `compared` counts the statements of a document that were held against an entry. `recorded` says as what the log
+    recorded a document: its name, its run, and of how many entries it is.
     """
 
     origin: str
@@ -38,6 +39,7 @@ class Proven:
     vouched: Vouched
     compared: int = 0
     notes: tuple[str, ...] = ()
+    recorded: tuple[str, str, int] | None = None
 
 
 def check_proof(proof: ProofFile, trust: Trust, document: bytes | None = None) -> Proven:
@@ -59,9 +61,9 @@ def check_proof(proof: ProofFile, trust: Trust, document: bytes | None = None) -
             old_root=proof.growth.root,
             new_root=proof.checkpoint.root,
         )
-    compared, notes = _check_subject(proof, entries, document)
-    head = proof.checkpoint
-    return Proven(head.origin, head.size, head.root.hex(), proof.subject, entries, vouched, compared, tuple(notes))
+    compared, notes, recorded = _check_subject(proof, entries, document)
+    head, root = proof.checkpoint, proof.checkpoint.root.hex()
+    return Proven(head.origin, head.size, root, proof.subject, entries, vouched, compared, tuple(notes), recorded)
 
 
 def _checked_entry(proof: ProofFile, inclusion: Inclusion, document: bytes | None) -> tuple[int, bytes]:
@@ -94,9 +96,9 @@ def _same_entry(document: bytes, carried: bytes | None) -> bytes:
 
 def _check_subject(
     proof: ProofFile, entries: Sequence[tuple[int, bytes]], document: bytes | None
-) -> tuple[int, list[str]]:
+) -> tuple[int, list[str], tuple[str, str, int] | None]:
     if proof.subject is None:
-        return 0, []
+        return 0, [], None
     kind, name = proof.subject
     events = [(index, _event(index, entry)) for index, entry in entries]
     if kind == "run":
@@ -104,7 +106,7 @@ def _check_subject(
             raise UsageError(
                 "This proof is of a run, not behind a document.", next_step="ledger check PROOF --key VKEY"
             )
-        return 0, _check_run(name, events)
+        return 0, _check_run(name, events), None
     if document is None:
         raise UsageError("This proof is behind a document.", next_step="ledger check PROOF DOCUMENT --key VKEY")
     if _sha256(document) != name:
@@ -113,12 +115,20 @@ def _check_subject(
     roots = [proof.checkpoint.root, *([proof.growth.root] if proof.growth else [])]
     known = dict(zip(heads, roots, strict=True))
     compared, notes = compare_document(document, dict(events), proof.checkpoint.origin, known)
-    if not any(_records(event, name) for _, event in events):
+    recordings = [event["data"] for _, event in events if _records(event, name)]
+    if not recordings:
         raise IntegrityError(
             "nothing in the proof says that the log recorded this document; what it states is nobody's word",
             next_step="ask for a proof made by `ledger prove --file` of the ledger it comes from",
         )
-    return compared, notes
+    first = recordings[0]
+    recorded = recorded_documents(first)[name], str(first.get("run_id")), number(first.get("as_of_size"))
+    if recorded[2] < proof.checkpoint.size:
+        notes.append(
+            f"the document is of the first {recorded[2]} of {proof.checkpoint.size} entries; whether a later one "
+            "of the same run was derived since, this proof does not say"
+        )
+    return compared, notes, recorded
 
 
 def _records(event: dict[str, Any], digest: str) -> bool:

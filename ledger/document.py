@@ -10,14 +10,14 @@ import orjson
 RECORDED: Final = "document.derived.v1"
 
 
-def recorded_documents(data: Mapping[str, Any] | str) -> frozenset[str]:
-    """Return the SHA-256 of every document that the data of such an event names; none where it is malformed."""
+def recorded_documents(data: Mapping[str, Any] | str) -> dict[str, str]:
+    """Return {SHA-256: name} of every document that the data of such an event names; none where it is malformed."""
     try:
         body = orjson.loads(data) if isinstance(data, str) else data
     except orjson.JSONDecodeError:
-        return frozenset()
+        return {}
     documents = body.get("documents") if isinstance(body, Mapping) else None
     if not isinstance(documents, list):
-        return frozenset()
-    digests = (document.get("sha256") for document in documents if isinstance(document, Mapping))
-    return frozenset(digest for digest in digests if isinstance(digest, str))
+        return {}
+    named = ((each.get("sha256"), each.get("name")) for each in documents if isinstance(each, Mapping))
+    return {digest: str(name) for digest, name in named if isinstance(digest, str)}

@@ -130,6 +130,9 @@ def _print_proven(proven: Any) -> None:
             f"about {kind} {name}"
             + (f"; {proven.compared} statements agree with entries" if proven.compared else "")
         )
+        if proven.recorded:
+            document, run_id, size = proven.recorded
+            out(f"recorded as {document} of run {run_id}, derived from the first {size} entries")
     else:
         ((index, entry),) = proven.entries
         out(f"entry {index}: {entry.decode('utf-8', 'backslashreplace')}")

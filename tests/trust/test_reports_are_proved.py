@@ -55,10 +55,17 @@ def test_a_report_from_before_its_run_was_reopened_is_still_proved(tmp_path: Pat
     again = write_run_documents(ledger, run_id, tmp_path / "reports").report
     ledger.seal()
     assert again != report
-    for text in (report.read_bytes(), again.read_bytes()):
+    for path in (report, again):
+        text = path.read_bytes()
         with open_prover(ledger) as prover:
             proof = prover.prove_document(text)
-        assert check_proof(parse_proof(format_proof(proof)), TRUST, text).compared > 10
+        proven = check_proof(parse_proof(format_proof(proof)), TRUST, text)
+        assert proven.compared > 10
+        assert proven.recorded is not None
+        name, recorded_run, size = proven.recorded
+        assert (Path(name).name, recorded_run) == (path.name, run_id), "an older one under another name is seen"
+        assert f"_{size}_" in path.name
+        assert any(f"the first {size} of" in note for note in proven.notes)
 
 
 def test_what_a_report_says_of_a_correction_cannot_be_changed(tmp_path: Path) -> None:
