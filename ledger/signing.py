@@ -78,7 +78,7 @@ def _write_signed(layout: Layout, checkpoint: Checkpoint, signer: LogSigner) -> 
     if all(record.verifier != key or record.signed_from is None for record in records):
         # After the memory: that it has signed and remembers nothing is what a key with a lost memory looks like.
         # Before the signature: a crash in between leaves a head that is missed, not one that nobody expects.
-        record_signed_from(layout, key, checkpoint.size)
+        record_signed_from(layout, key, _first_signed(layout, key, checkpoint.size))
     for head in unsigned:
         _sign_stored(layout, head, signer.key)
     return _create_signed(layout, checkpoint, signer.key)
@@ -104,6 +104,11 @@ def require_memory(layout: Layout, origin: str, signer: LogSigner) -> None:
         f"The key {format_vkey(key)} was not used: {why}.",
         next_step="ledger verify --since a checkpoint that you kept; if all is well: ledger key add FILE",
     )
+
+
+def _first_signed(layout: Layout, key: Verifier, size: int) -> int:
+    """Return the smallest size whose head the key signed, else `size`: the record of it may have been lost."""
+    return min((h.checkpoint.size for h in heads_down(layout, below=size) if _signed_by(h, [key])), default=size)
 
 
 def _has_signed(layout: Layout, key: Verifier) -> bool:

@@ -275,3 +275,15 @@ def test_keys_are_made_with_the_system_s_randomness() -> None:
     seeds = {generate_signer("a", ED25519).seed for _ in range(50)}
     assert len(seeds) == 50
     assert all(Signer("a", ED25519, seed).verifier() for seed in seeds)
+
+
+def test_a_key_s_record_that_was_lost_is_written_again_as_it_was(tmp_path: Path) -> None:
+    """The next seal states the first checkpoint that the key signed, not the newest."""
+    ledger = signed_ledger(tmp_path / "ledger", [5, 9])
+    (path,) = ledger.layout.keys.iterdir()
+    before = path.read_bytes()
+    path.unlink()
+    assert ledger.seal().signed_by == VKEY
+    assert path.read_bytes() == before
+    for trust in (read_trust([], []), read_trust([VKEY], [])):
+        assert verify(ledger, trust=trust).ok
