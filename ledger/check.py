@@ -7,7 +7,7 @@ files.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,14 +121,19 @@ def _check_subject(
             "nothing in the proof says that the log recorded this document; what it states is nobody's word",
             next_step="ask for a proof made by `ledger prove --file` of the ledger it comes from",
         )
-    first = recordings[0]
-    recorded = recorded_documents(first)[name], str(first.get("run_id")), number(first.get("as_of_size"))
-    if recorded[2] < proof.checkpoint.size:
+    recorded = _as_recorded(recordings[0], name)
+    if recorded and recorded[2] < proof.checkpoint.size:
         notes.append(
             f"the document is of the first {recorded[2]} of {proof.checkpoint.size} entries; whether a later one "
             "of the same run was derived since, this proof does not say"
         )
     return compared, notes, recorded
+
+
+def _as_recorded(data: Mapping[str, Any], digest: str) -> tuple[str, str, int] | None:
+    """Return (name, run, entries) of a document; `None` where its record leaves one of them out."""
+    run_id, size = data.get("run_id"), number(data.get("as_of_size"))
+    return (recorded_documents(data)[digest], run_id, size) if isinstance(run_id, str) and size else None
 
 
 def _records(event: dict[str, Any], digest: str) -> bool:
