@@ -22,11 +22,11 @@ from pathlib import Path
 import dagster as dg
 
 from benchmarks.measure import Row, best_seconds
-from ledger import Ledger
-from sensors import with_ledger
-from sensors.capture import capture_run
-from sensors.capturing import Capturing
-from sensors.sync import PAGE_RUNS, sync_runs
+from run_evidence.ledger import Ledger
+from run_evidence.sensors import with_ledger
+from run_evidence.sensors.capture.capture import capture_run
+from run_evidence.sensors.capture.context import Capturing
+from run_evidence.sensors.sync import PAGE_RUNS, sync_runs
 
 _RUNS = int(os.environ.get("BENCH_RUNS", "2000"))
 _STEPS = 100
@@ -36,9 +36,9 @@ _PEAK = """
 import resource, sys, warnings
 warnings.filterwarnings("ignore")
 import dagster as dg
-from ledger import Ledger
-from sensors.capturing import Capturing
-from sensors.sync import sync_runs
+from run_evidence.ledger import Ledger
+from run_evidence.sensors.capture.context import Capturing
+from run_evidence.sensors.sync import sync_runs
 with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
     sync_runs(instance, Capturing(Ledger(sys.argv[2]), grace_seconds=0), max_runs=int(sys.argv[3]))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))

@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.measure import Row, best_seconds
-from ledger import Event, Ledger
-from ledger.log import Log
-from ledger.merkle import Frontier, leaf_hash
-from ledger.segment import read_batches
-from ledger.snapshot import open_snapshot
-from ledger.verify import verify
+from run_evidence.ledger import Event, Ledger
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.storage.log import Log
+from run_evidence.ledger.storage.segment import read_batches
+from run_evidence.ledger.tlog.merkle import Frontier, leaf_hash
+from run_evidence.ledger.verification.verify import verify
 
 _EVENTS = 100_000
 _RUN_EVENTS = 50
@@ -128,7 +128,15 @@ def _speed(count: int, seconds: float, bare: float) -> tuple[str, str]:
 
 def _query(ledger: Ledger) -> Iterator[Row]:
     import_duckdb = _cold([sys.executable, "-c", "import duckdb"])
-    command = [sys.executable, "-m", "ledger.cli", "--ledger", str(ledger.root), "query", "SELECT 1 AS one"]
+    command = [
+        sys.executable,
+        "-m",
+        "run_evidence.ledger.cli",
+        "--ledger",
+        str(ledger.root),
+        "query",
+        "SELECT 1 AS one",
+    ]
     cold = _cold(command)
     yield Row("python -c 'import duckdb', cold", f"{import_duckdb * 1e3:.0f} ms", "1")
     yield Row("ledger query 'SELECT 1', cold", f"{cold * 1e3:.0f} ms", f"{cold / import_duckdb:.1f}")

@@ -18,7 +18,8 @@ from typing import Any
 
 from benchmarks.core import events
 from benchmarks.measure import Row
-from ledger import Ledger, inbox
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.storage import inbox
 
 _WRITERS = 16
 _PAUSE = 1.0  # seconds between two seals; a sensor's tick takes 30

@@ -15,21 +15,21 @@ from pathlib import Path
 
 from benchmarks.core import events
 from benchmarks.measure import Row, best_seconds
-from ledger import Ledger
-from ledger.check import check_proof
-from ledger.compact import compact
-from ledger.event import encode
-from ledger.export import export_tlog
-from ledger.key_file import write_key_file
-from ledger.keys import format_vkey, generate_signer
-from ledger.merkle import Frontier, leaf_hash
-from ledger.notary import Notary
-from ledger.proof_file import format_proof, parse_proof
-from ledger.prove import open_prover
-from ledger.redact import Redaction
-from ledger.snapshot import open_snapshot
-from ledger.trust import read_trust
-from ledger.verify_sample import verify_sample
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.model.event import encode
+from run_evidence.ledger.proving.check import check_proof
+from run_evidence.ledger.proving.export import export_tlog
+from run_evidence.ledger.proving.prove import open_prover
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.redaction.redact import Redaction
+from run_evidence.ledger.sealing.compact import compact
+from run_evidence.ledger.storage.key_file import generate_signer, write_key_file
+from run_evidence.ledger.storage.keyring import Notary
+from run_evidence.ledger.tlog.keys import format_vkey
+from run_evidence.ledger.tlog.merkle import Frontier, leaf_hash
+from run_evidence.ledger.tlog.proof_file import format_proof, parse_proof
+from run_evidence.ledger.tlog.trust import read_trust
+from run_evidence.ledger.verification.sample import verify_sample
 
 _EVENTS = int(os.environ.get("BENCH_EVENTS", "100000"))
 """10,000,000 takes about a quarter of an hour and 5 GB of disk."""
@@ -44,7 +44,7 @@ _PROOFS = 200
 
 _MEASURED = """
 import resource, sys
-from ledger.cli import main
+from run_evidence.ledger.cli import main
 try:
     main()
 finally:

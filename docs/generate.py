@@ -8,8 +8,8 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from ledger.cli import app
-from ledger.query import view_docs
+from run_evidence.ledger.cli import app
+from run_evidence.ledger.query.sql_query import view_docs
 
 DOCS = Path(__file__).parent
 _HEAD = "<!-- Made by `make docs` from the code; edit the code. -->\n\n"

@@ -8,14 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evidence.files import WrittenDocuments, WrittenSummary, write_delivery_summary, write_run_documents
+    from run_evidence.evidence.files import (
+        WrittenDocuments,
+        WrittenSummary,
+        write_delivery_summary,
+        write_run_documents,
+    )
 
 __all__ = ["WrittenDocuments", "WrittenSummary", "write_delivery_summary", "write_run_documents"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from evidence import files
+        from run_evidence.evidence import files
 
         return getattr(files, name)
-    raise AttributeError(f"module 'evidence' has no attribute {name!r}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

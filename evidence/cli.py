@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ledger.cli.session import Session, is_terminal, out, out_json, say
+from run_evidence.ledger.cli.session import Session
+from run_evidence.ledger.terminal import is_terminal, out, out_json, say
 
 if TYPE_CHECKING:
-    from evidence.facts import RunRow
-    from evidence.prefix import Prefix
-    from evidence.verdict import RunVerdict
+    from run_evidence.evidence.facts import RunRow
+    from run_evidence.evidence.prefix import Prefix
+    from run_evidence.evidence.verdict import RunVerdict
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
 _AS_OF = Annotated[
@@ -37,9 +38,9 @@ def runs(
     as_json: _JSON = False,
 ) -> None:
     """List runs, newest first, each with its verdict and denominators."""
-    from evidence.facts import read_rows, read_verdicts
-    from evidence.prefix import open_prefix
-    from ledger.as_of import parse_as_of
+    from run_evidence.evidence.facts import read_rows, read_verdicts
+    from run_evidence.evidence.prefix import open_prefix
+    from run_evidence.ledger.query.as_of import parse_as_of
 
     session: Session = ctx.obj
     with open_prefix(session.ledger(), parse_as_of(as_of, as_of_occurred)) as prefix:
@@ -48,7 +49,7 @@ def runs(
     if as_json:
         out_json([_run_json(row, verdicts[row.run_id]) for row in rows])
     elif rows:
-        from evidence.telling import tell_runs
+        from run_evidence.evidence.terminal import tell_runs
 
         out(*tell_runs(rows, verdicts, _width()))
     else:
@@ -63,10 +64,10 @@ def show(
     as_json: _JSON = False,
 ) -> None:
     """Tell one run: verdict, timeline, assets, checks, what was left out and why, and what proves it."""
-    from evidence.facts import read_runs
-    from evidence.prefix import open_prefix
-    from evidence.report import report_of
-    from ledger.as_of import parse_as_of
+    from run_evidence.evidence.facts import read_runs
+    from run_evidence.evidence.prefix import open_prefix
+    from run_evidence.evidence.report import report_of
+    from run_evidence.ledger.query.as_of import parse_as_of
 
     session: Session = ctx.obj
     with open_prefix(session.ledger(), parse_as_of(as_of, as_of_occurred)) as prefix:
@@ -74,7 +75,7 @@ def show(
         if as_json:
             out_json(report_of(prefix, facts))
         else:
-            from evidence.telling import tell_run
+            from run_evidence.evidence.terminal import tell_run
 
             out(*tell_run(prefix, facts, _width()))
 
@@ -107,10 +108,10 @@ def report(
     and that file is left alone: the documents are those the ledger gave then, byte for byte; a TIME stands for the
     entries before the first that was recorded later.
     """
-    from evidence.files import write_delivery_summary, write_run_documents
-    from evidence.prefix import open_prefix
-    from ledger.as_of import parse_as_of
-    from ledger.cli.maintain import say_problems
+    from run_evidence.evidence.files import write_delivery_summary, write_run_documents
+    from run_evidence.evidence.prefix import open_prefix
+    from run_evidence.ledger.cli.maintain import say_problems
+    from run_evidence.ledger.query.as_of import parse_as_of
 
     session: Session = ctx.obj
     ledger = session.ledger()
@@ -138,8 +139,8 @@ def report(
 
 
 def _is_week06(prefix: Prefix, run_id: str) -> bool:
-    from evidence.facts import read_runs
-    from evidence.week06 import deliveries
+    from run_evidence.evidence.facts import read_runs
+    from run_evidence.evidence.week06 import deliveries
 
     return any(deliveries(facts) for facts in read_runs(prefix, [run_id]))
 
@@ -152,8 +153,8 @@ def _no_runs(as_of: str | None) -> str:
 
 def _resolve(prefix: Prefix, run_id: str, as_of: str | None = None) -> str:
     """Return the one run whose id starts with `run_id`. Raises `UsageError` when there is none, or several."""
-    from evidence.prefix import unknown_run
-    from ledger.run_ids import one_run, runs_starting_with
+    from run_evidence.evidence.prefix import unknown_run
+    from run_evidence.ledger.query.run_ids import one_run, runs_starting_with
 
     if (one := one_run(run_id, runs_starting_with(prefix.snapshot, run_id))) is None:
         raise unknown_run(run_id, [row[0] for row in prefix.select("nearest_runs", text=run_id)], as_of)
@@ -161,7 +162,7 @@ def _resolve(prefix: Prefix, run_id: str, as_of: str | None = None) -> str:
 
 
 def _run_json(row: RunRow, verdict: RunVerdict) -> dict[str, Any]:
-    from evidence.document import timestamp
+    from run_evidence.evidence.document import timestamp
 
     return {
         "run_id": row.run_id,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 if TYPE_CHECKING:
-    from evidence.prefix import Prefix
+    from run_evidence.evidence.prefix import Prefix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from evidence.corrections import Correction, read_corrections
-from evidence.recorded import Recorded
-from evidence.verdict import RunVerdict, judge
-from ledger import IntegrityError
-from ledger.event import blob_name
-from ledger.outcomes import Outcome, RunEvent, derive_outcomes
-from ledger.plan import PlanItem, read_plan
+from run_evidence.evidence.corrections import Correction, read_corrections
+from run_evidence.evidence.recorded_event import Recorded
+from run_evidence.evidence.verdict import RunVerdict, judge
+from run_evidence.ledger import IntegrityError
+from run_evidence.ledger.model.event import blob_name
+from run_evidence.ledger.model.outcomes import Outcome, RunEvent, derive_outcomes
+from run_evidence.ledger.model.plan import PlanItem, read_plan
 
 if TYPE_CHECKING:
-    from evidence.prefix import Prefix
+    from run_evidence.evidence.prefix import Prefix
 
 QUERIES: Final = ("erased_payloads", "runs", "run_amendments", "run_events")
 """The queries a run is read with (`sql/`)."""

@@ -16,21 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from evidence.document import encode_document
-from evidence.facts import read_runs
-from evidence.markdown import code
-from evidence.prefix import Prefix, sealed_prefix, unknown_run
-from evidence.recording import record_documents
-from evidence.report import report_of
-from evidence.summary import derive_delivery_summary, derive_run_summary
-from evidence.week06 import contract_document, deliveries
-from ledger import EnvironmentFault, IntegrityError
-from ledger.as_of import NOW, AsOf
-from ledger.outside import require_outside
-from ledger.store import create_idempotent, make_folder, read_regular, replace_atomic
+from run_evidence.evidence.document import encode_document
+from run_evidence.evidence.facts import read_runs
+from run_evidence.evidence.markdown import code
+from run_evidence.evidence.prefix import Prefix, sealed_prefix, unknown_run
+from run_evidence.evidence.recording import record_documents
+from run_evidence.evidence.report import report_of
+from run_evidence.evidence.summary import derive_delivery_summary, derive_run_summary
+from run_evidence.evidence.week06 import contract_document, deliveries
+from run_evidence.ledger import EnvironmentFault, IntegrityError
+from run_evidence.ledger.query.as_of import NOW, AsOf
+from run_evidence.ledger.storage.files import create_idempotent, make_folder, read_regular, replace_atomic
+from run_evidence.ledger.storage.output import require_outside
 
 if TYPE_CHECKING:
-    from ledger import Ledger
+    from run_evidence.ledger import Ledger
 
 DELIVERY_SUMMARY: Final = "week06_delivery_summary.md"
 

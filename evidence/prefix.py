@@ -10,17 +10,18 @@ from importlib.resources import files
 from itertools import islice
 from typing import Any, Final
 
-from evidence.resting import Signing, read_signing
-from ledger import IntegrityError, Ledger, UsageError
-from ledger.as_of import NOW, AsOf, calculated_head, sealed_size
-from ledger.checkpoint import Checkpoint
-from ledger.document import RECORDED
-from ledger.heads import head_sizes, read_head
-from ledger.layout import Layout
-from ledger.lookup import sql_text
-from ledger.notary import read_records
-from ledger.snapshot import Snapshot, open_snapshot
-from ledger.store import read_regular
+from run_evidence.evidence.signing import Signing, read_signing
+from run_evidence.ledger import IntegrityError, Ledger, UsageError
+from run_evidence.ledger.model.document import RECORDED
+from run_evidence.ledger.query.as_of import NOW, AsOf
+from run_evidence.ledger.query.prefix import calculated_head, sealed_size
+from run_evidence.ledger.query.snapshot import Snapshot, open_snapshot
+from run_evidence.ledger.storage.checkpoints import head_sizes, read_head
+from run_evidence.ledger.storage.files import read_regular
+from run_evidence.ledger.storage.keyring import read_records
+from run_evidence.ledger.storage.layout import Layout
+from run_evidence.ledger.storage.search import sql_text
+from run_evidence.ledger.tlog.checkpoint import Checkpoint
 
 _VIEWS: Final = ("amendments", "events", "outcomes", "runs")
 """The ledger's own views that the queries of this package rest on."""
@@ -59,7 +60,7 @@ class Prefix:
 
 def query_text(query: str) -> str:
     """Return the text of `sql/<query>.sql` of this package."""
-    return files("evidence").joinpath("sql", f"{query}.sql").read_text(encoding="utf-8")
+    return files("run_evidence.evidence").joinpath("sql", f"{query}.sql").read_text(encoding="utf-8")
 
 
 def query_digests(queries: Sequence[str]) -> list[dict[str, str]]:
@@ -75,7 +76,7 @@ def query_digests(queries: Sequence[str]) -> list[dict[str, str]]:
 def open_prefix(ledger: Ledger, as_of: AsOf = NOW) -> Iterator[Prefix]:
     """Open the ledger as it is now, unsealed entries included, or the part of it that `as_of` names.
 
-    Raises what `ledger.snapshot.open_snapshot` and `ledger.as_of.calculated_head` raise.
+    Raises what `ledger.query.snapshot.open_snapshot` and `ledger.query.prefix.calculated_head` raise.
     """
     with open_snapshot(ledger, as_of, _VIEWS, payloads=False) as snapshot:
         yield _prefix(ledger, snapshot, as_of)

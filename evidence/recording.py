@@ -11,14 +11,14 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ledger import Event
-from ledger.canonical import Json
-from ledger.document import RECORDED, recorded_documents
-from ledger.lookup import sql_text
-from ledger.snapshot import open_snapshot
+from run_evidence.ledger import Event
+from run_evidence.ledger.model.canonical import Json
+from run_evidence.ledger.model.document import RECORDED, recorded_documents
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.storage.search import sql_text
 
 if TYPE_CHECKING:
-    from ledger import Ledger
+    from run_evidence.ledger import Ledger
 
 
 def record_documents(ledger: Ledger, run_id: str, as_of_size: int, documents: Mapping[str, bytes]) -> bool:

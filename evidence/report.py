@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from evidence.corrections import Correction
-from evidence.document import Document, timestamp
-from evidence.facts import QUERIES, RunFacts, read_runs
-from evidence.prefix import query_digests, unknown_run
-from evidence.recorded import Recorded
-from evidence.resting import read_from
+from run_evidence.evidence.corrections import Correction
+from run_evidence.evidence.document import Document, timestamp
+from run_evidence.evidence.facts import QUERIES, RunFacts, read_runs
+from run_evidence.evidence.prefix import query_digests, unknown_run
+from run_evidence.evidence.provenance import read_from
+from run_evidence.evidence.recorded_event import Recorded
 
 if TYPE_CHECKING:
-    from evidence.prefix import Prefix
-    from ledger.outcomes import Outcome
+    from run_evidence.evidence.prefix import Prefix
+    from run_evidence.ledger.model.outcomes import Outcome
 
 SCHEMA_VERSION: Final = "run_evidence_report_v1"
 

@@ -11,21 +11,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from evidence import week06
-from evidence.document import timestamp
-from evidence.facts import QUERIES, RunFacts, RunRow, read_rows, read_runs
-from evidence.markdown import code, table, text
-from evidence.prefix import query_digests
-from evidence.report import made_when
-from evidence.resting import read_from
-from evidence.verdict import RunVerdict, item_name
-from evidence.week06 import Delivery, deliveries
-from evidence.words import counted, listed
+from run_evidence.evidence import week06
+from run_evidence.evidence.document import timestamp
+from run_evidence.evidence.facts import QUERIES, RunFacts, RunRow, read_rows, read_runs
+from run_evidence.evidence.markdown import code, table, text
+from run_evidence.evidence.prefix import query_digests
+from run_evidence.evidence.provenance import read_from
+from run_evidence.evidence.report import made_when
+from run_evidence.evidence.verdict import RunVerdict, item_name
+from run_evidence.evidence.week06 import Delivery, deliveries
+from run_evidence.evidence.words import counted, listed
 
 if TYPE_CHECKING:
-    from evidence.corrections import Correction
-    from evidence.prefix import Prefix
-    from ledger.outcomes import Outcome
+    from run_evidence.evidence.corrections import Correction
+    from run_evidence.evidence.prefix import Prefix
+    from run_evidence.ledger.model.outcomes import Outcome
 
 DECISIONS: Final[Mapping[str, tuple[str, str]]] = {
     "proceed_to_week07": ("may proceed", "may proceed"),

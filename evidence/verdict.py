@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from evidence.corrections import Correction
-from ledger.outcomes import Outcome
+from run_evidence.evidence.corrections import Correction
+from run_evidence.ledger.model.outcomes import Outcome
 
 LATTICE: Final = ("passed", "warned", "skipped", "not_available", "not_evaluated", "unknown", "failed")
 """The verdicts from best to worst; a whole is as bad as the worst of its parts."""

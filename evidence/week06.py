@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from evidence.document import Document, timestamp
-from evidence.facts import RunFacts
-from evidence.recorded import Recorded
-from evidence.verdict import RunVerdict, by_gravity, had_nothing_to_check, judge, weigh
-from ledger.outcomes import Outcome
-from ledger.plan import ancestors
-from ledger.said import identifier, is_identifier
+from run_evidence.evidence.document import Document, timestamp
+from run_evidence.evidence.facts import RunFacts
+from run_evidence.evidence.recorded_event import Recorded
+from run_evidence.evidence.verdict import RunVerdict, by_gravity, had_nothing_to_check, judge, weigh
+from run_evidence.ledger.model.outcomes import Outcome
+from run_evidence.ledger.model.plan import ancestors
+from run_evidence.ledger.model.stated import identifier, is_identifier
 
 SCHEMA_VERSION: Final = "week06_run_evidence_v1"
 PREFIX: Final = "week06/"

@@ -1,6 +1,6 @@
 """The run-evidence ledger: append-only, provable evidence of what every run did and did not do."""
 
-from ledger.errors import (
+from run_evidence.ledger.errors import (
     EnvironmentFault,
     InputError,
     IntegrityError,
@@ -8,8 +8,8 @@ from ledger.errors import (
     NotALedgerError,
     UsageError,
 )
-from ledger.event import OUTCOMES, Event
-from ledger.handle import Ledger
+from run_evidence.ledger.ledger import Ledger
+from run_evidence.ledger.model.event import OUTCOMES, Event
 
 __all__ = [
     "OUTCOMES",

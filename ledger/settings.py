@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledger.errors import EnvironmentFault, UsageError
+from run_evidence.ledger.errors import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
-    from ledger.handle import Ledger
-    from ledger.keys import Verifier
-    from ledger.notary import Notary
+    from run_evidence.ledger.ledger import Ledger
+    from run_evidence.ledger.storage.keyring import Notary
+    from run_evidence.ledger.tlog.keys import Verifier
 
 CAPTURE_LOG = "ledger-capture.log"
 """Under $DAGSTER_HOME: what went wrong in capture. Empty or absent when nothing did."""
@@ -50,7 +50,7 @@ def resolve_ledger(path: str | Path | None, environment: Mapping[str, str] | Non
 
 def open_ledger(path: str | Path | None = None, environment: Mapping[str, str] | None = None) -> Ledger:
     """Return the ledger at `resolve_ledger(path)`, sealed with the key and the witnesses the user has set."""
-    from ledger.handle import Ledger
+    from run_evidence.ledger.ledger import Ledger
 
     return Ledger(resolve_ledger(path, environment), notary=notary(environment=environment))
 
@@ -65,7 +65,7 @@ def notary(
 
     `witnesses` are addresses, else those in LEDGER_WITNESSES, separated by spaces.
     """
-    from ledger.notary import Notary
+    from run_evidence.ledger.storage.keyring import Notary
 
     values = os.environ if environment is None else environment
     named = str(key_file) if key_file else values.get("LEDGER_KEY")
@@ -105,7 +105,7 @@ def _base(variable: str, below_home: str, environment: Mapping[str, str] | None)
 
 def key_memory(environment: Mapping[str, str] | None = None) -> Path | None:
     """Return where keys remember what they signed, from LEDGER_KEY_MEMORY; `None`: each beside its own file."""
-    from ledger.notary import MEMORY_SETTING
+    from run_evidence.ledger.storage.keyring import MEMORY_SETTING
 
     named = (os.environ if environment is None else environment).get(MEMORY_SETTING)
     return Path(named).expanduser() if named else None

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import dagster as dg
 
-from ledger.errors import UsageError
 from pipelines.external_state import Absent, read_lakehouse, read_mart
 from pipelines.failures import explained
 from pipelines.ingest import PartitionReader, TicketCounts
@@ -19,7 +18,8 @@ from pipelines.inputs import PartitionInputs, admit, admit_inputs, judge_inputs,
 from pipelines.recovery import plan_backfill, write_plan
 from pipelines.resources import ObjectStoreResource, ReportsResource, WarehouseResource, optional_path
 from pipelines.warehouse import BatchStamp
-from sensors import skip
+from run_evidence.ledger.errors import UsageError
+from run_evidence.sensors import skip
 
 GROUP: Final = "week06_data_factory"
 OWNERS: Final = ["team:data-platform"]

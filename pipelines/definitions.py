@@ -8,7 +8,7 @@ from pipelines.assets import GROUP, SEED_MANIFESTS, factory_assets, seed_manifes
 from pipelines.checks import FACTORY_CHECKS
 from pipelines.reporting import OPTIONAL, LedgerResource, final_evidence_sensor, report_assets
 from pipelines.resources import default_partition, partition_start, resources_from_environment
-from sensors import with_ledger
+from run_evidence.sensors import with_ledger
 
 DATA_FACTORY_JOB = "week06_data_factory"
 OBSERVE_JOB = "week06_observe_sources"

@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ledger.cli.session import VERDICT_STYLES, fail, out, say, styled, table
-from ledger.errors import EnvironmentFault, LedgerError, NotALedgerError
 from pipelines.samples import BAD_DAY, CLEAN_DAY, DAYS, EMPTY_DAY, INVALID_DAY, ORDINARY_DAY, make_deliveries
+from run_evidence.ledger.errors import EnvironmentFault, LedgerError, NotALedgerError
+from run_evidence.ledger.terminal import VERDICT_STYLES, fail, out, say, styled, table
 
 if TYPE_CHECKING:
     import dagster as dg
 
-    from evidence import WrittenDocuments
-    from ledger import Ledger
+    from run_evidence.evidence import WrittenDocuments
+    from run_evidence.ledger import Ledger
 
 DEMO: Final = Path(".demo")
 _OF_A_DEPLOYMENT: Final = frozenset(
@@ -79,8 +79,8 @@ def _run() -> int:
     _hush()
     import dagster as dg
 
-    from ledger import Ledger
     from pipelines.definitions import DATA_FACTORY_JOB, defs
+    from run_evidence.ledger import Ledger
 
     ledger = Ledger(DEMO / "ledger")
     if ledger.root.exists():
@@ -144,9 +144,9 @@ def _play(job: dg.JobDefinition, instance: dg.DagsterInstance, play: Play, step:
 
 def _collect(instance: dg.DagsterInstance, ledger: Ledger, run_ids: Sequence[str]) -> list[WrittenDocuments]:
     """Complete the capture, close the runs and write the final documents, as the sensors do in a deployment."""
-    from evidence import write_delivery_summary, write_run_documents
-    from sensors.capture import Capturing
-    from sensors.sync import sync_runs
+    from run_evidence.evidence import write_delivery_summary, write_run_documents
+    from run_evidence.sensors.capture.capture import Capturing
+    from run_evidence.sensors.sync import sync_runs
 
     done = sync_runs(instance, Capturing(ledger, grace_seconds=0.0))
     say(f"captured: {done.records} records of {done.runs} runs, {done.appended} of them not seen by the hook")
@@ -157,7 +157,7 @@ def _collect(instance: dg.DagsterInstance, ledger: Ledger, run_ids: Sequence[str
 
 
 def _tell(ledger: Ledger, run_ids: Sequence[str], documents: Sequence[WrittenDocuments], seconds: float) -> bool:
-    from ledger.verify import verify
+    from run_evidence.ledger.verification.verify import verify
 
     out()
     _print_runs(ledger, documents)
@@ -182,8 +182,8 @@ def _tell(ledger: Ledger, run_ids: Sequence[str], documents: Sequence[WrittenDoc
 
 
 def _print_runs(ledger: Ledger, documents: Sequence[WrittenDocuments]) -> None:
-    from evidence.facts import read_runs
-    from evidence.prefix import open_prefix
+    from run_evidence.evidence.facts import read_runs
+    from run_evidence.evidence.prefix import open_prefix
 
     rows, styles = [], []
     with open_prefix(ledger) as prefix:
@@ -206,7 +206,7 @@ def _print_runs(ledger: Ledger, documents: Sequence[WrittenDocuments]) -> None:
 
 
 def _print_skips(ledger: Ledger, run_ids: Sequence[str]) -> None:
-    from ledger.snapshot import open_snapshot
+    from run_evidence.ledger.query.snapshot import open_snapshot
 
     with open_snapshot(ledger) as snapshot:
         skips = snapshot.rows(_SKIPS, {"runs": list(run_ids)})

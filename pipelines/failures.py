@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ledger.errors import EnvironmentFault, LedgerError
 from pipelines.ingest import TicketReadError
 from pipelines.inputs import GateRejectedError
+from run_evidence.ledger.errors import EnvironmentFault, LedgerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

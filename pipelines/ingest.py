@@ -10,9 +10,9 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from ledger.errors import InputError
 from pipelines.partitions import partition_of
 from pipelines.tickets import InvalidTicket, Ticket, UnreadableLine, read_tickets
+from run_evidence.ledger.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -17,10 +17,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ledger.errors import InputError
 from pipelines.gate import ManifestJudgement, Reason, digest_file, judge_manifest, worst
 from pipelines.manifests import Judgement, scan_manifests
 from pipelines.partitions import daily_window, day_distance
+from run_evidence.ledger.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path

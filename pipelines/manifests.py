@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from ledger.errors import InputError
 from pipelines.partitions import parse_instant
 from pipelines.strict_json import BYTE_ORDER_MARK, NotAnObjectError, NotJsonError, StrictObject, read_object
+from run_evidence.ledger.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

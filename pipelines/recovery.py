@@ -14,12 +14,12 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ledger.errors import EnvironmentFault, LedgerError
 from pipelines.databases import DatabaseMissingError
 from pipelines.ingest import Expectation, expect_partition
 from pipelines.inputs import GateRejectedError, admit_inputs
 from pipelines.partitions import daily_window, format_instant
 from pipelines.warehouse import PartitionState
+from run_evidence.ledger.errors import EnvironmentFault, LedgerError
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -11,16 +11,16 @@ from typing import Final
 import dagster as dg
 import orjson
 
-from evidence import write_delivery_summary, write_run_documents
-from ledger import Ledger
-from ledger.as_of import NOW
-from ledger.settings import open_ledger
-from ledger.snapshot import open_snapshot
 from pipelines.assets import BACKFILL_PLAN, GROUP, OWNERS, TICKET_FACT
 from pipelines.failures import explained
 from pipelines.resources import ReportsResource
-from sensors import OptionalDependency
-from sensors.capture import Capturing, capture_run
+from run_evidence.evidence import write_delivery_summary, write_run_documents
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.query.as_of import NOW
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.settings import open_ledger
+from run_evidence.sensors import OptionalDependency
+from run_evidence.sensors.capture.capture import Capturing, capture_run
 
 RUN_EVIDENCE_REPORT: Final = dg.AssetKey(["week06", "ops", "run_evidence_report"])
 DELIVERY_SUMMARY: Final = dg.AssetKey(["week06", "ops", "data_factory_delivery_summary"])

@@ -12,9 +12,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ledger.errors import InputError
 from pipelines.partitions import parse_instant
 from pipelines.strict_json import BYTE_ORDER_MARK, REPEATED, NotAnObjectError, printable, read_object
+from run_evidence.ledger.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

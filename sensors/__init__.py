@@ -5,11 +5,11 @@
 
 from typing import TYPE_CHECKING, Any
 
-from sensors.policy import OptionalDependency
-from sensors.skips import skip
+from run_evidence.sensors.capture.policy import OptionalDependency
+from run_evidence.sensors.capture.skips import skip
 
 if TYPE_CHECKING:
-    from sensors.attach import with_ledger
+    from run_evidence.sensors.attach.attach import with_ledger
 
 __all__ = ["OptionalDependency", "skip", "with_ledger"]
 
@@ -17,7 +17,7 @@ __all__ = ["OptionalDependency", "skip", "with_ledger"]
 def __getattr__(name: str) -> Any:
     """Load `with_ledger`, and with it Dagster, only for those who attach: `ledger sync --help` need not."""
     if name == "with_ledger":
-        from sensors.attach import with_ledger
+        from run_evidence.sensors.attach.attach import with_ledger
 
         return with_ledger
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ledger.cli.session import Session, out, out_json, printable, say, styled
-from ledger.errors import EnvironmentFault, UsageError
+from run_evidence.ledger.cli.session import Session
+from run_evidence.ledger.errors import EnvironmentFault, UsageError
+from run_evidence.ledger.terminal import out, out_json, printable, say, styled
 
 if TYPE_CHECKING:
-    from sensors.capturing import Capturing
-    from sensors.sync import OpenRun, Synced
+    from run_evidence.sensors.capture.context import Capturing
+    from run_evidence.sensors.sync import OpenRun, Synced
 
 FOLLOW_SECONDS = 5.0
 INSTANCE_FILES = ("dagster.yaml", "history", "storage")
@@ -57,11 +58,11 @@ def sync(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
 
     Needs nothing attached to the project, and works for runs that ended before the ledger was installed.
     """
-    from sensors.capture import declare
-    from sensors.capturing import Capturing
-    from sensors.policy_file import read_policy
-    from sensors.sync import OVERLAP_US
-    from sensors.translate import Correlation
+    from run_evidence.sensors.capture.capture import declare
+    from run_evidence.sensors.capture.context import Capturing
+    from run_evidence.sensors.capture.policy_file import read_policy
+    from run_evidence.sensors.dagster_log.translate import Correlation
+    from run_evidence.sensors.sync import OVERLAP_US
 
     session: Session = ctx.obj
     if not grace >= 0:
@@ -142,9 +143,9 @@ def progress_bar(total: int) -> Callable[[int | None], None]:
 
 
 def _runs(instance: Any, how: Capturing, run_ids: list[str]) -> Synced:
-    from sensors.capture import capture_run
-    from sensors.source import log_sizes
-    from sensors.sync import OpenRun, Sealing, Synced, seal
+    from run_evidence.sensors.capture.capture import capture_run
+    from run_evidence.sensors.dagster_log.source import log_sizes
+    from run_evidence.sensors.sync import OpenRun, Sealing, Synced, seal
 
     run_ids = [_whole_id(instance, run_id) for run_id in run_ids]
     sizes = log_sizes(instance, run_ids)
@@ -177,7 +178,7 @@ def _runs(instance: Any, how: Capturing, run_ids: list[str]) -> Synced:
 
 def _whole_id(instance: Any, asked: str) -> str:
     """Return the id of the run of Dagster whose start was given; what is the start of none stays as it is."""
-    from ledger.run_ids import one_run
+    from run_evidence.ledger.query.run_ids import one_run
 
     if not asked or instance.has_run(asked):
         return asked
@@ -185,7 +186,7 @@ def _whole_id(instance: Any, asked: str) -> str:
 
 
 def _all(instance: Any, how: Capturing, after: int, also: Sequence[OpenRun]) -> Synced:
-    from sensors.sync import sync_runs
+    from run_evidence.sensors.sync import sync_runs
 
     bar = progress_bar(instance.get_runs_count())
     done = sync_runs(instance, how, updated_after=after, also=also, progress=lambda so_far: bar(so_far.runs))

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ledger.cli.session import Session, out, out_json, say, styled, table
-from sensors.cli import HomeOption, moment_of, open_instance, progress_bar
+from run_evidence.ledger.cli.session import Session
+from run_evidence.ledger.terminal import out, out_json, say, styled, table
+from run_evidence.sensors.cli import HomeOption, moment_of, open_instance, progress_bar
 
 if TYPE_CHECKING:
-    from sensors.reconcile import Compared, Reconciled
+    from run_evidence.sensors.reconcile import Compared, Reconciled
 
 _SHOWN = 50
 
@@ -30,7 +31,7 @@ def reconcile(
 
     Exit code 3 when the ledger misses a record of a run that ended, or one reads differently in Dagster now.
     """
-    from sensors.reconcile import reconcile as compare
+    from run_evidence.sensors.reconcile import reconcile as compare
 
     session: Session = ctx.obj
     instance = open_instance(dagster_home, "reconcile")
@@ -86,7 +87,7 @@ def prunable(
 
     Each is closed, compared with Dagster record by record just now, and sealed. Nothing is deleted.
     """
-    from sensors.prunable import prunable as find
+    from run_evidence.sensors.prunable import prunable as find
 
     session: Session = ctx.obj
     ended_before = moment_of("--older-than", older_than)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ledger import Ledger
-from ledger.as_of import NOW
-from ledger.handle import RunKnown
-from ledger.snapshot import open_snapshot
-from sensors import source
-from sensors.reconcile import compare_run
-from sensors.settled import is_settled
-from sensors.source import RunFacts
-from sensors.sync import KNOWN_RUNS, run_pages
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.ledger import RunKnown
+from run_evidence.ledger.query.as_of import NOW
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.sensors.capture.completeness import is_settled
+from run_evidence.sensors.dagster_log import source
+from run_evidence.sensors.dagster_log.source import RunFacts
+from run_evidence.sensors.reconcile import compare_run
+from run_evidence.sensors.sync import KNOWN_RUNS, run_pages
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance

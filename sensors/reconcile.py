@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ledger import InputError, Ledger
-from ledger.as_of import NOW
-from ledger.handle import RunKnown
-from ledger.snapshot import open_snapshot
-from sensors import source
-from sensors.settled import is_settled
-from sensors.source import RUNLESS, RunFacts
-from sensors.sync import KNOWN_RUNS, run_pages
-from sensors.translate import Correlation, Translator
-from sensors.vocabulary import TERMINAL, is_idle
+from run_evidence.ledger import InputError, Ledger
+from run_evidence.ledger.ledger import RunKnown
+from run_evidence.ledger.query.as_of import NOW
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.sensors.capture.completeness import is_settled
+from run_evidence.sensors.dagster_log import source
+from run_evidence.sensors.dagster_log.source import RUNLESS, RunFacts
+from run_evidence.sensors.dagster_log.translate import Correlation, Translator
+from run_evidence.sensors.dagster_log.vocabulary import TERMINAL, is_idle
+from run_evidence.sensors.sync import KNOWN_RUNS, run_pages
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance

@@ -13,20 +13,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from ledger import IntegrityError, Ledger, LedgerError
-from ledger.handle import RunKnown
-from ledger.redact import read_redaction
-from sensors import source
-from sensors.capture import Outbox, capture_known, capture_runless, policy_of
-from sensors.capturing import Captured, Capturing
-from sensors.policy import Policy
-from sensors.settled import is_settled, is_unchanged, sealed_closings
-from sensors.source import RUNLESS, LogSize, RunFacts, facts_of, run_facts
+from run_evidence.ledger import IntegrityError, Ledger, LedgerError
+from run_evidence.ledger.ledger import RunKnown
+from run_evidence.ledger.storage.redaction_settings import read_redaction
+from run_evidence.sensors.capture.capture import Outbox, capture_known, capture_runless, policy_of
+from run_evidence.sensors.capture.completeness import is_settled, is_unchanged, sealed_closings
+from run_evidence.sensors.capture.context import Captured, Capturing
+from run_evidence.sensors.capture.policy import Policy
+from run_evidence.sensors.dagster_log import source
+from run_evidence.sensors.dagster_log.source import RUNLESS, LogSize, RunFacts, facts_of, run_facts
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-    from ledger.seal import Sealed
+    from run_evidence.ledger.sealing.seal import Sealed
 
 PAGE_RUNS: Final = 500
 """How many runs are looked at together. The look costs one query, and holds a few numbers for each of them."""

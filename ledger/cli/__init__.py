@@ -16,8 +16,9 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from ledger.cli.faults import exit_code, not_installed, require_text
-from ledger.cli.session import Session, out
+from run_evidence.ledger.cli.faults import exit_code, not_installed, require_text
+from run_evidence.ledger.cli.session import Session
+from run_evidence.ledger.terminal import out
 
 _DISTRIBUTION: Final = "run-evidence-ledger"
 _GROUP: Final = "ledger.commands"

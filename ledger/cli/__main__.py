@@ -1,5 +1,5 @@
-"""`python -m ledger.cli` is the `ledger` command."""
+"""`python -m run_evidence.ledger.cli` is the `ledger` command."""
 
-from ledger.cli import main
+from run_evidence.ledger.cli import main
 
 main()

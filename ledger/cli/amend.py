@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.session import Session, out, say
-from ledger.errors import UsageError
+from run_evidence.ledger.cli.session import Session
+from run_evidence.ledger.errors import UsageError
+from run_evidence.ledger.terminal import out, say
 
 _EventArgument = Annotated[str, typer.Argument(help="The event it is about.")]
 _ReasonOption = Annotated[str, typer.Option("--reason", help="Why.")]
@@ -25,7 +26,7 @@ def amend(
     ] = None,
 ) -> None:
     """Record that an event is to be read otherwise. The original stays; prints the amendment's event id."""
-    from ledger.amend import amend as run
+    from run_evidence.ledger.admin.amend import amend as run
 
     session: Session = ctx.obj
     out(run(session.ledger(), event_id, reason=reason, actor=actor, changes=_pairs(changes or [])))
@@ -44,7 +45,7 @@ def _pairs(changes: list[str]) -> dict[str, str]:
 
 def void(ctx: typer.Context, event_id: _EventArgument, reason: _ReasonOption, actor: _ActorOption) -> None:
     """Record that an event does not count. The original stays; prints the void's event id."""
-    from ledger.amend import void as run
+    from run_evidence.ledger.admin.amend import void as run
 
     session: Session = ctx.obj
     out(run(session.ledger(), event_id, reason=reason, actor=actor))
@@ -53,7 +54,7 @@ def void(ctx: typer.Context, event_id: _EventArgument, reason: _ReasonOption, ac
 
 def erase(ctx: typer.Context, event_id: _EventArgument, reason: _ReasonOption, actor: _ActorOption) -> None:
     """Remove an event's payload that lies beside the log, on record. The entry stays and verifies."""
-    from ledger.amend import erase as run
+    from run_evidence.ledger.admin.amend import erase as run
 
     session: Session = ctx.obj
     out(run(session.ledger(), event_id, reason=reason, actor=actor))

@@ -14,9 +14,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-from ledger.cli.session import fail, say, styled
-from ledger.errors import EnvironmentFault, LedgerError, UsageError, machine_fault, read_fault
-from ledger.store import readable_fault
+from run_evidence.ledger.errors import EnvironmentFault, LedgerError, UsageError
+from run_evidence.ledger.storage.faults import machine_fault, read_fault
+from run_evidence.ledger.storage.files import readable_fault
+from run_evidence.ledger.terminal import fail, say, styled
 
 WRONG_USAGE: Final = 2
 FAULT: Final = 70

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ledger.cli.session import Session, out, say
-from ledger.errors import EnvironmentFault, UsageError
+from run_evidence.ledger.cli.session import Session
+from run_evidence.ledger.errors import EnvironmentFault, UsageError
+from run_evidence.ledger.terminal import out, say
 
 app = typer.Typer(
     help="Make the key that signs this ledger's tree heads, and show its public half.",
@@ -38,10 +39,10 @@ def new(
 
     The public half goes to stdout. Where there is no ledger yet, one is made whose origin is the key's name.
     """
-    from ledger.key_file import key_file_name, write_key_file
-    from ledger.keys import COSIGNATURE, ED25519, format_vkey, generate_signer
-    from ledger.notary import memory_of, record_key
-    from ledger.settings import key_folder, key_memory
+    from run_evidence.ledger.settings import key_folder, key_memory
+    from run_evidence.ledger.storage.key_file import generate_signer, key_file_name, write_key_file
+    from run_evidence.ledger.storage.keyring import memory_of, record_key
+    from run_evidence.ledger.tlog.keys import COSIGNATURE, ED25519, format_vkey
 
     session: Session = ctx.obj
     ledger = session.ledger()
@@ -77,9 +78,9 @@ def show(
     file: Annotated[Path | None, typer.Argument(help="A private key file. Else the ledger's own key.")] = None,
 ) -> None:
     """Print the verifier key, alone, on stdout: hand it to whoever verifies."""
-    from ledger.key_file import read_key_file
-    from ledger.keys import format_vkey
-    from ledger.notary import read_records
+    from run_evidence.ledger.storage.key_file import read_key_file
+    from run_evidence.ledger.storage.keyring import read_records
+    from run_evidence.ledger.tlog.keys import format_vkey
 
     if file is not None:
         out(format_vkey(read_key_file(file).verifier()))
@@ -110,17 +111,17 @@ def add(
     A key signs only what extends the last checkpoint it signed. Where it remembers none, this command decides that
     the ledger as it is now is the one to go on from: verify it against a checkpoint that you kept first.
     """
-    from ledger.adopt import adopt
-    from ledger.key_file import read_key_file
-    from ledger.keys import format_vkey
-    from ledger.notary import LogSigner, memory_of
-    from ledger.settings import key_memory
+    from run_evidence.ledger.sealing.adopt import adopt
+    from run_evidence.ledger.settings import key_memory
+    from run_evidence.ledger.storage.key_file import read_key_file
+    from run_evidence.ledger.storage.keyring import LogSigner, memory_of
+    from run_evidence.ledger.tlog.keys import format_vkey
 
     session: Session = ctx.obj
     ledger = session.ledger()
     key = read_key_file(file)
     signer = LogSigner(key, memory_of(file, key.verifier(), key_memory()))
-    head = adopt(ledger, signer, forget=forget)
+    head = adopt(ledger.layout, ledger.require(), signer, forget=forget)
     say(f"the key goes on from {head.size} entries, root {head.root.hex()}")
     say(f"next:  ledger seal --key {file}")
     out(format_vkey(key.verifier()))

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ledger.cli.session import Session, out, out_json, say, spell_bytes, styled
+from run_evidence.ledger.cli.session import Session
+from run_evidence.ledger.terminal import out, out_json, say, spell_bytes, styled
 
 if TYPE_CHECKING:
-    from ledger.seal import Sealed
+    from run_evidence.ledger.sealing.seal import Sealed
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -37,9 +38,9 @@ def seal(
     as_json: JsonOption = False,
 ) -> None:
     """Give everything in the inbox its index, extend the tree, write and sign the checkpoint."""
-    from ledger.settings import notary
-    from ledger.signed_state import signed_state
-    from ledger.trust import read_trust
+    from run_evidence.ledger.admin.signed_state import signed_state
+    from run_evidence.ledger.settings import notary
+    from run_evidence.ledger.tlog.trust import read_trust
 
     session: Session = ctx.obj
     ledger = session.ledger()
@@ -72,7 +73,7 @@ def compact(ctx: typer.Context, as_json: JsonOption = False) -> None:
 
     Files that another tool has put in their place, such as a nightly OPTIMIZE, are checked and written again.
     """
-    from ledger.compact import compact as run
+    from run_evidence.ledger.sealing.compact import compact as run
 
     session: Session = ctx.obj
     ledger = session.ledger()
@@ -87,7 +88,7 @@ def compact(ctx: typer.Context, as_json: JsonOption = False) -> None:
 
 def status(ctx: typer.Context, as_json: JsonOption = False) -> None:
     """Show the ledger's size, what waits to be sealed, the last sync, and how far recording lags."""
-    from ledger.status import status as measure
+    from run_evidence.ledger.admin.status import status as measure
 
     session: Session = ctx.obj
     now = measure(session.ledger())
@@ -114,7 +115,7 @@ def status(ctx: typer.Context, as_json: JsonOption = False) -> None:
 
 def doctor(ctx: typer.Context, as_json: JsonOption = False) -> None:
     """Say what is wrong with this ledger or its store, and the next step."""
-    from ledger.status import diagnose
+    from run_evidence.ledger.admin.status import diagnose
 
     session: Session = ctx.obj
     found = diagnose(session.ledger())

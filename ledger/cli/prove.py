@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ledger.cli.session import Session, out, out_json, say, styled
-from ledger.errors import EnvironmentFault, UsageError
-from ledger.outside import require_outside, write_outside
-from ledger.store import MAX_DOCUMENT_BYTES, read_named
+from run_evidence.ledger.cli.session import Session
+from run_evidence.ledger.errors import EnvironmentFault, UsageError
+from run_evidence.ledger.storage.files import MAX_DOCUMENT_BYTES, read_named
+from run_evidence.ledger.storage.output import require_outside, write_outside
+from run_evidence.ledger.terminal import out, out_json, say, styled
 
 if TYPE_CHECKING:
-    from ledger.handle import Ledger
+    from run_evidence.ledger.ledger import Ledger
 
 _VKEY = re.compile(r"\+[0-9a-f]{8}\+")
 
@@ -45,8 +46,8 @@ def prove(
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
 ) -> None:
     """Prove that an event, a run, or what a document rests on, is in the log, for `ledger check` anywhere."""
-    from ledger.proof_file import format_proof
-    from ledger.prove import open_prover
+    from run_evidence.ledger.proving.prove import open_prover
+    from run_evidence.ledger.tlog.proof_file import format_proof
 
     if sum(value is not None for value in (event_id, run_id, file)) != 1:
         raise UsageError("Name one thing to prove.", next_step="EVENT_ID, or --run RUN_ID, or --file REPORT")
@@ -72,8 +73,8 @@ def prove(
 
 def _whole_id(ledger: Ledger, asked: str) -> str:
     """Return the id of the run whose start was given; what is the start of none is left to the prover to refuse."""
-    from ledger.run_ids import one_run, runs_starting_with
-    from ledger.snapshot import open_snapshot
+    from run_evidence.ledger.query.run_ids import one_run, runs_starting_with
+    from run_evidence.ledger.query.snapshot import open_snapshot
 
     with open_snapshot(ledger, views=("events",), payloads=False) as snapshot:
         return one_run(asked, runs_starting_with(snapshot, asked)) or asked
@@ -97,10 +98,10 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Check a proof with nothing but a key you trust: no ledger, no network. Exit code 3 when it does not hold."""
-    from ledger.check import check_proof
-    from ledger.heads import read_head_file
-    from ledger.proof_file import parse_proof
-    from ledger.trust import read_trust
+    from run_evidence.ledger.proving.check import check_proof
+    from run_evidence.ledger.storage.checkpoints import read_head_file
+    from run_evidence.ledger.tlog.proof_file import parse_proof
+    from run_evidence.ledger.tlog.trust import read_trust
 
     if not keys and not checkpoint:
         raise UsageError(
@@ -184,7 +185,7 @@ def checkpoint(
 
     Later, `ledger verify --since FILE` shows that the log only grew since.
     """
-    from ledger.heads import newest_head
+    from run_evidence.ledger.storage.checkpoints import newest_head
 
     session: Session = ctx.obj
     ledger = session.ledger()
@@ -205,7 +206,7 @@ def tlog(
     as_json: JsonOption = False,
 ) -> None:
     """Write the log as C2SP tlog-tiles (checkpoint, tiles, entry bundles), incrementally."""
-    from ledger.export import export_tlog
+    from run_evidence.ledger.proving.export import export_tlog
 
     session: Session = ctx.obj
     ledger = session.ledger()

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from ledger.as_of import parse_as_of
-from ledger.cli.faults import is_text
-from ledger.cli.rows import (
+from run_evidence.ledger.cli.faults import is_text
+from run_evidence.ledger.cli.rows import (
     Format,
     csv_text,
     format_of,
@@ -24,8 +23,13 @@ from ledger.cli.rows import (
     spreadsheet_text,
     table_lines,
 )
-from ledger.cli.session import (
-    Session,
+from run_evidence.ledger.cli.session import Session
+from run_evidence.ledger.errors import EnvironmentFault, UsageError
+from run_evidence.ledger.query.as_of import parse_as_of
+from run_evidence.ledger.query.sql_query import run_query, run_query_arrow, view_docs
+from run_evidence.ledger.storage.files import MAX_SETTINGS_BYTES, read_named
+from run_evidence.ledger.storage.output import require_outside, write_outside
+from run_evidence.ledger.terminal import (
     fail,
     is_terminal,
     out,
@@ -36,17 +40,13 @@ from ledger.cli.session import (
     say,
     styled,
 )
-from ledger.errors import EnvironmentFault, UsageError
-from ledger.outside import require_outside, write_outside
-from ledger.query import run_query, run_query_arrow, view_docs
-from ledger.store import MAX_SETTINGS_BYTES, read_named
 
 if TYPE_CHECKING:
-    from ledger.as_of import AsOf
-    from ledger.handle import Ledger
-    from ledger.limits import Limits
-    from ledger.query import Answer
-    from ledger.snapshot import Snapshot
+    from run_evidence.ledger.ledger import Ledger
+    from run_evidence.ledger.query.as_of import AsOf
+    from run_evidence.ledger.query.limits import Limits
+    from run_evidence.ledger.query.snapshot import Snapshot
+    from run_evidence.ledger.query.sql_query import Answer
 
 _BYTE_ORDER_MARKS: Final = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
@@ -116,7 +116,7 @@ def query(  # noqa: PLR0913, PLR0917 - one argument for each option
     output_format = format_of(asked_format, output)
     text = _read_sql(sql)
     bound = _bind(parameters or [])
-    from ledger.snapshot import open_snapshot, views_in
+    from run_evidence.ledger.query.snapshot import open_snapshot, views_in
 
     session: Session = ctx.obj
     ledger = session.ledger()
@@ -139,7 +139,7 @@ def query(  # noqa: PLR0913, PLR0917 - one argument for each option
 
 def _limits(memory: str | None, timeout: str | None) -> Limits:
     """Return what the query may take; one that the database cannot interrupt ends with its process."""
-    from ledger.limits import read_limits, time_is_over
+    from run_evidence.ledger.query.limits import read_limits, time_is_over
 
     limits = read_limits(memory, timeout, os.environ)
 
@@ -162,17 +162,17 @@ def _answer_verified(
     limits: Limits,
 ) -> None:
     """Print the rows with the checkpoint they were read under: in JSON beside them, else on stderr."""
-    from ledger.query_verified import open_verified
-    from ledger.settings import verified_folder
-    from ledger.trust import read_trust
-    from ledger.verify_memory import VerifierMemory
+    from run_evidence.ledger.settings import verified_folder
+    from run_evidence.ledger.tlog.trust import read_trust
+    from run_evidence.ledger.verification.memory import VerifierMemory
+    from run_evidence.ledger.verification.verified_query import open_verified
 
     memory = VerifierMemory(verified_folder())
     trust = read_trust(keys, [])
     with open_verified(ledger, prefix, trust=trust, memory=memory, limits=limits) as verified:
         note = verified.head.message.decode()
         if output_format == "parquet":
-            _write_parquet(verified.snapshot, sql, bound, target, {"ledger.checkpoint": note})
+            _write_parquet(verified.snapshot, sql, bound, target, {"run_evidence.ledger.tlog.checkpoint": note})
         else:
             under = {"checkpoint": note, "entries_read": verified.size}
             _write(run_query(verified.snapshot, sql, bound), output_format, target, under)

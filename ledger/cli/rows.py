@@ -14,11 +14,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ledger.cli.session import printable, table
-from ledger.errors import UsageError
+from run_evidence.ledger.errors import UsageError
+from run_evidence.ledger.terminal import printable, table
 
 if TYPE_CHECKING:
-    from ledger.query import Answer
+    from run_evidence.ledger.query.sql_query import Answer
 
 Format = Literal["table", "json", "ndjson", "csv", "spreadsheet", "markdown", "parquet"]
 

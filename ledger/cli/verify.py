@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ledger.cli.session import Session, out, out_json, say, spell_bytes, styled
-from ledger.errors import EnvironmentFault
+from run_evidence.ledger.cli.session import Session
+from run_evidence.ledger.errors import EnvironmentFault
+from run_evidence.ledger.terminal import out, out_json, say, spell_bytes, styled
 
 
 def verify(
@@ -51,12 +52,12 @@ def verify(
     later log that does not extend it is a finding. A signature is worth what the key is worth: bring the verifier
     key you were given, not the ledger's own word.
     """
-    from ledger.keys import format_vkey
-    from ledger.settings import verified_folder
-    from ledger.trust import read_trust
-    from ledger.verify import verify as run
-    from ledger.verify_memory import VerifierMemory
-    from ledger.verify_sample import verify_sample
+    from run_evidence.ledger.settings import verified_folder
+    from run_evidence.ledger.tlog.keys import format_vkey
+    from run_evidence.ledger.tlog.trust import read_trust
+    from run_evidence.ledger.verification.memory import VerifierMemory
+    from run_evidence.ledger.verification.sample import verify_sample
+    from run_evidence.ledger.verification.verify import verify as run
 
     session: Session = ctx.obj
     ledger = session.ledger()

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ledger.cli.session import out, say
-from ledger.errors import UsageError
+from run_evidence.ledger.errors import UsageError
+from run_evidence.ledger.terminal import out, say
 
 if TYPE_CHECKING:
-    from ledger.keys import Verifier
+    from run_evidence.ledger.tlog.keys import Verifier
 
 app = typer.Typer(
     help="Watch other ledgers: cosign their checkpoints, and only what extends the last one.",
@@ -45,10 +45,10 @@ def serve(
 
     Run it where the ledger's administrator has no say: its own machine, user and disk.
     """
-    from ledger.key_file import read_key_file
-    from ledger.keys import format_vkey
-    from ledger.witness import open_witness
-    from ledger.witness_server import WitnessServer
+    from run_evidence.ledger.storage.key_file import read_key_file
+    from run_evidence.ledger.tlog.keys import format_vkey
+    from run_evidence.ledger.witness.server import WitnessServer
+    from run_evidence.ledger.witness.witness import open_witness
 
     signer = read_key_file(key)
     witness = open_witness(signer, _known_logs(logs), state)
@@ -64,7 +64,7 @@ def serve(
 
 
 def _known_logs(logs: list[str]) -> dict[str, tuple[Verifier, ...]]:
-    from ledger.keys import ED25519, parse_vkey
+    from run_evidence.ledger.tlog.keys import ED25519, parse_vkey
 
     known: dict[str, tuple[Verifier, ...]] = {}
     for log in logs:

@@ -13,10 +13,10 @@ import jsonschema
 import pytest
 from dagster import DagsterInstance
 
-from ledger import Ledger
-from ledger.snapshot import open_snapshot
-from ledger.verify import verify
-from sensors.capture import Capturing, capture_run
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.verification.verify import verify
+from run_evidence.sensors.capture.capture import Capturing, capture_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -235,7 +235,7 @@ def test_every_event_of_a_run_carries_its_ids(demo: Demo) -> None:
 
 
 def test_every_hand_over_document_is_valid_and_has_a_final_version(demo: Demo) -> None:
-    schema = json.loads(files("evidence").joinpath("week06_run_evidence_v1.schema.json").read_text())
+    schema = json.loads(files("run_evidence.evidence").joinpath("week06_run_evidence_v1.schema.json").read_text())
     documents = [json.loads(path.read_text()) for path in sorted(demo.reports.glob("run_evidence/*.json"))]
     for document in documents:
         jsonschema.validate(document, schema)

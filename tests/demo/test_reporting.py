@@ -6,10 +6,10 @@ import dagster as dg
 import pytest
 
 import pipelines.reporting
-from ledger import Ledger
 from pipelines.reporting import LedgerResource, final_evidence_sensor, read_place
 from pipelines.resources import ReportsResource
-from sensors.capture import Capturing, capture_run
+from run_evidence.ledger import Ledger
+from run_evidence.sensors.capture.capture import Capturing, capture_run
 
 
 @dg.asset(

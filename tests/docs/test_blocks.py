@@ -12,12 +12,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ledger import Event, Ledger
-from ledger.as_of import NOW
-from ledger.snapshot import open_snapshot
-from sensors.capture import Capturing
-from sensors.policy_file import read_policy
-from sensors.sync import sync_runs
+from run_evidence.ledger import Event, Ledger
+from run_evidence.ledger.query.as_of import NOW
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.sensors.capture.capture import Capturing
+from run_evidence.sensors.capture.policy_file import read_policy
+from run_evidence.sensors.sync import sync_runs
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "pipelines" / "README.md", *ROOT.glob("docs/**/*.md")])
@@ -175,7 +175,7 @@ def user_environment() -> dict[str, str]:
 
 RUN: dict[str, Callable[[Block, Path], None]] = {
     "README.md: make demo": run_make,
-    "README.md: from sensors import with_ledger": attach,
+    "README.md: from run_evidence.sensors import with_le": attach,
     "README.md: import dagster as dg": leave_out,
     "README.md: ledger runs": ask,
     "pipelines/README.md: mkdir": launch,

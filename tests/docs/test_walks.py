@@ -13,8 +13,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ledger import Ledger
-from ledger.verify import verify
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.verification.verify import verify
 from tests.docs.test_blocks import PAGES, ROOT, captured, home, shell, user_environment  # noqa: F401 - a fixture
 from tests.ledger.samples import record
 from tests.trust.ledgers import signed_ledger

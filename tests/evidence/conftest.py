@@ -9,8 +9,8 @@ import pytest
 from calling import Ask, Call, Said
 from evidence_runs import Story, Tell, fixed_ledger
 
-from ledger import Ledger
-from ledger.cli import main
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.cli import main
 
 
 @pytest.fixture

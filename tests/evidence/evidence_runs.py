@@ -9,11 +9,11 @@ from typing import Any
 
 import orjson
 
-from ledger import Event, Ledger
-from ledger.event import encode
-from ledger.outcomes import RunEvent, derive_outcomes, outcome_parts
-from ledger.plan import Plan, PlanItem, plan_parts
-from ledger.store import make_folder
+from run_evidence.ledger import Event, Ledger
+from run_evidence.ledger.model.event import encode
+from run_evidence.ledger.model.outcomes import RunEvent, derive_outcomes, outcome_parts
+from run_evidence.ledger.model.plan import Plan, PlanItem, plan_parts
+from run_evidence.ledger.storage.files import make_folder
 
 START = 1_776_384_000_000_000  # 2026-04-17T00:00:00Z in microseconds
 ORIGIN = "run-evidence-ledger/00000000-0000-4000-8000-000000000001"

@@ -12,13 +12,14 @@ import pytest
 from calling import Ask
 from evidence_runs import START, Story, Tell, dry_run, failed_run, good_run, open_run
 
-from ledger import Ledger
-from ledger.amend import amend
-from ledger.as_of import calculated_head, parse_as_of, sealed_size
-from ledger.checkpoint import format_checkpoint
-from ledger.heads import newest_head
-from ledger.snapshot import open_snapshot
-from ledger.verify import verify
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.admin.amend import amend
+from run_evidence.ledger.query.as_of import parse_as_of
+from run_evidence.ledger.query.prefix import calculated_head, sealed_size
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.storage.checkpoints import newest_head
+from run_evidence.ledger.tlog.checkpoint import format_checkpoint
+from run_evidence.ledger.verification.verify import verify
 
 HOUR = 3_600_000_000
 

@@ -11,10 +11,10 @@ import pytest
 from calling import Call
 from evidence_runs import START, Story, Tell, dry_run, failed_run, good_run, open_run, planned, warned_run
 
-from evidence.facts import read_rows, read_runs, read_verdicts
-from evidence.prefix import open_prefix
-from evidence.telling import tell_run, tell_runs
-from ledger import Ledger
+from run_evidence.evidence.facts import read_rows, read_runs, read_verdicts
+from run_evidence.evidence.prefix import open_prefix
+from run_evidence.evidence.terminal import tell_run, tell_runs
+from run_evidence.ledger import Ledger
 
 HOUR = 3_600_000_000
 

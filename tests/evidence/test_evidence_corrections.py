@@ -13,16 +13,16 @@ from calling import Ask
 from evidence_runs import FACT, Story, Tell, good_run, open_run
 from test_evidence_week06 import validator
 
-from evidence import write_run_documents
-from evidence.facts import read_runs
-from evidence.prefix import open_prefix
-from ledger import Ledger
-from ledger.amend import amend, void
-from ledger.check import check_proof
-from ledger.proof_file import format_proof, parse_proof
-from ledger.prove import open_prover
-from ledger.snapshot import open_snapshot
-from ledger.trust import read_trust
+from run_evidence.evidence import write_run_documents
+from run_evidence.evidence.facts import read_runs
+from run_evidence.evidence.prefix import open_prefix
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.admin.amend import amend, void
+from run_evidence.ledger.proving.check import check_proof
+from run_evidence.ledger.proving.prove import open_prover
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.tlog.proof_file import format_proof, parse_proof
+from run_evidence.ledger.tlog.trust import read_trust
 from tests.trust.ledgers import VKEY, signed_ledger
 
 RUN = "11111111-aaaa"

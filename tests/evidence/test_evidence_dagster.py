@@ -11,11 +11,11 @@ import dagster as dg
 import orjson
 import pytest
 
-from evidence import WrittenDocuments, write_run_documents
-from ledger import Ledger
-from sensors import OptionalDependency, skip
-from sensors.capture import Capturing, capture_run
-from sensors.policy import Policy
+from run_evidence.evidence import WrittenDocuments, write_run_documents
+from run_evidence.ledger import Ledger
+from run_evidence.sensors import OptionalDependency, skip
+from run_evidence.sensors.capture.capture import Capturing, capture_run
+from run_evidence.sensors.capture.policy import Policy
 
 Document = dict[str, Any]
 

@@ -9,9 +9,9 @@ import orjson
 import pytest
 from evidence_runs import START, Story, Tell, failed_run, good_run, open_run, planned
 
-import evidence
-from evidence import write_delivery_summary, write_run_documents
-from ledger import EnvironmentFault, IntegrityError, Ledger, UsageError
+from run_evidence import evidence
+from run_evidence.evidence import write_delivery_summary, write_run_documents
+from run_evidence.ledger import EnvironmentFault, IntegrityError, Ledger, UsageError
 
 
 def contents(folder: Path) -> dict[str, bytes]:

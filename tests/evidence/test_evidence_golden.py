@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from evidence_runs import START, Story, Tell, dry_run, failed_run, good_run, open_run, warned_run
 
-from evidence import write_delivery_summary, write_run_documents
+from run_evidence.evidence import write_delivery_summary, write_run_documents
 
 GOLDEN = Path(__file__).parent / "golden"
 REBUILD = "REBUILD_GOLDEN=1 python -m pytest tests/evidence/test_evidence_golden.py"

@@ -24,13 +24,13 @@ from evidence_runs import (
     warned_run,
 )
 
-from evidence.document import encode_document, timestamp
-from evidence.facts import read_rows, read_runs, read_verdicts
-from evidence.prefix import open_prefix, sealed_prefix
-from evidence.report import derive_report
-from ledger import IntegrityError, Ledger, UsageError
-from ledger.as_of import AsOf, parse_as_of
-from ledger.checkpoint import parse_checkpoint
+from run_evidence.evidence.document import encode_document, timestamp
+from run_evidence.evidence.facts import read_rows, read_runs, read_verdicts
+from run_evidence.evidence.prefix import open_prefix, sealed_prefix
+from run_evidence.evidence.report import derive_report
+from run_evidence.ledger import IntegrityError, Ledger, UsageError
+from run_evidence.ledger.query.as_of import AsOf, parse_as_of
+from run_evidence.ledger.tlog.checkpoint import parse_checkpoint
 
 
 def report(ledger: Ledger, run_id: str, size: int | None = None) -> dict[str, Any]:

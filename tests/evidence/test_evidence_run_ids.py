@@ -9,11 +9,11 @@ import pytest
 from calling import Call
 from evidence_runs import START, Story, Tell, failed_run, good_run, planned
 
-from evidence.facts import read_rows, read_runs, read_verdicts
-from evidence.prefix import open_prefix
-from evidence.telling import tell_run, tell_runs
-from ledger import Ledger
-from ledger.cli.session import shortened, width_of
+from run_evidence.evidence.facts import read_rows, read_runs, read_verdicts
+from run_evidence.evidence.prefix import open_prefix
+from run_evidence.evidence.terminal import tell_run, tell_runs
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.terminal import shortened, width_of
 
 COMMANDS = [["show"], ["report", "--out", "out"], ["prove", "-o", "proof", "--force", "--run"]]
 

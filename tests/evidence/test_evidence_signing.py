@@ -8,13 +8,13 @@ import orjson
 import pytest
 from evidence_runs import good_run
 
-from evidence import write_delivery_summary, write_run_documents
-from evidence.facts import read_runs
-from evidence.prefix import open_prefix
-from evidence.telling import tell_run
-from ledger import IntegrityError, Ledger
-from ledger.as_of import AsOf
-from ledger.note import add_signatures, sign_note
+from run_evidence.evidence import write_delivery_summary, write_run_documents
+from run_evidence.evidence.facts import read_runs
+from run_evidence.evidence.prefix import open_prefix
+from run_evidence.evidence.terminal import tell_run
+from run_evidence.ledger import IntegrityError, Ledger
+from run_evidence.ledger.query.as_of import AsOf
+from run_evidence.ledger.tlog.note import add_signatures, sign_note
 from tests.trust.ledgers import LOG_KEY, OTHER_KEY, VKEY, WITNESS_KEY, head_of, signed_ledger
 
 RUN = "5b2b9a4e-0d3c-4f57-8f59-6c1f0f1f7a11"

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from evidence.facts import read_runs
-from evidence.markdown import code, table, text
-from evidence.prefix import open_prefix
-from evidence.report import report_of
-from evidence.summary import decided, derive_delivery_summary, derive_run_summary
-from ledger import Ledger
-from ledger.plan import PlanItem
+from run_evidence.evidence.facts import read_runs
+from run_evidence.evidence.markdown import code, table, text
+from run_evidence.evidence.prefix import open_prefix
+from run_evidence.evidence.report import report_of
+from run_evidence.evidence.summary import decided, derive_delivery_summary, derive_run_summary
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.model.plan import PlanItem
 
 HOUR = 3_600_000_000
 

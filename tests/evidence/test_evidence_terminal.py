@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from evidence_runs import START, Story, planned
 
-from ledger import Ledger
-from ledger.cli.session import _escape, out, printable, styled
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.terminal import _escape, out, printable, styled
 
 REPOSITORY = Path(__file__).parents[2]
 OURS = re.compile(r"\x1b\[(?:0|1|2|3[0-9])m")
@@ -43,7 +43,7 @@ def _on_a_terminal(*arguments: object, env: dict[str, str] | None = None) -> str
     """Run the command with a terminal for stdout and stderr; return what the terminal got."""
     leader, follower = pty.openpty()
     child = subprocess.Popen(
-        [sys.executable, "-m", "ledger.cli", *map(str, arguments)],
+        [sys.executable, "-m", "run_evidence.ledger.cli", *map(str, arguments)],
         stdout=follower,
         stderr=follower,
         env={**os.environ, "TERM": "xterm", "NO_COLOR": "", "PYTHONPATH": str(REPOSITORY), **(env or {})},
@@ -99,7 +99,9 @@ def test_what_a_pipe_gets_is_exact(hostile: Ledger) -> None:
     """Programs read what was recorded, and JSON on a terminal is the same JSON."""
     sql = "SELECT asset_key, reason FROM outcomes WHERE asset_key LIKE 'a/%' OR reason IS NOT NULL"
     command = ["--ledger", str(hostile.root), "query", sql, "-f", "json"]
-    piped = subprocess.run([sys.executable, "-m", "ledger.cli", *command], capture_output=True, check=True)
+    piped = subprocess.run(
+        [sys.executable, "-m", "run_evidence.ledger.cli", *command], capture_output=True, check=True
+    )
     assert "\u202e" in piped.stdout.decode()
     assert json.loads(_on_a_terminal(*command)) == json.loads(piped.stdout)
     assert json.loads(_on_a_terminal(*command, env={"PYTHONIOENCODING": "ascii"})) == json.loads(piped.stdout)
@@ -107,7 +109,7 @@ def test_what_a_pipe_gets_is_exact(hostile: Ledger) -> None:
 
 def test_styles_are_ours_alone(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A text that holds what a style is written as is shown, and a line end inside a line is an escape."""
-    monkeypatch.setattr("ledger.cli.session.colours", lambda _: True)
+    monkeypatch.setattr("run_evidence.ledger.terminal.colours", lambda _: True)
     forged = "a\x1b[31mb"
     out(f"{styled(forged, 'red')} \x1b[1mc\nd")
     assert capsys.readouterr().out == "\x1b[31ma\\x1b[31mb\x1b[0m \\x1b[1mc\\nd\n"

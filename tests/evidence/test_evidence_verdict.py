@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evidence.verdict import COUNTED_AS, HEADINGS, LATTICE, by_gravity, count, item_name, judge, weigh
-from ledger.event import OUTCOMES
-from ledger.outcomes import VERDICT_OF, Outcome
-from ledger.plan import Kind, PlanItem
+from run_evidence.evidence.verdict import COUNTED_AS, HEADINGS, LATTICE, by_gravity, count, item_name, judge, weigh
+from run_evidence.ledger.model.event import OUTCOMES
+from run_evidence.ledger.model.outcomes import VERDICT_OF, Outcome
+from run_evidence.ledger.model.plan import Kind, PlanItem
 
 STATUSES = ("queued", "running", "succeeded", "failed", "canceled")
 KEYS = st.sampled_from(["a", "b", "week06/c"])

@@ -32,13 +32,13 @@ from evidence_runs import (
 )
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
-from evidence.document import encode_document
-from evidence.facts import read_runs
-from evidence.prefix import open_prefix
-from evidence.report import report_of
-from evidence.week06 import contract_document, deliveries
-from ledger import Ledger
-from ledger.plan import PlanItem
+from run_evidence.evidence.document import encode_document
+from run_evidence.evidence.facts import read_runs
+from run_evidence.evidence.prefix import open_prefix
+from run_evidence.evidence.report import report_of
+from run_evidence.evidence.week06 import contract_document, deliveries
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.model.plan import PlanItem
 
 MART_ABSENT = PlanItem(
     MART, kind="dependency", required=False, reason_code="week05_analytics_not_available", reason="no Week05 here"
@@ -48,7 +48,7 @@ MART_ABSENT = PlanItem(
 @cache
 def validator(name: str) -> Draft202012Validator:
     """Return a validator for a schema that the package ships."""
-    schema = orjson.loads(files("evidence").joinpath(f"{name}.schema.json").read_bytes())
+    schema = orjson.loads(files("run_evidence.evidence").joinpath(f"{name}.schema.json").read_bytes())
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema, format_checker=FormatChecker())
 

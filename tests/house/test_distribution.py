@@ -13,8 +13,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from ledger import Ledger
-from ledger.event import encode
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.model.event import encode
 from tests.ledger.samples import NOON, RUN, Clock, own, record, records
 
 ROOT = Path(__file__).parents[2]
@@ -23,16 +23,18 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 def test_the_wheel_has_the_three_rooms_and_not_the_example_project() -> None:
     """`pipelines` is this repository's own project; shipped, it could shadow a user's package of that name."""
-    top = {name.partition(".")[0] for name in PROJECT["tool"]["setuptools"]["packages"]}
-    assert top == {"ledger", "sensors", "evidence"}
+    top = {tuple(name.split(".")[:2]) for name in PROJECT["tool"]["setuptools"]["packages"]}
+    assert top == {("run_evidence", "ledger"), ("run_evidence", "sensors"), ("run_evidence", "evidence")}
 
 
 @pytest.mark.parametrize("room", ["ledger", "sensors", "evidence"])
 def test_every_package_and_every_file_read_at_run_time_is_in_the_wheel(room: str) -> None:
     listed = set(PROJECT["tool"]["setuptools"]["packages"])
-    packages = {".".join(p.parent.relative_to(ROOT).parts) for p in (ROOT / room).rglob("__init__.py")}
+    packages = {
+        ".".join(("run_evidence", *p.parent.relative_to(ROOT).parts)) for p in (ROOT / room).rglob("__init__.py")
+    }
     assert packages <= listed
-    patterns = PROJECT["tool"]["setuptools"]["package-data"][room]
+    patterns = PROJECT["tool"]["setuptools"]["package-data"][f"run_evidence.{room}"]
     shipped = {path for pattern in patterns for path in (ROOT / room).glob(pattern)}
     read = {p for p in (ROOT / room).rglob("*") if p.suffix in {".sql", ".json", ".html", ".css", ".js"}}
     assert read <= shipped, f"add to [tool.setuptools.package-data]: {sorted(str(p) for p in read - shipped)}"
@@ -78,8 +80,8 @@ class Absent:
         if name.partition(".")[0] in absent:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Absent())
-import evidence.files, sensors, sensors.translate
-from ledger.cli import main
+import run_evidence.evidence.files, run_evidence.sensors.dagster_log.translate
+from run_evidence.ledger.cli import main
 main()
 """
 
@@ -90,7 +92,7 @@ def _core_alone(*words: str, cwd: Path) -> str:
     absent = [
         module
         for module, owners in importlib.metadata.packages_distributions().items()
-        if module not in {"ledger", "sensors", "evidence"} and not brought & set(map(canonicalize_name, owners))
+        if module != "run_evidence" and not brought & set(map(canonicalize_name, owners))
     ]
     assert {"dagster", "pytest", "hypothesis"} <= set(absent)
     command = [sys.executable, "-c", _CORE_ALONE, ",".join(absent), *words]

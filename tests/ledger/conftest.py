@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.cli import main
+from run_evidence.ledger.cli import main
 from tests.ledger.calling import Call, Said
 
 

@@ -15,12 +15,12 @@ from typing import Any
 
 from deltalake import DeltaTable
 
-import ledger.commit
-import ledger.inbox
-import ledger.seal
-from ledger import Ledger
-from ledger.compact import compact
-from ledger.snapshot import open_snapshot
+import run_evidence.ledger.sealing.seal
+import run_evidence.ledger.storage.commit
+import run_evidence.ledger.storage.inbox
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.sealing.compact import compact
 from tests.ledger.samples import record, records
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -143,12 +143,12 @@ def seal_and_die(_tell: Tell, root: Path, point: str) -> None:
 
 
 POINTS: dict[str, tuple[Any, str, int]] = {
-    "segment written": (ledger.seal, "commit_append", 1),
-    "table made, not flushed": (ledger.commit, "_flush", 1),
+    "segment written": (run_evidence.ledger.sealing.seal, "commit_append", 1),
+    "table made, not flushed": (run_evidence.ledger.storage.commit, "_flush", 1),
     "table made": (DeltaTable, "create_write_transaction", 1),
-    "committed, not flushed": (ledger.commit, "_flush", 2),
-    "committed": (ledger.seal, "write_head", 1),
-    "checkpoint written": (ledger.inbox, "discard", 1),
-    "inbox half emptied": (ledger.inbox, "remove", 3),
+    "committed, not flushed": (run_evidence.ledger.storage.commit, "_flush", 2),
+    "committed": (run_evidence.ledger.sealing.seal, "write_head", 1),
+    "checkpoint written": (run_evidence.ledger.storage.inbox, "discard", 1),
+    "inbox half emptied": (run_evidence.ledger.storage.inbox, "remove", 3),
 }
 """The function before whose so manieth call a first seal dies."""

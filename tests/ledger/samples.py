@@ -8,9 +8,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ledger import OUTCOMES, Event
-from ledger.canonical import MAX_INT
-from ledger.event import MAX_TIME
+from run_evidence.ledger import OUTCOMES, Event
+from run_evidence.ledger.model.canonical import MAX_INT
+from run_evidence.ledger.model.event import MAX_TIME
 
 NOON = 1_776_427_200_000_000
 """2026-04-17T12:00:00Z in microseconds."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.canonical import MAX_DEPTH, MAX_INT, bounded, canonical, parse_canonical
+from run_evidence.ledger.model.canonical import MAX_DEPTH, MAX_INT, bounded, canonical, parse_canonical
 from tests.ledger.samples import json_values, wild_values
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from ledger import Ledger
-from ledger.inbox import names
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.storage.inbox import names
 from tests.ledger.calling import Call
 from tests.ledger.samples import RUN, Clock, own, record, records
 
@@ -406,7 +406,7 @@ def test_the_operating_systems_no_is_an_environment_fault(call: Call, ledger: Le
 def _child(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Call the command as a person does, in a process of its own."""
     environment = {**os.environ, "HOME": "/nonexistent", **options.pop("env", {})}
-    command = [sys.executable, "-c", "from ledger.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from run_evidence.ledger.cli import main; main()", *map(str, arguments)]
     return subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, **options
     )
@@ -414,7 +414,7 @@ def _child(*arguments: object, **options: Any) -> subprocess.CompletedProcess[st
 
 LOADED = """
 import atexit, sys
-from ledger.cli import main
+from run_evidence.ledger.cli import main
 atexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr))
 main()
 """
@@ -457,7 +457,7 @@ sys.meta_path.insert(0, Block())
 
 def test_the_ledger_works_where_dagster_is_not_installed(ledger: Ledger) -> None:
     """Import, append, seal, query and verify; a command that needs Dagster says so, the others go on."""
-    script = BLOCKED + "from ledger.cli import main; main()"
+    script = BLOCKED + "from run_evidence.ledger.cli import main; main()"
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", script, "--ledger", str(ledger.root), *map(str, arguments)]
@@ -475,7 +475,7 @@ def test_the_ledger_works_where_dagster_is_not_installed(ledger: Ledger) -> None
 
 def test_a_reader_that_stops_early_is_no_error(ledger: Ledger) -> None:
     """`ledger query … | head` ends quietly."""
-    command = f"'{sys.executable}' -c 'from ledger.cli import main; main()' --ledger '{ledger.root}'"
+    command = f"'{sys.executable}' -c 'from run_evidence.ledger.cli import main; main()' --ledger '{ledger.root}'"
     done = subprocess.run(
         [
             "bash",
@@ -494,7 +494,13 @@ def test_a_reader_that_stops_early_is_no_error(ledger: Ledger) -> None:
 def _on_a_terminal(ledger: Ledger, **environment: str) -> str:
     """Run a query with a terminal for its stdout, and return what the terminal got."""
     leader, follower = pty.openpty()
-    command = [sys.executable, "-c", "from ledger.cli import main; main()", "--ledger", str(ledger.root)]
+    command = [
+        sys.executable,
+        "-c",
+        "from run_evidence.ledger.cli import main; main()",
+        "--ledger",
+        str(ledger.root),
+    ]
     child = subprocess.Popen(
         [*command, "query", "SELECT 1 AS a"],
         cwd=REPOSITORY,

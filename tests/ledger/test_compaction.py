@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger import IntegrityError, Ledger
-from ledger.as_of import AsOf
-from ledger.commit import commit_compaction
-from ledger.compact import KEEP_SECONDS, compact
-from ledger.log import Segment
-from ledger.segment import ROW_GROUP_ROWS, read_batches, row_groups, write
-from ledger.snapshot import open_snapshot
-from ledger.verify import verify
+from run_evidence.ledger import IntegrityError, Ledger
+from run_evidence.ledger.query.as_of import AsOf
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.sealing.compact import KEEP_SECONDS, compact
+from run_evidence.ledger.storage.commit import commit_compaction
+from run_evidence.ledger.storage.log import Segment
+from run_evidence.ledger.storage.segment import ROW_GROUP_ROWS, read_batches, row_groups, write
+from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import Clock, record, records
 
 
@@ -85,7 +85,7 @@ def test_sealing_goes_on_behind_a_compaction(tmp_path: Path) -> None:
 
 def test_small_row_groups_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand segments of five rows do not become a thousand row groups of five rows."""
-    monkeypatch.setattr("ledger.segment.ROW_GROUP_ROWS", 10)
+    monkeypatch.setattr("run_evidence.ledger.storage.segment.ROW_GROUP_ROWS", 10)
     ledger = _ledger(tmp_path, 3, 4, 5, 25, 2)
     before = _rows(ledger)
     compact(ledger.layout, ledger.require())
@@ -113,8 +113,8 @@ def test_a_seal_that_lands_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest
         merges.append("merge")
         return write(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("ledger.compact.commit_compaction", commit_after_seals)
-    monkeypatch.setattr("ledger.compact.write", counted)
+    monkeypatch.setattr("run_evidence.ledger.sealing.compact.commit_compaction", commit_after_seals)
+    monkeypatch.setattr("run_evidence.ledger.sealing.compact.write", counted)
     compact(ledger.layout, ledger.require(), target_rows=6)
     assert [segment.count for segment in ledger.log().segments] == [6, 2]
     assert merges[:2] == ["merge", "sealed meanwhile"]
@@ -133,7 +133,7 @@ def test_two_compactions_at_once_end_in_one_state(tmp_path: Path, monkeypatch: p
             rivals.append(compact(ledger.layout, ledger.require()))
         commit_compaction(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("ledger.compact.commit_compaction", commit_after_the_rival)
+    monkeypatch.setattr("run_evidence.ledger.sealing.compact.commit_compaction", commit_after_the_rival)
     assert compact(ledger.layout, ledger.require()).after == 1
     (segment,) = ledger.log().segments
     assert segment.count == 6

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
-from ledger import Ledger
-from ledger.inbox import names
-from ledger.snapshot import open_snapshot
-from ledger.verify import verify
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.storage.inbox import names
+from run_evidence.ledger.verification.verify import verify
 from tests.ledger.processes import Child, merge, read, seal, write
 from tests.ledger.samples import RUN, record
 

@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 from deltalake import DeltaTable
 
-from ledger import IntegrityError, Ledger, commit
-from ledger.inbox import names
-from ledger.snapshot import open_snapshot
-from ledger.status import diagnose
-from ledger.verify import verify
+from run_evidence.ledger import IntegrityError, Ledger
+from run_evidence.ledger.admin.status import diagnose
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.storage import commit
+from run_evidence.ledger.storage.inbox import names
+from run_evidence.ledger.verification.verify import verify
 from tests.ledger.processes import POINTS, Child, merge, seal, seal_and_die, write
 from tests.ledger.samples import RUN, Clock, record, records
 
@@ -110,7 +111,7 @@ def _power_cut_before_the_inbox_was_emptied(ledger: Ledger, monkeypatch: pytest.
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr("ledger.seal.write_head", cut)
+        patch.setattr("run_evidence.ledger.sealing.seal.write_head", cut)
         with pytest.raises(SystemExit):
             ledger.seal()
 

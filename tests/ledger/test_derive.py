@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import Event
-from ledger.batch import entries_of
-from ledger.canonical import MAX_INT
-from ledger.derive import derived, take_apart
-from ledger.errors import IntegrityError
-from ledger.event import COLUMNS, MAX_ENTRY_BYTES, columns, encode, identity
-from ledger.rows import table
+from run_evidence.ledger import Event
+from run_evidence.ledger.errors import IntegrityError
+from run_evidence.ledger.model.canonical import MAX_INT
+from run_evidence.ledger.model.event import COLUMNS, MAX_ENTRY_BYTES, columns, encode, identity
+from run_evidence.ledger.sealing.batch import entries_of
+from run_evidence.ledger.storage.derive import derived, take_apart
+from run_evidence.ledger.storage.rows import table
 from tests.ledger.samples import NOON, events, json_values, own, record, records
 from tests.ledger.test_event_bytes import BROKEN
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import OUTCOMES, Event, IntegrityError, UsageError
-from ledger.canonical import MAX_INT, canonical
-from ledger.event import (
+from run_evidence.ledger import OUTCOMES, Event, IntegrityError, UsageError
+from run_evidence.ledger.model.canonical import MAX_INT, canonical
+from run_evidence.ledger.model.event import (
     COLUMNS,
     EVENT_FIELDS,
     MAX_DATA_BYTES,
@@ -25,7 +25,7 @@ from ledger.event import (
     columns,
     encode,
 )
-from ledger.names import digested, is_utf8
+from run_evidence.ledger.model.names import digested, is_utf8
 from tests.ledger.samples import NOON, events, own, record
 
 moments = st.integers(0, MAX_TIME)

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger import EnvironmentFault, InputError, IntegrityError, Ledger, UsageError
-from ledger.cli.faults import exit_code
+from run_evidence.ledger import EnvironmentFault, InputError, IntegrityError, Ledger, UsageError
+from run_evidence.ledger.cli.faults import exit_code
 from tests.ledger.calling import Call
 from tests.ledger.samples import RUN, Clock, records
 
@@ -32,7 +32,12 @@ def ledger(tmp_path: Path) -> Ledger:
 
 def _child(*arguments: object, start: str = "", **options: Any) -> subprocess.CompletedProcess[bytes]:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **options.pop("env", {})}
-    command = [sys.executable, "-c", f"{start}\nfrom ledger.cli import main; main()", *map(str, arguments)]
+    command = [
+        sys.executable,
+        "-c",
+        f"{start}\nfrom run_evidence.ledger.cli import main; main()",
+        *map(str, arguments),
+    ]
     return subprocess.run(command, capture_output=True, env=environment, check=False, **options)
 
 
@@ -47,7 +52,13 @@ def _child(*arguments: object, start: str = "", **options: Any) -> subprocess.Co
         (PermissionError(13, "Permission denied", "/x"), 4),
         (ModuleNotFoundError("No module named 'no_such_package'", name="no_such_package"), 4),
         (ImportError("cannot import name 'x' from 'orjson'", name="orjson"), 4),
-        (ImportError("cannot import name 'x' from 'ledger.seal'", name="ledger.seal"), 70),
+        (
+            ImportError(
+                "cannot import name 'x' from 'run_evidence.ledger.sealing.seal'",
+                name="run_evidence.ledger.sealing.seal",
+            ),
+            70,
+        ),
         (ModuleNotFoundError("No module named 'evidence.nothing'", name="evidence.nothing"), 70),
         (ImportError("without a name"), 70),
         (ValueError("x"), 70),
@@ -71,10 +82,10 @@ def test_every_error_has_its_code(error: BaseException, code: int, capsys: pytes
 
 
 BROKEN = """
-import ledger.status
+import run_evidence.ledger.admin.status
 def broken(*_):
     raise ValueError("it broke \\x1b[31m 票\\n at night")
-ledger.status.status = broken
+run_evidence.ledger.admin.status.status = broken
 """
 
 
@@ -99,11 +110,17 @@ def test_an_interrupt_ends_quietly(ledger: Ledger) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
-@pytest.mark.parametrize("module", ["sensors.cli", "evidence.cli", "ledger.cli.prove"])
+@pytest.mark.parametrize(
+    "module", ["run_evidence.sensors.cli", "run_evidence.evidence.cli", "run_evidence.ledger.cli.prove"]
+)
 def test_a_room_that_cannot_be_loaded_is_a_fault_of_ours(ledger: Ledger, module: str) -> None:
     """Not something that is not installed; the list of commands and the other commands go on."""
     start = f"import sys; sys.modules[{module!r}] = None"
-    command = {"sensors.cli": "sync", "evidence.cli": "runs", "ledger.cli.prove": "prove"}[module]
+    command = {
+        "run_evidence.sensors.cli": "sync",
+        "run_evidence.evidence.cli": "runs",
+        "run_evidence.ledger.cli.prove": "prove",
+    }[module]
     done = _child("--ledger", ledger.root, command, start=start)
     assert done.returncode == 70
     assert b"not installed" not in done.stderr
@@ -122,7 +139,7 @@ def test_a_reader_that_is_gone_changes_no_exit_code(ledger: Ledger, command: lis
         reading, writing = os.pipe()
         os.close(reading)
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-        program = [sys.executable, "-m", "ledger.cli", "--ledger", str(ledger.root), *command]
+        program = [sys.executable, "-m", "run_evidence.ledger.cli", "--ledger", str(ledger.root), *command]
         done = subprocess.run(program, stdout=writing, stderr=subprocess.PIPE, env=environment, check=False)
         os.close(writing)
         assert done.returncode == expected.returncode
@@ -133,7 +150,9 @@ def test_a_reader_that_is_gone_changes_no_exit_code(ledger: Ledger, command: lis
 @pytest.mark.parametrize("command", [["--help"], ["query", "--schema"], ["query", "SELECT 1", "-f", "csv"]])
 def test_output_that_cannot_be_written_is_the_environments_fault(ledger: Ledger, command: list[str]) -> None:
     """A full disk behind stdout, and a stdout that is closed."""
-    program = f"'{sys.executable}' -m ledger.cli --ledger '{ledger.root}' {' '.join(map(repr, command))}"
+    program = (
+        f"'{sys.executable}' -m run_evidence.ledger.cli --ledger '{ledger.root}' {' '.join(map(repr, command))}"
+    )
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     for where in (">/dev/full", ">&-"):
         if where == ">&-" and command == ["--help"]:

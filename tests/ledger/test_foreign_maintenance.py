@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from deltalake import DeltaTable
 
-from ledger import EnvironmentFault, IntegrityError, Ledger
-from ledger.commit import CommitLostError, commit_exchange
-from ledger.compact import compact
-from ledger.snapshot import open_snapshot
-from ledger.status import diagnose
-from ledger.verify import verify
-from ledger.verify_sample import verify_sample
+from run_evidence.ledger import EnvironmentFault, IntegrityError, Ledger
+from run_evidence.ledger.admin.status import diagnose
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.sealing.compact import compact
+from run_evidence.ledger.storage.commit import CommitLostError, commit_exchange
+from run_evidence.ledger.verification.sample import verify_sample
+from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import Clock, records
 
 Tool = Callable[[DeltaTable], object]
@@ -134,7 +134,7 @@ def test_segments_that_may_be_committed_are_kept(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr("ledger.take_back.commit_exchange", commit_then_fail)
+        patch.setattr("run_evidence.ledger.sealing.take_back.commit_exchange", commit_then_fail)
         with pytest.raises((EnvironmentFault, OSError)):
             compact(ledger.layout, ledger.require())
     assert (set(ledger.layout.log.glob("*.parquet")) > files) == kept

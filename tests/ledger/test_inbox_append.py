@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import EnvironmentFault, IntegrityError, Ledger, UsageError
-from ledger.canonical import canonical
-from ledger.event import MAX_DATA_BYTES, encode
-from ledger.inbox import names, read, read_rows
-from ledger.store import create_exclusive, create_idempotent, make_folder, replace_atomic
+from run_evidence.ledger import EnvironmentFault, IntegrityError, Ledger, UsageError
+from run_evidence.ledger.model.canonical import canonical
+from run_evidence.ledger.model.event import MAX_DATA_BYTES, encode
+from run_evidence.ledger.storage.files import create_exclusive, create_idempotent, make_folder, replace_atomic
+from run_evidence.ledger.storage.inbox import names, read, read_rows
 from tests.ledger.samples import NOON, RUN, Clock, own, record, records
 
 NAME = re.compile(r"[0-9]{16}-[0-9a-f]{32}\.jsonl")

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ledger import EnvironmentFault, Ledger, NotALedgerError, UsageError
-from ledger.as_of import parse_as_of
-from ledger.settings import resolve_ledger
-from ledger.snapshot import open_snapshot
-from ledger.status import diagnose, status
-from ledger.verify import verify
+from run_evidence.ledger import EnvironmentFault, Ledger, NotALedgerError, UsageError
+from run_evidence.ledger.admin.status import diagnose, status
+from run_evidence.ledger.query.as_of import parse_as_of
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.settings import resolve_ledger
+from run_evidence.ledger.verification.verify import verify
 from tests.ledger.processes import Child, create
 from tests.ledger.samples import NOON, Clock, record
 

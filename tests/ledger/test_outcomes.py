@@ -11,9 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import OUTCOMES
-from ledger.outcomes import RUN_ENDED, VERDICT_OF, Outcome, RunEvent, derive_outcomes, outcome_parts
-from ledger.plan import Kind, Plan, PlanItem, plan_parts
+from run_evidence.ledger import OUTCOMES
+from run_evidence.ledger.model.outcomes import (
+    RUN_ENDED,
+    VERDICT_OF,
+    Outcome,
+    RunEvent,
+    derive_outcomes,
+    outcome_parts,
+)
+from run_evidence.ledger.model.plan import Kind, Plan, PlanItem, plan_parts
 from tests.ledger.samples import NOON
 
 ASSETS = ("a", "b")

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger import EnvironmentFault, Event, IntegrityError, Ledger, UsageError
-from ledger.amend import amend, erase, void
-from ledger.event import MAX_DATA_BYTES, blob_name, encode
-from ledger.lookup import payload_fault
-from ledger.outcomes import RunEvent, derive_outcomes, outcome_parts
-from ledger.plan import Plan, PlanItem, plan_parts
-from ledger.query import run_query
-from ledger.snapshot import VIEWS, open_snapshot, views_in
-from ledger.verify import verify
+from run_evidence.ledger import EnvironmentFault, Event, IntegrityError, Ledger, UsageError
+from run_evidence.ledger.admin.amend import amend, erase, void
+from run_evidence.ledger.model.event import MAX_DATA_BYTES, blob_name, encode
+from run_evidence.ledger.model.outcomes import RunEvent, derive_outcomes, outcome_parts
+from run_evidence.ledger.model.plan import Plan, PlanItem, plan_parts
+from run_evidence.ledger.query.snapshot import VIEWS, open_snapshot, views_in
+from run_evidence.ledger.query.sql_query import run_query
+from run_evidence.ledger.storage.search import payload_fault
+from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import NOON, Clock, own, record
 
 PADDING = "x" * (MAX_DATA_BYTES + 1)

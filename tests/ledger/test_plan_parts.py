@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.canonical import bounded, canonical
-from ledger.errors import UsageError
-from ledger.event import MAX_DATA_BYTES, encode
-from ledger.outcomes import RunEvent, derive_outcomes, outcome_parts
-from ledger.plan import Kind, Plan, PlanItem, ancestors, plan_parts, read_plan
+from run_evidence.ledger.errors import UsageError
+from run_evidence.ledger.model.canonical import bounded, canonical
+from run_evidence.ledger.model.event import MAX_DATA_BYTES, encode
+from run_evidence.ledger.model.outcomes import RunEvent, derive_outcomes, outcome_parts
+from run_evidence.ledger.model.plan import Kind, Plan, PlanItem, ancestors, plan_parts, read_plan
 from tests.ledger.samples import NOON, own, texts
 
 KINDS: tuple[Kind, ...] = ("materialize", "observe", "check", "dependency")

@@ -22,9 +22,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import Ledger
-from ledger.cli.rows import csv_text, json_text, spreadsheet_text
-from ledger.query import Answer
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.cli.rows import csv_text, json_text, spreadsheet_text
+from run_evidence.ledger.query.sql_query import Answer
 from tests.ledger.calling import Call
 from tests.ledger.samples import Clock, records
 
@@ -216,7 +216,7 @@ def test_what_programs_read_is_utf_8_in_every_locale(
     ledger: Ledger, tmp_path: Path, output_format: str, locale: dict[str, str]
 ) -> None:
     """On stdout as in a file, byte for byte."""
-    command = [sys.executable, "-m", "ledger.cli", "--ledger", str(ledger.root)]
+    command = [sys.executable, "-m", "run_evidence.ledger.cli", "--ledger", str(ledger.root)]
     command += ["query", "SELECT chr(31080) || chr(128578) AS a", "-f", output_format]
     for more in ([], ["-o", str(tmp_path / "r")]):
         environment = {**os.environ, **locale, "PYTHONPATH": str(REPOSITORY)}

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from ledger import EnvironmentFault, Ledger, UsageError
-from ledger.limits import DEFAULT_SECONDS, Limits, read_limits
-from ledger.query import run_query, run_query_arrow
-from ledger.snapshot import open_snapshot
+from run_evidence.ledger import EnvironmentFault, Ledger, UsageError
+from run_evidence.ledger.query.limits import DEFAULT_SECONDS, Limits, read_limits
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.query.sql_query import run_query, run_query_arrow
 from tests.ledger.samples import Clock, records
 
 ENDLESS = [
@@ -120,7 +120,8 @@ def test_a_full_disk_is_the_machines_fault(ledger: Ledger, spill: Path) -> None:
     """Files may not grow as far as the query needs: exit code 4, and what to change."""
     program = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)); from ledger.cli import main; main()"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)); "
+        "from run_evidence.ledger.cli import main; main()"
     )
     done = _run([sys.executable, "-c", program], ledger, HUGE + " LIMIT 2000000 OFFSET 900000", "--memory", "100MB")
     assert done.returncode == 4, done.stderr
@@ -139,7 +140,7 @@ def _run(command: list[str], ledger: Ledger, *arguments: str) -> subprocess.Comp
     )
 
 
-LEDGER = [sys.executable, "-m", "ledger.cli"]
+LEDGER = [sys.executable, "-m", "run_evidence.ledger.cli"]
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.parquet", "rows.json"])

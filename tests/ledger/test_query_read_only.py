@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ledger import IntegrityError, Ledger, UsageError
-from ledger.query import run_query, run_query_arrow
-from ledger.snapshot import open_snapshot
+from run_evidence.ledger import IntegrityError, Ledger, UsageError
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.query.sql_query import run_query, run_query_arrow
 from tests.ledger.samples import NOON, RUN, Clock, own, records
 
 

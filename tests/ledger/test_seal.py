@@ -13,19 +13,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger import Event, IntegrityError, Ledger
-from ledger import batch as batch_module
-from ledger import commit as commit_module
-from ledger.checkpoint import parse_checkpoint
-from ledger.commit import commit_append
-from ledger.event import MAX_DATA_BYTES, Key, columns, encode
-from ledger.inbox import InboxObject, names, read
-from ledger.layout import Layout, inbox_name
-from ledger.log import Log
-from ledger.lookup import sealed_digests
-from ledger.merkle import leaf_hash, tree_root
-from ledger.segment import read_batches
-from ledger.verify import verify
+from run_evidence.ledger import Event, IntegrityError, Ledger
+from run_evidence.ledger.model.event import MAX_DATA_BYTES, Key, columns, encode
+from run_evidence.ledger.sealing import batch as batch_module
+from run_evidence.ledger.storage import commit as commit_module
+from run_evidence.ledger.storage.commit import commit_append
+from run_evidence.ledger.storage.inbox import InboxObject, names, read
+from run_evidence.ledger.storage.layout import Layout, inbox_name
+from run_evidence.ledger.storage.log import Log
+from run_evidence.ledger.storage.search import sealed_digests
+from run_evidence.ledger.storage.segment import read_batches
+from run_evidence.ledger.tlog.checkpoint import parse_checkpoint
+from run_evidence.ledger.tlog.merkle import leaf_hash, tree_root
+from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import NOON, RUN, Clock, events, own, record, records
 
 
@@ -173,7 +173,7 @@ def test_a_seal_ends_though_others_go_on_appending(ledger: Ledger, monkeypatch: 
         ledger.append([record(next(arrived))])
         commit_append(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("ledger.seal.commit_append", commit_while_others_append)
+    monkeypatch.setattr("run_evidence.ledger.sealing.seal.commit_append", commit_while_others_append)
     assert ledger.seal().sealed == 1
     assert len(names(ledger.layout)) == 1
 
@@ -190,7 +190,7 @@ def test_the_log_is_asked_once_what_it_has_however_much_comes(
 
     ledger.append([record(1000)])
     ledger.seal()
-    monkeypatch.setattr("ledger.seal.sealed_digests", counted)
+    monkeypatch.setattr("run_evidence.ledger.sealing.seal.sealed_digests", counted)
     for start in range(0, 100, 20):
         ledger.append(records(range(start, start + 20)))
     assert ledger.seal().sealed == 100
@@ -217,7 +217,7 @@ def test_a_lost_race_is_taken_up_from_the_new_state(ledger: Ledger, monkeypatch:
             raced.append(rival.seal().sealed)
         commit_append(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("ledger.seal.commit_append", commit_after_the_rival)
+    monkeypatch.setattr("run_evidence.ledger.sealing.seal.commit_append", commit_after_the_rival)
     done = ledger.seal()
     assert raced[1] + done.sealed == done.size == 15
     assert verify(ledger).ok
@@ -366,7 +366,7 @@ def test_objects_that_a_rival_takes_while_they_are_read_are_left_to_it(
             ledger.append([record(100)])
         return item
 
-    monkeypatch.setattr("ledger.inbox.read", read_and_lose)
+    monkeypatch.setattr("run_evidence.ledger.storage.inbox.read", read_and_lose)
     done = ledger.seal()
     assert (sealed[1], done.sealed, done.size) == (6, 0, 6)
     assert ledger.seal().size == 7

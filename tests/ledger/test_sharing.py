@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger import Ledger
-from ledger.verify import verify
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import record, records
 
 GROUP = 54_321
@@ -70,7 +70,7 @@ def as_user(user: int, root: Path, turn: int) -> None:
 AS_USER = """
 import os, sys, tempfile
 from pathlib import Path
-from ledger import Ledger
+from run_evidence.ledger import Ledger
 from tests.ledger.samples import record, records
 user, group, root, turn = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
 with tempfile.TemporaryDirectory() as elsewhere:  # everything is imported before the user changes

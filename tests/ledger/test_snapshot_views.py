@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 
-from ledger import Event, IntegrityError, Ledger, UsageError, inbox
-from ledger.as_of import AsOf, parse_as_of
-from ledger.event import COLUMNS, MAX_DATA_BYTES
-from ledger.inbox import names
-from ledger.outcomes import VERDICT_OF, RunEvent, derive_outcomes, outcome_parts
-from ledger.plan import Plan, PlanItem, plan_parts
-from ledger.query import view_docs
-from ledger.said import ASSET_STATUS
-from ledger.snapshot import VIEWS, Snapshot, open_snapshot, views_in
+from run_evidence.ledger import Event, IntegrityError, Ledger, UsageError
+from run_evidence.ledger.model.event import COLUMNS, MAX_DATA_BYTES
+from run_evidence.ledger.model.outcomes import VERDICT_OF, RunEvent, derive_outcomes, outcome_parts
+from run_evidence.ledger.model.plan import Plan, PlanItem, plan_parts
+from run_evidence.ledger.model.stated import ASSET_STATUS
+from run_evidence.ledger.query.as_of import AsOf, parse_as_of
+from run_evidence.ledger.query.snapshot import VIEWS, Snapshot, open_snapshot, views_in
+from run_evidence.ledger.query.sql_query import view_docs
+from run_evidence.ledger.storage import inbox
+from run_evidence.ledger.storage.inbox import names
 from tests.ledger.samples import NOON, RUN, Clock, own, record, records
 
 ASSET, CHECK = "week06/silver/ticket_fact_partitioned", "row_count_output_count"
@@ -224,7 +225,7 @@ def test_events_are_what_was_recorded(ledger: Ledger) -> None:
 
 def test_entries_are_the_bytes_that_were_hashed(ledger: Ledger) -> None:
     """With the leaf hash of RFC 6962, computed by the database itself."""
-    from ledger.merkle import leaf_hash
+    from run_evidence.ledger.tlog.merkle import leaf_hash
 
     with open_snapshot(ledger) as snapshot:
         rows = snapshot.rows("SELECT entry, leaf_hash FROM entries")
@@ -403,7 +404,7 @@ def _seal_after_the_first(monkeypatch: pytest.MonkeyPatch, ledger: Ledger) -> No
 
         return looked
 
-    monkeypatch.setattr("ledger.inbox.names", then_seal(inbox.names))
+    monkeypatch.setattr("run_evidence.ledger.storage.inbox.names", then_seal(inbox.names))
     monkeypatch.setattr(Ledger, "log", then_seal(Ledger.log))
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ledger import Event
-from ledger.event import COLUMNS, INTEGERS, columns, encode
-from ledger.rows import SCHEMA, table
-from ledger.sound import are_sound
+from run_evidence.ledger import Event
+from run_evidence.ledger.model.event import COLUMNS, INTEGERS, columns, encode
+from run_evidence.ledger.storage.rows import SCHEMA, table
+from run_evidence.ledger.storage.sound import are_sound
 from tests.ledger.samples import NOON, events, own, record, records, texts
 
 

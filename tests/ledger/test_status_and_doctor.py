@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from ledger import Ledger
-from ledger import status as status_module
-from ledger.amend import erase
-from ledger.compact import KEEP_SECONDS
-from ledger.inbox import names
-from ledger.snapshot import open_snapshot
-from ledger.status import Diagnosis, diagnose, status
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.admin import status as status_module
+from run_evidence.ledger.admin.amend import erase
+from run_evidence.ledger.admin.status import Diagnosis, diagnose, status
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.sealing.compact import KEEP_SECONDS
+from run_evidence.ledger.storage.inbox import names
 from tests.ledger.processes import Child, seal, write
 from tests.ledger.samples import NOON, Clock, record, records
 from tests.trust.ledgers import signed_ledger

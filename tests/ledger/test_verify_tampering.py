@@ -16,22 +16,22 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from ledger import IntegrityError, Ledger
-from ledger import seal as seal_module
-from ledger.batch import entries_of
-from ledger.canonical import canonical
-from ledger.cli.session import printable
-from ledger.event import MAX_DATA_BYTES, columns, encode
-from ledger.findings import Finding, Verification
-from ledger.inbox import names
-from ledger.log import Segment
-from ledger.merkle import Frontier, leaf_hash
-from ledger.rows import SCHEMA
-from ledger.rows import table as as_table
-from ledger.segment import STATED, bloom_filtered, read_batches, write
-from ledger.snapshot import open_snapshot
-from ledger.verify import verify
-from ledger.verify_rows import check_all
+from run_evidence.ledger import IntegrityError, Ledger
+from run_evidence.ledger.model.canonical import canonical
+from run_evidence.ledger.model.event import MAX_DATA_BYTES, columns, encode
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.sealing import seal as seal_module
+from run_evidence.ledger.sealing.batch import entries_of
+from run_evidence.ledger.storage.inbox import names
+from run_evidence.ledger.storage.log import Segment
+from run_evidence.ledger.storage.rows import SCHEMA
+from run_evidence.ledger.storage.rows import table as as_table
+from run_evidence.ledger.storage.segment import STATED, bloom_filtered, read_batches, write
+from run_evidence.ledger.terminal import printable
+from run_evidence.ledger.tlog.merkle import Frontier, leaf_hash
+from run_evidence.ledger.verification.findings import Finding, Verification
+from run_evidence.ledger.verification.rows import check_all
+from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import NOON, Clock, own, record, records
 
 

@@ -19,11 +19,11 @@ import jsonschema
 import pytest
 
 import pipelines.definitions
-from ledger import Ledger
-from ledger.verify import verify
 from pipelines.definitions import DATA_FACTORY_JOB
 from pipelines.samples import BAD_DAY, CLEAN_DAY, make_deliveries
-from sensors.hook import HOOK_NAME
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.verification.verify import verify
+from run_evidence.sensors.attach.hook import HOOK_NAME
 from tests.dagster_processes import DAEMON_YAML, command, running, wait_until
 from tests.sensors.holding import assert_holds, dagster_records, ledger_records, outcomes, rows
 
@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 SENSORS_ALONE = """\
 from pipelines.definitions import base_definitions
 from pipelines.reporting import OPTIONAL
-from sensors import with_ledger
+from run_evidence.sensors import with_ledger
 
 defs = with_ledger(
     base_definitions(tick_seconds=1), optional=OPTIONAL, hook=False, grace_seconds=2, tick_seconds=1
@@ -229,7 +229,7 @@ def test_dagster_dev_captures_and_reports_by_the_sensors_alone(deployment: Deplo
 
 def _assert_handed_over(deployment: Deployment, statuses: dict[str, str]) -> None:
     """Require that final documents are valid and say what became of the run, and that their ledger verifies."""
-    schema = json.loads(files("evidence").joinpath("week06_run_evidence_v1.schema.json").read_text())
+    schema = json.loads(files("run_evidence.evidence").joinpath("week06_run_evidence_v1.schema.json").read_text())
     final = deployment.final_documents()
     for document in final:
         jsonschema.validate(document, schema)
@@ -272,6 +272,6 @@ def test_the_hook_alone_captures_a_launched_run(deployment: Deployment) -> None:
 
 
 def _ledger(*words: str, env: dict[str, str]) -> None:
-    program = [sys.executable, "-c", "from ledger.cli import main; main()", *words]
+    program = [sys.executable, "-c", "from run_evidence.ledger.cli import main; main()", *words]
     done = subprocess.run(program, env=env, capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ledger.errors import InputError
 from pipelines.inputs import (
     GateRejectedError,
     SourceSettings,
@@ -15,6 +14,7 @@ from pipelines.inputs import (
     judge_inputs,
     observe_sources,
 )
+from run_evidence.ledger.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ledger.errors import InputError
 from pipelines.manifests import GatePolicy, Judgement, scan_manifests
+from run_evidence.ledger.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.errors import InputError
 from pipelines.partitions import daily_window, day_distance, format_instant, parse_instant, partition_of
+from run_evidence.ledger.errors import InputError
 
 # away from the ends of the calendar, where an offset leads out of it
 _naive = st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2200, 1, 1))  # noqa: DTZ001

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ledger.errors import EnvironmentFault, InputError
 from pipelines.databases import DuckDBFile, PostgresDatabase
 from pipelines.inputs import SourceSettings
 from pipelines.recovery import BackfillPlan, plan_backfill, write_plan
 from pipelines.warehouse import BatchStamp, Warehouse
+from run_evidence.ledger.errors import EnvironmentFault, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

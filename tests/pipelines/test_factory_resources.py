@@ -10,7 +10,6 @@ import dagster as dg
 import pytest
 
 import pipelines.resources
-from ledger.errors import UsageError
 from pipelines.definitions import base_definitions
 from pipelines.resources import (
     DEFAULT_DATABASE_URL,
@@ -19,6 +18,7 @@ from pipelines.resources import (
     partition_start,
     resources_from_environment,
 )
+from run_evidence.ledger.errors import UsageError
 
 
 def _reports(**environ: str) -> ReportsResource:

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.errors import InputError
 from pipelines.tickets import (
     CONTRACT,
     MAX_LINE_BYTES,
@@ -20,6 +19,7 @@ from pipelines.tickets import (
     parse_ticket,
     read_tickets,
 )
+from run_evidence.ledger.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger.errors import EnvironmentFault, UsageError
 from pipelines.databases import DatabaseMissingError, DuckDBFile, PostgresDatabase, open_database
 from pipelines.partitions import daily_window
 from pipelines.warehouse import BatchOutcome, BatchStamp, Warehouse
+from run_evidence.ledger.errors import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -4,7 +4,7 @@ import os
 
 import dagster as dg
 
-from sensors import OptionalDependency, with_ledger
+from run_evidence.sensors import OptionalDependency, with_ledger
 
 DAYS = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-11")
 

@@ -13,14 +13,14 @@ from typing import NoReturn
 
 import dagster as dg
 
-import sensors.capture
-import sensors.sync
-from ledger import Ledger
-from sensors.attached import Attachment
-from sensors.capture import Capturing, capture_run
-from sensors.completer import Cursor, tick
-from sensors.policy import Policy
-from sensors.sync import sync_runs
+import run_evidence.sensors.capture.capture
+import run_evidence.sensors.sync
+from run_evidence.ledger import Ledger
+from run_evidence.sensors.attach.attachment import Attachment
+from run_evidence.sensors.attach.cursor_sensor import Cursor, tick
+from run_evidence.sensors.capture.capture import Capturing, capture_run
+from run_evidence.sensors.capture.policy import Policy
+from run_evidence.sensors.sync import sync_runs
 
 Role = Callable[[dg.DagsterInstance, str], NoReturn]
 
@@ -66,7 +66,7 @@ def _nurse(role: Role, home: str, ledger: str, tell: Connection) -> None:
 
 def syncing(instance: dg.DagsterInstance, ledger: str) -> NoReturn:
     """Sync everything, again and again, in small pages that are sealed often."""
-    sensors.sync.PAGE_RUNS, sensors.sync.SEAL_EVENTS = 10, 200  # type: ignore[misc]
+    run_evidence.sensors.sync.PAGE_RUNS, run_evidence.sensors.sync.SEAL_EVENTS = 10, 200  # type: ignore[misc]
     while True:
         sync_runs(instance, Capturing(Ledger(ledger), grace_seconds=0))
 
@@ -83,7 +83,7 @@ def nudged(instance: dg.DagsterInstance, ledger: str) -> NoReturn:
 
 def ticking(instance: dg.DagsterInstance, ledger: str) -> NoReturn:
     """Tick as the cursor sensor does, with little time for each tick and small appends."""
-    sensors.capture.FLUSH_EVENTS = 40  # type: ignore[misc]
+    run_evidence.sensors.capture.capture.FLUSH_EVENTS = 40  # type: ignore[misc]
     cursor = Cursor()
     attachment = Attachment(Ledger(ledger), Policy(), grace_seconds=0)
     while True:

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 from stores import QUIET, StorageConfig, storage_yaml
 
-from ledger import Ledger
+from run_evidence.ledger import Ledger
 from tests.postgres import new_database, postgres_server
 
 

@@ -19,9 +19,9 @@ from typing import Any
 
 import dagster as dg
 
-from ledger import Event
-from sensors import source
-from sensors.translate import Correlation, SourceRecord, Translator
+from run_evidence.ledger import Event
+from run_evidence.sensors.dagster_log import source
+from run_evidence.sensors.dagster_log.translate import Correlation, SourceRecord, Translator
 
 FILE = Path(__file__).with_name("golden_records.json")
 REBUILD = "python tests/sensors/golden_records.py"

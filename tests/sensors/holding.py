@@ -8,11 +8,11 @@ from typing import Any
 
 import dagster as dg
 
-from ledger import Ledger
-from ledger.as_of import NOW
-from ledger.snapshot import open_snapshot
-from sensors.capture import Capturing
-from sensors.sync import Synced, sync_runs
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.query.as_of import NOW
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.sensors.capture.capture import Capturing
+from run_evidence.sensors.sync import Synced, sync_runs
 
 Record = tuple[str, int]
 

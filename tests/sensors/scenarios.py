@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from sensors import skip
+from run_evidence.sensors import skip
 
 Expected = Mapping[str, Mapping[str, str]]
 

@@ -7,11 +7,11 @@ import pytest
 from history import write_engine_events, write_materialization
 from holding import assert_holds, outcomes, rows, sync
 
-from ledger import Ledger
-from sensors.capture import Capturing, capture_run
-from sensors.reconcile import reconcile
-from sensors.run_capture import RunCapture
-from sensors.source import run_facts, store_id
+from run_evidence.ledger import Ledger
+from run_evidence.sensors.capture.capture import Capturing, capture_run
+from run_evidence.sensors.capture.run_capture import RunCapture
+from run_evidence.sensors.dagster_log.source import run_facts, store_id
+from run_evidence.sensors.reconcile import reconcile
 
 SEEN = 'Sensor "ledger_on_success" acted on run status SUCCESS of run'
 DAY_US = 86_400_000_000

@@ -10,10 +10,10 @@ import dagster as dg
 import pytest
 from holding import assert_holds, ledger_records, outcomes, rows, sync
 
-import sensors.hook
-from ledger import Ledger, UsageError
-from sensors import OptionalDependency, with_ledger
-from sensors.hook import HOOK_NAME
+import run_evidence.sensors.attach.hook
+from run_evidence.ledger import Ledger, UsageError
+from run_evidence.sensors import OptionalDependency, with_ledger
+from run_evidence.sensors.attach.hook import HOOK_NAME
 
 OURS = {"ledger_complete", "ledger_on_success", "ledger_on_failure", "ledger_on_cancel"}
 DAILY = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-02-01")
@@ -352,7 +352,7 @@ def test_nothing_is_loaded_while_it_is_wrapped(ledger: Ledger) -> None:
 def test_a_wrapped_lazy_project_is_loaded_by_dagster(tmp_path: Path, home: Path) -> None:
     """Dagster finds and validates `@definitions` behind `with_ledger` in a file of the user's."""
     (tmp_path / "project.py").write_text(
-        "import dagster as dg\nfrom sensors import with_ledger\n\n"
+        "import dagster as dg\nfrom run_evidence.sensors import with_ledger\n\n"
         "@dg.asset\ndef a() -> None: ...\n\n"
         "@with_ledger\n@dg.definitions\ndef defs() -> dg.Definitions:\n    return dg.Definitions(assets=[a])\n"
     )
@@ -372,7 +372,7 @@ def test_quick_steps_share_a_look(
     instance: dg.DagsterInstance, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Within the pause only the run's first step and one that failed are looked at; `sync` brings in the rest."""
-    monkeypatch.setattr(sensors.hook, "PAUSE_SECONDS", 3_600.0)
+    monkeypatch.setattr(run_evidence.sensors.attach.hook, "PAUSE_SECONDS", 3_600.0)
 
     def step(name: str, after: Sequence[str], works: bool = True) -> dg.AssetsDefinition:
         @dg.asset(name=name, deps=after)

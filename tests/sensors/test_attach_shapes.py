@@ -10,11 +10,11 @@ import dagster as dg
 import pytest
 from holding import assert_holds, rows, sync
 
-from ledger import Ledger, UsageError
-from sensors import with_ledger
-from sensors.completer import SENSOR_NAME
-from sensors.hook import HOOK_NAME
-from sensors.nudges import STATUSES
+from run_evidence.ledger import Ledger, UsageError
+from run_evidence.sensors import with_ledger
+from run_evidence.sensors.attach.cursor_sensor import SENSOR_NAME
+from run_evidence.sensors.attach.hook import HOOK_NAME
+from run_evidence.sensors.attach.status_sensors import STATUSES
 
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::DeprecationWarning")
 

@@ -11,10 +11,10 @@ import pytest
 from history import write_materialization
 from holding import rows, sync
 
-from ledger import Ledger
-from sensors import with_ledger
-from sensors.completer import SENSOR_NAME
-from sensors.nudges import STATUSES
+from run_evidence.ledger import Ledger
+from run_evidence.sensors import with_ledger
+from run_evidence.sensors.attach.cursor_sensor import SENSOR_NAME
+from run_evidence.sensors.attach.status_sensors import STATUSES
 
 PAGE = Path(__file__).parents[2] / "docs" / "capture.md"
 PATHS = ("hook", "status sensors", "cursor sensor", "`ledger sync`")

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from holding import assert_holds, dagster_records, ledger_records, outcomes, rows, sync
 
-from ledger import Ledger
+from run_evidence.ledger import Ledger
 from tests.dagster_processes import DAEMON_YAML, command, running, wait_until
 
 HERE = Path(__file__).parent
@@ -40,7 +40,7 @@ def test_the_sensors_alone_capture_and_close_everything(
         command("job", "backfill", *PROJECT, "-j", "daily_job", *days, "--noprompt", env=env)
 
         def captured() -> bool:
-            # A run's worker writes its last record, "exited", after the run has ended, and perhaps after it was closed
+            # A run's worker writes "exited" after the run has ended, and perhaps after it was closed
             records, _ = dagster_records(instance)
             exited = [run for run in instance.get_runs() if _has_exited(instance, run.run_id)]
             if len(exited) < 7 or len(exited) < instance.get_runs_count() or not ledger.exists():

@@ -20,17 +20,17 @@ from holding import assert_holds, ledger_records, sync
 from privileges import unprivileged
 from scenarios import first, second, third
 
-import sensors.completer
-import sensors.hook
-import sensors.nudges
-import sensors.trouble
-from ledger import Ledger
-from ledger.store import create_idempotent
-from sensors import with_ledger
-from sensors.attached import Attachment
-from sensors.completer import SENSOR_NAME, Cursor, format_cursor, read_cursor, tick
-from sensors.policy import Policy
-from sensors.trouble import report_trouble
+import run_evidence.sensors.attach.cursor_sensor
+import run_evidence.sensors.attach.failure_log
+import run_evidence.sensors.attach.hook
+import run_evidence.sensors.attach.status_sensors
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.storage.files import create_idempotent
+from run_evidence.sensors import with_ledger
+from run_evidence.sensors.attach.attachment import Attachment
+from run_evidence.sensors.attach.cursor_sensor import SENSOR_NAME, Cursor, format_cursor, read_cursor, tick
+from run_evidence.sensors.attach.failure_log import report_trouble
+from run_evidence.sensors.capture.policy import Policy
 
 Fault = Callable[[Ledger], contextlib.AbstractContextManager[None]]
 HOOK_SECONDS = 0.5
@@ -113,7 +113,7 @@ def hanging(broken: Ledger) -> Iterator[None]:
 
     broken.create()
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("ledger.inbox.create_idempotent", slow)
+        patched.setattr("run_evidence.ledger.storage.inbox.create_idempotent", slow)
         yield
         over.set()
 
@@ -163,8 +163,8 @@ def run_everything(instance: dg.DagsterInstance, defs: dg.Definitions) -> tuple[
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the sensors wait for half a second instead of half a minute."""
-    monkeypatch.setattr(sensors.nudges, "NUDGE_SECONDS", HOOK_SECONDS)
-    monkeypatch.setattr(sensors.completer, "TICK_LIMIT_SECONDS", HOOK_SECONDS)
+    monkeypatch.setattr(run_evidence.sensors.attach.status_sensors, "NUDGE_SECONDS", HOOK_SECONDS)
+    monkeypatch.setattr(run_evidence.sensors.attach.cursor_sensor, "TICK_LIMIT_SECONDS", HOOK_SECONDS)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
@@ -194,7 +194,7 @@ def test_a_process_leaves_a_broken_ledger_alone_for_a_while(
     instance: dg.DagsterInstance, ledger: Ledger, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A hundred steps do not wait a hundred times: after the first trouble the hook keeps away."""
-    monkeypatch.setattr(sensors.hook, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(run_evidence.sensors.attach.hook, "PAUSE_SECONDS", 0.0)
 
     def step(number: int) -> dg.AssetsDefinition:
         @dg.asset(name=f"step_{number}")
@@ -287,7 +287,7 @@ def test_the_log_of_troubles_does_not_grow_for_ever(
     instance: dg.DagsterInstance, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One file and the one before it."""
-    monkeypatch.setattr(sensors.trouble, "_MAX_BYTES", 200)
+    monkeypatch.setattr(run_evidence.sensors.attach.failure_log, "_MAX_BYTES", 200)
     for number in range(20):
         report_trouble(instance, "hook", "run-1", f"trouble {number}")
     assert sorted(p.name for p in home.glob("ledger-capture*")) == ["ledger-capture.log", "ledger-capture.log.1"]

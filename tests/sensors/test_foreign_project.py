@@ -19,7 +19,7 @@ import pytest
 from history import copy_runs
 from holding import assert_holds, outcomes
 
-from ledger import Ledger
+from run_evidence.ledger import Ledger
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 ASSET = ("asset", "materialize", "-m", "dagster._utils.test.hello_world_defs", "--select", "*")
@@ -45,29 +45,31 @@ def test_it_is_captured_compared_and_pruned(command: Command, home: Path, ledger
     """Two runs that know nothing of the ledger: all there, whole; deleted from Dagster they are in the ledger."""
     for start in (ASSET, JOB):
         command("dagster", *start)
-    first = command("ledger.cli", "sync")
+    first = command("run_evidence.ledger.cli", "sync")
     assert "2 runs: 2 captured, 0 closed before and unchanged, 0 going on" in first.stdout
     assert "2 runs have only just ended" in first.stderr
-    command("ledger.cli", "sync", "--grace", "0")
-    assert "2 runs: 0 captured, 2 closed before and unchanged" in command("ledger.cli", "sync").stdout
+    command("run_evidence.ledger.cli", "sync", "--grace", "0")
+    assert "2 runs: 0 captured, 2 closed before and unchanged" in command("run_evidence.ledger.cli", "sync").stdout
     with dg.DagsterInstance.from_config(str(home)) as instance:
         assert_holds(instance, ledger)
         by_job = {run.job_name: run.run_id for run in instance.get_runs()}
     assert outcomes(ledger, by_job["__ASSET_JOB"]) == {"hello_asset": "materialized"}
     assert outcomes(ledger, by_job["hello_world_job"]) == {}
-    assert "whole: the ledger holds every record" in command("ledger.cli", "reconcile", "--full").stdout
+    assert (
+        "whole: the ledger holds every record" in command("run_evidence.ledger.cli", "reconcile", "--full").stdout
+    )
 
-    nothing = command("ledger.cli", "prunable")
+    nothing = command("run_evidence.ledger.cli", "prunable")
     assert (nothing.stdout, "0 of 2 runs" in nothing.stderr) == ("", True)
-    listed = command("ledger.cli", "prunable", "--older-than", "0m")
+    listed = command("run_evidence.ledger.cli", "prunable", "--older-than", "0m")
     assert sorted(listed.stdout.split()) == sorted(by_job.values())
     assert "ledger prunable --older-than 0m | xargs -n 1 dagster run delete --force" in listed.stderr
     with dg.DagsterInstance.from_config(str(home)) as instance:
         for run_id in listed.stdout.split():
             instance.delete_run(run_id)
-    told = command("ledger.cli", "reconcile").stdout
+    told = command("run_evidence.ledger.cli", "reconcile").stdout
     assert "2 runs deleted at the source: the ledger is the only copy" in told
-    command("ledger.cli", "verify")
+    command("run_evidence.ledger.cli", "verify")
 
 
 @pytest.mark.parametrize("name", ["sync", "reconcile", "prunable"])
@@ -78,32 +80,32 @@ def test_where_there_is_no_instance_each_command_says_so(command: Command, tmp_p
     wrong.mkdir()
     (wrong / "dagster.yaml").write_text("storage:\n  nonsense: 1\n")
     repeat = f"next:  ledger {name} --dagster-home PATH"
-    unset = command("ledger.cli", name, code=4, DAGSTER_HOME="").stderr
+    unset = command("run_evidence.ledger.cli", name, code=4, DAGSTER_HOME="").stderr
     assert "DAGSTER_HOME is not set" in unset
     assert repeat in unset
     for place in (tmp_path / "nowhere", tmp_path / "other"):
-        said = command("ledger.cli", name, code=4, DAGSTER_HOME=str(place)).stderr
+        said = command("run_evidence.ledger.cli", name, code=4, DAGSTER_HOME=str(place)).stderr
         assert str(place) in said
         assert repeat in said
     assert list((tmp_path / "other").iterdir()) == [], "looking makes no instance"
-    assert "nonsense" in command("ledger.cli", name, code=4, DAGSTER_HOME=str(wrong)).stderr
+    assert "nonsense" in command("run_evidence.ledger.cli", name, code=4, DAGSTER_HOME=str(wrong)).stderr
 
 
 def test_a_storage_that_is_not_the_one_captured_is_told(
     command: Command, instance: dg.DagsterInstance, ledger: Ledger, tmp_path: Path
 ) -> None:
     """An instance without runs, and one whose storage was replaced, are no sound comparison, and said to be so."""
-    assert "is this the Dagster instance you mean?" in command("ledger.cli", "sync").stderr
+    assert "is this the Dagster instance you mean?" in command("run_evidence.ledger.cli", "sync").stderr
 
     @dg.asset
     def made() -> None: ...
 
     dg.materialize([made], instance=instance)
-    command("ledger.cli", "sync", "--grace", "0")
+    command("run_evidence.ledger.cli", "sync", "--grace", "0")
     new = tmp_path / "new"
     new.mkdir()
     (new / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
-    said = command("ledger.cli", "reconcile", DAGSTER_HOME=str(new))
+    said = command("run_evidence.ledger.cli", "reconcile", DAGSTER_HOME=str(new))
     assert "1 runs in the ledger are of another Dagster storage: not compared" in said.stdout
     assert "its storage was replaced" in said.stderr
     assert "whole" not in said.stdout
@@ -118,7 +120,7 @@ def test_following_takes_what_comes(instance: dg.DagsterInstance, ledger: Ledger
     dg.materialize([made], instance=instance)
     words = ("--ledger", str(ledger.root), "sync", "--dagster-home", str(home), "--grace", "0", "--follow")
     with subprocess.Popen(
-        [sys.executable, "-m", "ledger.cli", *words], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "run_evidence.ledger.cli", *words], stdout=subprocess.PIPE, text=True
     ) as follower:
         assert follower.stdout is not None
         assert "1 captured" in follower.stdout.readline()
@@ -143,7 +145,7 @@ def test_progress_is_shown_to_a_person_and_not_to_a_pipe(
     copy_runs(instance, run_id, 3)
     terminal, theirs = pty.openpty()
     words = ("--ledger", str(ledger.root), "sync", "--dagster-home", str(home), "--json")
-    program = [sys.executable, "-m", "ledger.cli", *words]
+    program = [sys.executable, "-m", "run_evidence.ledger.cli", *words]
     done = subprocess.run(program, stdout=subprocess.PIPE, stderr=theirs, timeout=90, check=True)
     os.close(theirs)
     shown = os.read(terminal, 100_000).decode()

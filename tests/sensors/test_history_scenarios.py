@@ -28,16 +28,16 @@ from holding import (
 from scenarios import first, second, third
 from stores import StorageConfig
 
-import sensors.sync
-from ledger import Ledger
-from ledger.handle import RunKnown
-from sensors import source
-from sensors.attached import Attachment
-from sensors.capture import Capturing, capture_run
-from sensors.completer import Cursor, tick
-from sensors.policy import OptionalDependency, Policy
-from sensors.run_capture import RunCapture
-from sensors.sync import sync_runs
+import run_evidence.sensors.sync
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.ledger import RunKnown
+from run_evidence.sensors.attach.attachment import Attachment
+from run_evidence.sensors.attach.cursor_sensor import Cursor, tick
+from run_evidence.sensors.capture.capture import Capturing, capture_run
+from run_evidence.sensors.capture.policy import OptionalDependency, Policy
+from run_evidence.sensors.capture.run_capture import RunCapture
+from run_evidence.sensors.dagster_log import source
+from run_evidence.sensors.sync import sync_runs
 
 BOTH_MADE = {"first": "materialized", "second": "materialized"}
 ABSENT_RUN = "00000000-0000-0000-0000-000000000000"
@@ -191,8 +191,8 @@ def test_runs_are_compared_in_parts_that_do_not_show(
     sync(instance, ledger)
     write_materialization(instance, copies[3], "late", "first")
     more = copy_runs(instance, run_id, 4)
-    monkeypatch.setattr(sensors.sync, "KNOWN_RUNS", runs)
-    monkeypatch.setattr(sensors.sync, "KNOWN_RECORDS", records)
+    monkeypatch.setattr(run_evidence.sensors.sync, "KNOWN_RUNS", runs)
+    monkeypatch.setattr(run_evidence.sensors.sync, "KNOWN_RECORDS", records)
     done = sync(instance, ledger)
     assert (done.runs, done.unchanged, done.open_runs) == (12, 7, ())
     assert {run for run, _ in ledger_records(ledger)} == {run_id, *copies, *more}

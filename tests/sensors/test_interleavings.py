@@ -16,14 +16,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from scenarios import Stage, checks, declared_skip
 from stores import QUIET
 
-from ledger import Event, Ledger, LedgerError
-from ledger.seal import Sealed
-from sensors.attached import Attachment
-from sensors.capture import Capturing, capture_run
-from sensors.completer import Cursor, tick
-from sensors.hook import Tail, capture_tail
-from sensors.policy import OptionalDependency, Policy
-from sensors.sync import sync_runs
+from run_evidence.ledger import Event, Ledger, LedgerError
+from run_evidence.ledger.sealing.seal import Sealed
+from run_evidence.sensors.attach.attachment import Attachment
+from run_evidence.sensors.attach.cursor_sensor import Cursor, tick
+from run_evidence.sensors.attach.hook import Tail, capture_tail
+from run_evidence.sensors.capture.capture import Capturing, capture_run
+from run_evidence.sensors.capture.policy import OptionalDependency, Policy
+from run_evidence.sensors.sync import sync_runs
 
 POLICY = Policy((OptionalDependency("lake/house", "lakehouse_not_there", "Week04 is not set up"),))
 GRACE_SECONDS = 60.0

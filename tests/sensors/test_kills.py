@@ -15,7 +15,7 @@ from history import copy_runs
 from holding import assert_each_item_has_one_outcome, ledger_records, rows, sync
 from scenarios import first, second, third
 
-from ledger import Ledger
+from run_evidence.ledger import Ledger
 
 KILLS = 200
 
@@ -46,7 +46,7 @@ def test_two_hundred_kills_lose_nothing(instance: dg.DagsterInstance, ledger: Le
     closed = rows(ledger, "SELECT run_id, count(*) FROM events WHERE event_type = 'run.closed.v1' GROUP BY run_id")
     assert dict(closed) == dict.fromkeys(runs, 1)
     verified = subprocess.run(
-        [sys.executable, "-m", "ledger.cli", "--ledger", str(ledger.root), "verify"],
+        [sys.executable, "-m", "run_evidence.ledger.cli", "--ledger", str(ledger.root), "verify"],
         capture_output=True,
         text=True,
         check=False,

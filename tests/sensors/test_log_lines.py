@@ -5,10 +5,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ledger import Ledger
-from ledger.snapshot import open_snapshot
-from sensors.capture import capture_run
-from sensors.capturing import Capturing
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.sensors.capture.capture import capture_run
+from run_evidence.sensors.capture.context import Capturing
 
 _LINES = "SELECT step_key, data->>'$.message', storage_id FROM events WHERE event_type = 'log.line_kept.v1'"
 _CLOSED = (

@@ -9,9 +9,9 @@ import dagster as dg
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ledger.canonical import bounded
-from sensors.metadata import metadata_list
-from sensors.names import asset_key_text, short_name
+from run_evidence.ledger.model.canonical import bounded
+from run_evidence.sensors.dagster_log.metadata import metadata_list
+from run_evidence.sensors.dagster_log.names import asset_key_text, short_name
 
 PARTS = st.lists(
     st.text(st.characters(exclude_categories=()) | st.sampled_from("/\\a"), min_size=1, max_size=6),

@@ -12,12 +12,12 @@ import pytest
 from history import copy_runs, shard
 from holding import assert_holds, rows
 
-import ledger.handle
-from ledger import EnvironmentFault, Event, IntegrityError, Ledger
-from sensors import source
-from sensors.attached import Attachment
-from sensors.completer import Cursor, summary, tick
-from sensors.nudges import nudge_sensor
+import run_evidence.ledger.ledger
+from run_evidence.ledger import EnvironmentFault, Event, IntegrityError, Ledger
+from run_evidence.sensors.attach.attachment import Attachment
+from run_evidence.sensors.attach.cursor_sensor import Cursor, summary, tick
+from run_evidence.sensors.attach.status_sensors import nudge_sensor
+from run_evidence.sensors.dagster_log import source
 
 Fault = Callable[[pytest.MonkeyPatch, dg.DagsterInstance, Ledger, str], None]
 
@@ -46,14 +46,14 @@ def ledger_cannot_read_it(patch: pytest.MonkeyPatch, _: dg.DagsterInstance, __: 
 
 
 def ledger_refuses_it(patch: pytest.MonkeyPatch, _: dg.DagsterInstance, __: Ledger, bad: str) -> None:
-    encode = ledger.handle.encode
+    encode = run_evidence.ledger.ledger.encode
 
     def refusing(event: Event, *rest: Any, **more: Any) -> Any:
         if event.run_id == bad and event.event_type == "step.started.v1":
             raise ValueError("no such text")
         return encode(event, *rest, **more)
 
-    patch.setattr(ledger.handle, "encode", refusing)
+    patch.setattr(run_evidence.ledger.ledger, "encode", refusing)
 
 
 def row_cannot_be_asked_for(patch: pytest.MonkeyPatch, _: dg.DagsterInstance, __: Ledger, bad: str) -> None:
@@ -158,7 +158,7 @@ def test_a_status_sensor_never_raises(
     def raising(*_: Any) -> None:
         raise problem
 
-    monkeypatch.setattr("sensors.nudges.capture_run", raising)
+    monkeypatch.setattr("run_evidence.sensors.attach.status_sensors.capture_run", raising)
     sensor = nudge_sensor(attached(ledger), "ledger_on_success", "ledger_on_success")
     run = instance.get_run_by_id(runs[0])
     assert run
@@ -172,7 +172,16 @@ def test_a_status_sensor_never_raises(
 
 
 def run_sync(home: Path, ledger: Ledger, *more: str) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-m", "ledger.cli", "--ledger", str(ledger.root), "sync", "--grace", "0"]
+    program = [
+        sys.executable,
+        "-m",
+        "run_evidence.ledger.cli",
+        "--ledger",
+        str(ledger.root),
+        "sync",
+        "--grace",
+        "0",
+    ]
     return subprocess.run(
         [*program, "--dagster-home", str(home), *more], capture_output=True, text=True, check=False, timeout=90
     )
@@ -191,7 +200,9 @@ def test_sync_says_what_its_seal_refused(
     assert done.returncode == 3
     assert "refused: " in done.stderr
     sealed = subprocess.run(
-        [sys.executable, "-m", "ledger.cli", "--ledger", str(ledger.root), "seal"], capture_output=True, check=False
+        [sys.executable, "-m", "run_evidence.ledger.cli", "--ledger", str(ledger.root), "seal"],
+        capture_output=True,
+        check=False,
     )
     assert sealed.returncode == 3
 

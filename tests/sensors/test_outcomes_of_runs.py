@@ -7,8 +7,8 @@ import dagster as dg
 import pytest
 from holding import assert_holds, outcomes, rows, sync
 
-from ledger import Ledger
-from sensors.translate import Correlation, SourceRecord, Translator
+from run_evidence.ledger import Ledger
+from run_evidence.sensors.dagster_log.translate import Correlation, SourceRecord, Translator
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2026-03-04", end_date="2026-03-14")
 RANGE = {

@@ -10,10 +10,10 @@ import dagster as dg
 import pytest
 from holding import outcomes, rows, sync
 
-from ledger import EnvironmentFault, InputError, Ledger, UsageError
-from sensors import OptionalDependency, skip, with_ledger
-from sensors.policy import Policy
-from sensors.policy_file import read_policy
+from run_evidence.ledger import EnvironmentFault, InputError, Ledger, UsageError
+from run_evidence.sensors import OptionalDependency, skip, with_ledger
+from run_evidence.sensors.capture.policy import Policy
+from run_evidence.sensors.capture.policy_file import read_policy
 
 ENTRY = {"asset_key": "lake/house", "reason_code": "lakehouse_not_there", "reason": "Week04 is not set up"}
 POLICY = Policy((OptionalDependency(**ENTRY),))
@@ -48,7 +48,7 @@ def judged(ledger: Ledger) -> list[tuple[Any, ...]]:
 
 
 def run_sync(home: Path, ledger: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-m", "ledger.cli", "--ledger", str(ledger), "sync", "--grace", "0"]
+    program = [sys.executable, "-m", "run_evidence.ledger.cli", "--ledger", str(ledger), "sync", "--grace", "0"]
     return subprocess.run(
         [*program, "--dagster-home", str(home), *more], capture_output=True, text=True, check=False, timeout=90
     )

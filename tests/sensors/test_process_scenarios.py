@@ -16,9 +16,9 @@ import pytest
 from holding import assert_holds, outcomes, rows, sync
 from stores import StorageConfig
 
-from ledger import Ledger
-from sensors.capture import Capturing
-from sensors.sync import sync_runs
+from run_evidence.ledger import Ledger
+from run_evidence.sensors.capture.capture import Capturing
+from run_evidence.sensors.sync import sync_runs
 
 
 @pytest.fixture

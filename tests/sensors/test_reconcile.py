@@ -17,11 +17,11 @@ from holding import rows, sync
 from scenarios import METADATA, first, second
 from stores import storage_yaml
 
-from ledger import Ledger, NotALedgerError
-from ledger.cli import main
-from sensors.capture import Capturing, capture_run
-from sensors.prunable import prunable
-from sensors.reconcile import reconcile
+from run_evidence.ledger import Ledger, NotALedgerError
+from run_evidence.ledger.cli import main
+from run_evidence.sensors.capture.capture import Capturing, capture_run
+from run_evidence.sensors.prunable import prunable
+from run_evidence.sensors.reconcile import reconcile
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from holding import assert_holds, outcomes, rows, sync
 from scenarios import SCENARIOS, Stage
 from stores import StorageConfig
 
-from ledger import Ledger
+from run_evidence.ledger import Ledger
 
 CASES = [
     pytest.param(name, store, id=f"{name}-{store}", marks=[pytest.mark.postgres] if store == "postgres" else [])

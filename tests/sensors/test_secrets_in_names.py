@@ -8,11 +8,11 @@ import dagster as dg
 import pytest
 from holding import assert_holds, outcomes, rows, sync
 
-from ledger import Event, Ledger
-from ledger.redact import Redaction
-from ledger.verify import verify
-from sensors import skip
-from sensors.capture import Capturing, capture_run
+from run_evidence.ledger import Event, Ledger
+from run_evidence.ledger.redaction.redact import Redaction
+from run_evidence.ledger.verification.verify import verify
+from run_evidence.sensors import skip
+from run_evidence.sensors.capture.capture import Capturing, capture_run
 
 SECRET_PARTITIONS = dg.StaticPartitionsDefinition(["token:abcdef", "token:ghijkl", "plain"])
 
@@ -95,7 +95,7 @@ def test_what_earlier_rules_recorded_is_neither_repeated_nor_reopened(
     earlier = SimpleNamespace(apply=EARLIER_RULES[rules], unkeyed=SimpleNamespace(apply=EARLIER_RULES[rules]))
     earlier.is_personal = Redaction().is_personal
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("ledger.handle", "sensors.run_capture"):
+        for module in ("run_evidence.ledger.ledger", "run_evidence.sensors.capture.run_capture"):
             patch.setattr(f"{module}.read_redaction", lambda _: earlier)
         capture_run(instance, run_id, Capturing(ledger, grace_seconds=0 if closed else 3_600))
     ledger.seal()

@@ -8,8 +8,8 @@ import pytest
 from dagster._core.events import DagsterEvent, DagsterEventType
 from holding import assert_holds, outcomes, rows, sync
 
-from ledger import Ledger
-from sensors.capture import Capturing, capture_run
+from run_evidence.ledger import Ledger
+from run_evidence.sensors.capture.capture import Capturing, capture_run
 
 ENDS = {
     DagsterEventType.RUN_SUCCESS: ("succeeded", "not_started:never_started"),

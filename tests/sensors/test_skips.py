@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 from holding import assert_holds, outcomes, rows, sync
 
-from ledger import Ledger, UsageError
-from sensors import skip
+from run_evidence.ledger import Ledger, UsageError
+from run_evidence.sensors import skip
 
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
 

@@ -13,10 +13,10 @@ from dagster._serdes import serialize_value
 from history import shard
 from stores import StorageConfig
 
-from ledger import EnvironmentFault
-from sensors import source
-from sensors.source import LogSize
-from sensors.steps import execution_plan
+from run_evidence.ledger import EnvironmentFault
+from run_evidence.sensors.dagster_log import source
+from run_evidence.sensors.dagster_log.source import LogSize
+from run_evidence.sensors.dagster_log.steps import execution_plan
 
 POSTGRES = pytest.mark.postgres
 KINDS = (

@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scenarios import METADATA, SCENARIOS, Stage
 
-from ledger import Event, InputError
-from ledger.event import encode
-from sensors import source
-from sensors.metadata import metadata_list
-from sensors.translate import Correlation, SourceRecord, Translator
-from sensors.vocabulary import EVENT_TYPES, UNLISTED
+from run_evidence.ledger import Event, InputError
+from run_evidence.ledger.model.event import encode
+from run_evidence.sensors.dagster_log import source
+from run_evidence.sensors.dagster_log.metadata import metadata_list
+from run_evidence.sensors.dagster_log.translate import Correlation, SourceRecord, Translator
+from run_evidence.sensors.dagster_log.vocabulary import EVENT_TYPES, UNLISTED
 
 GOLDEN: dict[str, dict[str, Any]] = json.loads(FILE.read_text())
 NEW_SINCE_1_12 = {"CODE_LOCATION_UPDATED", "RUN_RESUMED", "RUN_SUSPENDED"}

@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from ledger import IntegrityError, Ledger
-from ledger.compact import compact
-from ledger.findings import Verification
-from ledger.heads import head_sizes
-from ledger.keys import format_vkey
-from ledger.trust import read_trust
-from ledger.verify import verify
-from ledger.verify_memory import VerifierMemory
-from ledger.witness import open_witness
-from ledger.witness_server import WitnessServer
+from run_evidence.ledger import IntegrityError, Ledger
+from run_evidence.ledger.sealing.compact import compact
+from run_evidence.ledger.storage.checkpoints import head_sizes
+from run_evidence.ledger.tlog.keys import format_vkey
+from run_evidence.ledger.tlog.trust import read_trust
+from run_evidence.ledger.verification.findings import Verification
+from run_evidence.ledger.verification.memory import VerifierMemory
+from run_evidence.ledger.verification.verify import verify
+from run_evidence.ledger.witness.server import WitnessServer
+from run_evidence.ledger.witness.witness import open_witness
 from tests.ledger.samples import Clock, record
 from tests.trust.ledgers import LOG_KEY, VKEY, WITNESS_KEY, grow, own_notary, signed_ledger
 

@@ -6,12 +6,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ledger import Ledger
-from ledger.findings import Finding
-from ledger.heads import Head, read_head
-from ledger.key_file import write_key_file
-from ledger.keys import Signer, format_vkey
-from ledger.notary import Notary, memory_of
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.storage.checkpoints import read_head
+from run_evidence.ledger.storage.key_file import write_key_file
+from run_evidence.ledger.storage.keyring import Notary, memory_of
+from run_evidence.ledger.tlog.checkpoint import Head
+from run_evidence.ledger.tlog.keys import Signer, format_vkey
+from run_evidence.ledger.verification.findings import Finding
 from tests.ledger.samples import NOON, Clock, own, record
 
 LOG_KEY = Signer("example.com/ledger", 0x01, bytes(range(32)))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ledger.secrets_found import find_secrets
+from run_evidence.ledger.redaction.find import find_secrets
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "redaction.md"
 

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from ledger import IntegrityError, Ledger
-from ledger.checkpoint import Checkpoint, format_checkpoint
-from ledger.keys import Signer, format_vkey
-from ledger.note import add_signatures, sign_note
-from ledger.prove import open_prover
-from ledger.signing import write_head
-from ledger.snapshot import open_snapshot
-from ledger.trust import read_trust
-from ledger.verify import verify
-from ledger.verify_sample import verify_sample
+from run_evidence.ledger import IntegrityError, Ledger
+from run_evidence.ledger.proving.prove import open_prover
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.sealing.signing import write_head
+from run_evidence.ledger.tlog.checkpoint import Checkpoint, format_checkpoint
+from run_evidence.ledger.tlog.keys import Signer, format_vkey
+from run_evidence.ledger.tlog.note import add_signatures, sign_note
+from run_evidence.ledger.tlog.trust import read_trust
+from run_evidence.ledger.verification.sample import verify_sample
+from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import record
 from tests.trust.ledgers import (
     LOG_KEY,
@@ -443,7 +443,7 @@ def die(_: object) -> None:
 
 def test_a_process_that_dies_while_it_reads_is_a_finding(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that ends the process which reads it must not end the verification without a word."""
-    monkeypatch.setattr("ledger.verify_rows.check_group", die)
+    monkeypatch.setattr("run_evidence.ledger.verification.rows.check_group", die)
     result = verify(ledger, workers=2)
     assert result.findings[0].where == f"log/{ledger.log().segments[0].path.name}"
     assert "was ended" in result.findings[0].problem

@@ -16,14 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ledger import Ledger
-from ledger.checkpoint import Checkpoint, format_checkpoint
-from ledger.findings import Verification
-from ledger.merkle import Frontier, format_frontier, leaf_hash
-from ledger.note import sign_note
-from ledger.segment import STATED
-from ledger.trust import read_trust
-from ledger.verify import verify
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.storage.segment import STATED
+from run_evidence.ledger.tlog.checkpoint import Checkpoint, format_checkpoint
+from run_evidence.ledger.tlog.merkle import Frontier, format_frontier, leaf_hash
+from run_evidence.ledger.tlog.note import sign_note
+from run_evidence.ledger.tlog.trust import read_trust
+from run_evidence.ledger.verification.findings import Verification
+from run_evidence.ledger.verification.verify import verify
 from tests.trust.ledgers import LOG_KEY, VKEY, signed_ledger, told
 
 TRUST = read_trust([VKEY], [])
@@ -69,7 +69,7 @@ def rewritten(ledger: Ledger, change: Callable[[bytes], bytes]) -> Verification:
     metadata = {**(rows.schema.metadata or {}), b"ledger.frontier": format_frontier(tree).encode()}
     forged = segment.path.parent.parent / "forged.parquet"
     pq.write_table(rows.replace_schema_metadata(metadata), forged, write_statistics=STATED)
-    adopt(ledger, forged)
+    adopt(ledger.layout, ledger.require(), forged)
     return verify(ledger, trust=TRUST)
 
 
@@ -117,7 +117,7 @@ def test_a_segment_another_tool_wrote_in_another_order_is_found(ledger: Ledger) 
     entries: list[bytes] = pq.read_table(forged, columns=["entry"]).column("entry").to_pylist()
     assert entries != pq.read_table(segment.path).column("entry").to_pylist()
     sign_over(ledger, entries)
-    adopt(ledger, forged)
+    adopt(ledger.layout, ledger.require(), forged)
     result = verify(ledger, trust=TRUST)
     assert not result.ok
     assert all(f.where.startswith("log/0000000000000000-8-") for f in result.findings), told(result.findings)
@@ -132,7 +132,7 @@ def test_rows_in_another_order_are_found_by_their_index(ledger: Ledger) -> None:
     metadata = {**(rows.schema.metadata or {}), b"ledger.frontier": format_frontier(tree).encode()}
     forged = segment.path.parent.parent / "forged.parquet"
     pq.write_table(turned.replace_schema_metadata(metadata), forged, write_statistics=STATED)
-    adopt(ledger, forged)
+    adopt(ledger.layout, ledger.require(), forged)
     said = told(verify(ledger, trust=TRUST).findings)
     assert "column index is not" in said
     assert " 0: " in said

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.checkpoint import Checkpoint, format_checkpoint, parse_checkpoint
-from ledger.errors import IntegrityError, LedgerError
-from ledger.merkle import EMPTY_ROOT, MAX_SIZE
+from run_evidence.ledger.errors import IntegrityError, LedgerError
+from run_evidence.ledger.tlog.checkpoint import Checkpoint, format_checkpoint, parse_checkpoint
+from run_evidence.ledger.tlog.merkle import EMPTY_ROOT, MAX_SIZE
 from tests.trust import vectors
 
 ROOT = "CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I="

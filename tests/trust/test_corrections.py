@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from ledger import Ledger, UsageError
-from ledger.amend import AMENDABLE, amend, erase, void
-from ledger.event import encode
-from ledger.prove import open_prover
-from ledger.snapshot import open_snapshot
-from ledger.verify import verify
+from run_evidence.ledger import Ledger, UsageError
+from run_evidence.ledger.admin.amend import AMENDABLE, amend, erase, void
+from run_evidence.ledger.model.event import encode
+from run_evidence.ledger.proving.prove import open_prover
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import RUN, Clock, own, record
 from tests.trust.ledgers import signed_ledger, told
 from tests.trust.test_proof_files import event_id

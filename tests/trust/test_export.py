@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ledger import EnvironmentFault, IntegrityError, Ledger, UsageError
-from ledger.compact import compact
-from ledger.export import export_tlog
-from ledger.keys import encode_base64
-from ledger.merkle import leaf_hash
-from ledger.tiles import decode_bundle
+from run_evidence.ledger import EnvironmentFault, IntegrityError, Ledger, UsageError
+from run_evidence.ledger.proving.export import export_tlog
+from run_evidence.ledger.sealing.compact import compact
+from run_evidence.ledger.tlog.keys import encode_base64
+from run_evidence.ledger.tlog.merkle import leaf_hash
+from run_evidence.ledger.tlog.tiles import decode_bundle
 from tests.trust.ledgers import OTHER_KEY, VKEY, grow, head_of, key_file, signed_ledger
 from tests.trust.test_foreign import run, verifier  # noqa: F401 - a fixture
 from tests.trust.test_signing import cli

@@ -13,12 +13,14 @@ from typing import TypeVar
 
 import pytest
 
-from ledger import Ledger, cosign, witness_server
-from ledger.keys import format_vkey
-from ledger.trust import read_trust
-from ledger.verify import verify
-from ledger.witness import open_witness
-from ledger.witness_server import WitnessServer
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.sealing import cosign
+from run_evidence.ledger.tlog.keys import format_vkey
+from run_evidence.ledger.tlog.trust import read_trust
+from run_evidence.ledger.verification.verify import verify
+from run_evidence.ledger.witness import server as witness_server
+from run_evidence.ledger.witness.server import WitnessServer
+from run_evidence.ledger.witness.witness import open_witness
 from tests.ledger.samples import record
 from tests.trust.ledgers import LOG_KEY, VKEY, WITNESS_KEY, head_of, own_notary, signed_ledger
 from tests.trust.test_signing import cli

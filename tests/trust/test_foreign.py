@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ledger.checkpoint import Checkpoint, format_checkpoint
-from ledger.keys import Signer, encode_base64, format_vkey
-from ledger.merkle import leaf_hash
-from ledger.note import sign_note
-from ledger.tiles import TileEdge, encode_bundle, new_bundles, tile_path
+from run_evidence.ledger.tlog.checkpoint import Checkpoint, format_checkpoint
+from run_evidence.ledger.tlog.keys import Signer, encode_base64, format_vkey
+from run_evidence.ledger.tlog.merkle import leaf_hash
+from run_evidence.ledger.tlog.note import sign_note
+from run_evidence.ledger.tlog.tiles import TileEdge, encode_bundle, new_bundles, tile_path
 from tests.trust.reference import Reference
 
 if TYPE_CHECKING:

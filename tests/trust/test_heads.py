@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import IntegrityError, Ledger, LedgerError
-from ledger.checkpoint import Checkpoint, format_checkpoint
-from ledger.heads import head_sizes, heads_down, newest_head, parse_head, read_head
-from ledger.keys import format_vkey
-from ledger.layout import Layout
-from ledger.notary import KeyRecord, read_records, record_key, record_signed_from
-from ledger.note import sign_note
+from run_evidence.ledger import IntegrityError, Ledger, LedgerError
+from run_evidence.ledger.storage.checkpoints import head_sizes, heads_down, newest_head, read_head
+from run_evidence.ledger.storage.keyring import KeyRecord, read_records, record_key, record_signed_from
+from run_evidence.ledger.storage.layout import Layout
+from run_evidence.ledger.tlog.checkpoint import Checkpoint, format_checkpoint, parse_head
+from run_evidence.ledger.tlog.keys import format_vkey
+from run_evidence.ledger.tlog.note import sign_note
 from tests.trust.ledgers import LOG_KEY, OTHER_KEY, signed_ledger
 from tests.trust.test_signing import cli
 

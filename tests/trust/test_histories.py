@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ledger import IntegrityError
-from ledger.query_verified import open_verified
-from ledger.trust import read_trust
-from ledger.verify import verify
-from ledger.verify_memory import VerifierMemory
+from run_evidence.ledger import IntegrityError
+from run_evidence.ledger.tlog.trust import read_trust
+from run_evidence.ledger.verification.memory import VerifierMemory
+from run_evidence.ledger.verification.verified_query import open_verified
+from run_evidence.ledger.verification.verify import verify
 from tests.trust.histories import (
     ATTACKS,
     CHECKPOINTS,

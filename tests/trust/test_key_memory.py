@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from ledger import EnvironmentFault, IntegrityError, Ledger
-from ledger.adopt import adopt
-from ledger.cosign import cosign_head
-from ledger.heads import parse_head
-from ledger.key_file import write_key_file
-from ledger.keys import Signer, format_vkey
-from ledger.memory import CheckpointMemory
-from ledger.notary import LogSigner, Notary, memory_of
-from ledger.note import open_note
-from ledger.signing import add_lines, last_signed
-from ledger.trust import read_trust
-from ledger.verify import verify
+from run_evidence.ledger import EnvironmentFault, IntegrityError, Ledger
+from run_evidence.ledger.sealing.adopt import adopt
+from run_evidence.ledger.sealing.cosign import cosign_head
+from run_evidence.ledger.sealing.signing import add_lines, last_signed
+from run_evidence.ledger.storage.checkpoint_memory import CheckpointMemory
+from run_evidence.ledger.storage.key_file import write_key_file
+from run_evidence.ledger.storage.keyring import LogSigner, Notary, memory_of
+from run_evidence.ledger.tlog.checkpoint import parse_head
+from run_evidence.ledger.tlog.keys import Signer, format_vkey
+from run_evidence.ledger.tlog.note import open_note
+from run_evidence.ledger.tlog.trust import read_trust
+from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import records
 from tests.trust.ledgers import LOG_KEY, OTHER_KEY, VKEY, grow, head_of, key_file, own_notary, signed_ledger
 from tests.trust.test_signing import cli
@@ -80,7 +80,7 @@ def test_a_lost_memory_is_named_and_asks_for_a_decision(tmp_path: Path, how: str
     assert "ledger key add" in done.unsigned[1]
     assert not head_of(ledger, 9).signatures
     assert {f.kind for f in verify(ledger, trust=read_trust([VKEY], [])).findings} == {"not covered"}
-    assert adopt(ledger, signer).size == 9
+    assert adopt(ledger.layout, ledger.require(), signer).size == 9
     assert ledger.seal().signed_by == VKEY
     assert verify(ledger, trust=read_trust([VKEY], [])).ok
 
@@ -128,10 +128,10 @@ def test_adopting_keeps_a_memory_that_is_there(tmp_path: Path) -> None:
     grow(ledger, [9])
     signer = signer_of(ledger)
     restored = Ledger(tmp_path / "backup", notary=ledger.notary)
-    assert adopt(restored, signer).size == 9
+    assert adopt(restored.layout, restored.require(), signer).size == 9
     with pytest.raises(IntegrityError, match="signed 9 entries of this log, and the log has 5"):
         restored.seal()
-    assert adopt(restored, signer, forget=True).size == 5
+    assert adopt(restored.layout, restored.require(), signer, forget=True).size == 5
     assert restored.seal().signed_by == VKEY
 
 
@@ -146,7 +146,7 @@ def test_adopting_refuses_a_log_that_is_not_what_the_key_signed(tmp_path: Path) 
     signer = signer_of(ledger)
     signer.memory.forget(LOG_KEY.name)
     with pytest.raises(IntegrityError):
-        adopt(ledger, signer)
+        adopt(ledger.layout, ledger.require(), signer)
     assert last_signed(signer, LOG_KEY.name) is None
 
 
@@ -155,7 +155,7 @@ def test_several_signers_each_have_a_memory_and_agree_through_the_ledger(tmp_pat
     ledger = signed_ledger(tmp_path / "ledger", [5])
     second = Ledger(ledger.root, clock=ledger.clock, notary=own_notary(ledger.root, OTHER_KEY))
     other = signer_of_named(second)
-    assert adopt(second, other).size == 5
+    assert adopt(second.layout, second.require(), other).size == 5
     for turn, size in enumerate((7, 9, 20, 31)):
         grow((second, ledger)[turn % 2], [size])
     assert last_signed(signer_of(ledger), LOG_KEY.name) == head_of(ledger, 31).checkpoint
@@ -196,7 +196,7 @@ def test_the_memory_is_written_before_the_signature(tmp_path: Path, monkeypatch:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("ledger.signing._create_signed", crash)
+        patched.setattr("run_evidence.ledger.sealing.signing._create_signed", crash)
         ledger.append(records([100]))
         with pytest.raises(KeyboardInterrupt):
             ledger.seal()

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.errors import IntegrityError, LedgerError, UsageError
-from ledger.keys import (
+from run_evidence.ledger.errors import IntegrityError, LedgerError, UsageError
+from run_evidence.ledger.storage.key_file import generate_signer
+from run_evidence.ledger.tlog.keys import (
     COSIGNATURE,
     ED25519,
     Signature,
@@ -23,7 +24,6 @@ from ledger.keys import (
     encode_base64,
     format_skey,
     format_vkey,
-    generate_signer,
     parse_skey,
     parse_vkey,
 )
@@ -221,7 +221,7 @@ def double(point: tuple[int, int]) -> tuple[int, int]:
 
 def test_keys_of_small_order_are_refused_and_there_are_no_others() -> None:
     """The five y coordinates are exactly the points that three doublings bring to the identity."""
-    from ledger.keys import _WEAK_KEYS
+    from run_evidence.ledger.tlog.keys import _WEAK_KEYS
 
     points = set()
     for y in _WEAK_KEYS:

@@ -16,19 +16,19 @@ from typing import Any, Final
 
 import pytest
 
-import ledger.cosign
-from ledger import Ledger
-from ledger.amend import ERASED, erase
-from ledger.compact import compact
-from ledger.findings import Verification
-from ledger.keys import COSIGNATURE, Signer, format_vkey
-from ledger.notary import Notary, record_key
-from ledger.snapshot import open_snapshot
-from ledger.status import diagnose, status
-from ledger.trust import Trust, read_trust
-from ledger.verify import verify
-from ledger.verify_memory import VerifierMemory
-from ledger.witness import Witness
+import run_evidence.ledger.sealing.cosign
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.admin.amend import ERASED, erase
+from run_evidence.ledger.admin.status import diagnose, status
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.sealing.compact import compact
+from run_evidence.ledger.storage.keyring import Notary, record_key
+from run_evidence.ledger.tlog.keys import COSIGNATURE, Signer, format_vkey
+from run_evidence.ledger.tlog.trust import Trust, read_trust
+from run_evidence.ledger.verification.findings import Verification
+from run_evidence.ledger.verification.memory import VerifierMemory
+from run_evidence.ledger.verification.verify import verify
+from run_evidence.ledger.witness.witness import Witness
 from tests.ledger.processes import Child, Tell
 from tests.ledger.samples import Clock, record
 from tests.trust.ledgers import LOG_KEY, VKEY, WITNESS_KEY, own_notary, told
@@ -57,7 +57,7 @@ def cosigned_in_this_process(world: Path) -> Callable[[str, bytes], Any]:
 
     def post(_url: str, body: bytes) -> Any:
         answer = witness.add_checkpoint(body)
-        return ledger.cosign._Answer(answer.status, answer.content_type, answer.body)
+        return run_evidence.ledger.sealing.cosign._Answer(answer.status, answer.content_type, answer.body)
 
     return post
 
@@ -157,7 +157,7 @@ def work_and_die(tell: Tell, world: Path, work: str, step: int) -> None:
 
         return counted
 
-    ledger.cosign._post = cosigned_in_this_process(world)  # type: ignore[assignment]
+    run_evidence.ledger.sealing.cosign._post = cosigned_in_this_process(world)  # type: ignore[assignment]
     originals = {name: getattr(os, name) for name in CHANGES}
     for name in CHANGES:
         setattr(os, name, counting(name))
@@ -195,7 +195,7 @@ def test_a_kill_at_any_change_of_the_disk_is_not_an_alteration(
     """Nothing is lost, verify says at most that it is not covered, and the same work again finishes."""
     before = tmp_path / "before"
     before.mkdir()
-    monkeypatch.setattr(ledger.cosign, "_post", cosigned_in_this_process(before))
+    monkeypatch.setattr(run_evidence.ledger.sealing.cosign, "_post", cosigned_in_this_process(before))
     prepare, do = WORK[work]
     known = seen(prepare(before))
     remembered = VerifierMemory(before / "verified")
@@ -203,7 +203,7 @@ def test_a_kill_at_any_change_of_the_disk_is_not_an_alteration(
     for step in range(LIMIT):
         world = tmp_path / f"step-{step}"
         shutil.copytree(before, world)
-        monkeypatch.setattr(ledger.cosign, "_post", cosigned_in_this_process(world))
+        monkeypatch.setattr(run_evidence.ledger.sealing.cosign, "_post", cosigned_in_this_process(world))
         child = Child(tmp_path / "reports" / str(step), work_and_die, world, work, step)
         whole = child.finish()
         assert child.exit_code == (0 if whole else -signal.SIGKILL)

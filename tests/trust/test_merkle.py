@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.errors import IntegrityError, LedgerError
-from ledger.merkle import (
+from run_evidence.ledger.errors import IntegrityError, LedgerError
+from run_evidence.ledger.tlog.merkle import (
     EMPTY_ROOT,
     MAX_SIZE,
     Frontier,

@@ -6,9 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.errors import IntegrityError, LedgerError, UsageError
-from ledger.keys import COSIGNATURE, Signature, Signer, Verifier, cosigned_at, parse_skey, parse_vkey
-from ledger.note import (
+from run_evidence.ledger.errors import IntegrityError, LedgerError, UsageError
+from run_evidence.ledger.tlog.keys import (
+    COSIGNATURE,
+    Signature,
+    Signer,
+    Verifier,
+    cosigned_at,
+    parse_skey,
+    parse_vkey,
+)
+from run_evidence.ledger.tlog.note import (
     MAX_NOTE_BYTES,
     MAX_SIGNATURES,
     UnknownSignerError,

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from ledger import EnvironmentFault, IntegrityError, Ledger, LedgerError
-from ledger.amend import erase
-from ledger.errors import machine_fault
-from ledger.snapshot import open_snapshot
-from ledger.status import diagnose, status
-from ledger.verify import verify
+from run_evidence.ledger import EnvironmentFault, IntegrityError, Ledger, LedgerError
+from run_evidence.ledger.admin.amend import erase
+from run_evidence.ledger.admin.status import diagnose, status
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.storage.faults import machine_fault
+from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import record
 from tests.trust.ledgers import VKEY, signed_ledger, told
 from tests.trust.test_signing import cli
@@ -157,7 +157,7 @@ def test_a_payload_erased_while_it_is_verified_is_no_finding(
     (blob,) = ledger.layout.blobs.iterdir()
     with open_snapshot(ledger) as snapshot:
         ((event_id,),) = snapshot.rows("SELECT event_id FROM payloads")
-    from ledger import verify as module
+    from run_evidence.ledger.verification import verify as module
 
     loaded = module.load
 
@@ -214,7 +214,7 @@ def test_the_machine_s_faults_are_told_from_damage(error: BaseException, number:
 
 
 def test_a_full_disk_and_a_damaged_file_are_told_apart(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ledger import segment
+    from run_evidence.ledger.storage import segment
 
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")

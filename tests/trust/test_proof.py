@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.errors import IntegrityError, UsageError
-from ledger.merkle import EMPTY_ROOT, MAX_SIZE, node_hash, parent_level
-from ledger.proof import (
+from run_evidence.ledger.errors import IntegrityError, UsageError
+from run_evidence.ledger.tlog.merkle import EMPTY_ROOT, MAX_SIZE, node_hash, parent_level
+from run_evidence.ledger.tlog.proof import (
     NodeId,
     check_consistency,
     check_inclusion,

@@ -15,16 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import Event, IntegrityError, Ledger, LedgerError, UsageError
-from ledger.canonical import Json
-from ledger.check import check_proof
-from ledger.document import RECORDED
-from ledger.event import source_event_id
-from ledger.keys import format_vkey
-from ledger.proof_file import PROOF_BUNDLE, TLOG_PROOF, Growth, format_proof, parse_proof
-from ledger.prove import Prover, open_prover
-from ledger.tiles import TILE_WIDTH
-from ledger.trust import read_trust
+from run_evidence.ledger import Event, IntegrityError, Ledger, LedgerError, UsageError
+from run_evidence.ledger.model.canonical import Json
+from run_evidence.ledger.model.document import RECORDED
+from run_evidence.ledger.model.event import source_event_id
+from run_evidence.ledger.proving.check import check_proof
+from run_evidence.ledger.proving.prove import Prover, open_prover
+from run_evidence.ledger.tlog.keys import format_vkey
+from run_evidence.ledger.tlog.proof_file import PROOF_BUNDLE, TLOG_PROOF, Growth, format_proof, parse_proof
+from run_evidence.ledger.tlog.tiles import TILE_WIDTH
+from run_evidence.ledger.tlog.trust import read_trust
 from tests.ledger.samples import NOON, RUN, own, record, records
 from tests.trust.ledgers import LOG_KEY, OTHER_KEY, VKEY, grow, head_of, key_file, signed_ledger
 from tests.trust.test_signing import cli
@@ -350,15 +350,15 @@ def test_without_tiles_or_with_wrong_ones_the_proofs_are_the_same(tmp_path: Path
 
 def test_a_changed_entry_is_not_proved(tmp_path: Path) -> None:
     """The log itself was altered: the cache is made again from it, and it is the log that is blamed."""
-    from ledger.log import load
-    from ledger.rows import table
-    from ledger.segment import read_batches, write
+    from run_evidence.ledger.storage.log import load
+    from run_evidence.ledger.storage.rows import table
+    from run_evidence.ledger.storage.segment import read_batches, write
 
     ledger = signed_ledger(tmp_path / "ledger", [20])
     (segment,) = load(ledger.layout.log).segments
     assert sum(len(batch) for batch in read_batches(segment)) == 20
-    from ledger.event import columns, encode
-    from ledger.merkle import Frontier, leaf_hash
+    from run_evidence.ledger.model.event import columns, encode
+    from run_evidence.ledger.tlog.merkle import Frontier, leaf_hash
 
     rows = [columns(encode(record(i, step_key="forged"), NOON).entry) for i in range(20)]
     tree = Frontier.empty().extend(leaf_hash(row.entry) for row in rows)

@@ -15,13 +15,21 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ledger import EnvironmentFault, Event, InputError, Ledger
-from ledger.event import encode
-from ledger.name_key import NameKey
-from ledger.names import is_writable
-from ledger.redact import MARK, MASK, NAME_COLUMNS, Redaction, looked_at, read_redaction
-from ledger.secrets_found import MASKED, MAX_FOUND, find_secrets, found_unasked, plain_letters, suspicious
-from ledger.verify import verify
+from run_evidence.ledger import EnvironmentFault, Event, InputError, Ledger
+from run_evidence.ledger.model.event import encode
+from run_evidence.ledger.model.names import is_writable
+from run_evidence.ledger.redaction.find import (
+    MASKED,
+    MAX_FOUND,
+    find_secrets,
+    found_unasked,
+    plain_letters,
+    suspicious,
+)
+from run_evidence.ledger.redaction.redact import MARK, MASK, NAME_COLUMNS, Redaction, looked_at
+from run_evidence.ledger.storage.name_key import NameKey
+from run_evidence.ledger.storage.redaction_settings import read_redaction
+from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import Clock, events, record
 from tests.trust.secret_samples import INNOCENT, PAGE, Sample, page, samples
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from evidence import write_run_documents
-from ledger import IntegrityError, Ledger, UsageError
-from ledger.amend import amend
-from ledger.check import check_proof
-from ledger.proof_file import format_proof, parse_proof
-from ledger.prove import open_prover
-from ledger.snapshot import open_snapshot
-from ledger.trust import read_trust
+from run_evidence.evidence import write_run_documents
+from run_evidence.ledger import IntegrityError, Ledger, UsageError
+from run_evidence.ledger.admin.amend import amend
+from run_evidence.ledger.proving.check import check_proof
+from run_evidence.ledger.proving.prove import open_prover
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.tlog.proof_file import format_proof, parse_proof
+from run_evidence.ledger.tlog.trust import read_trust
 from tests.evidence.evidence_runs import FACT, Story, dry_run, failed_run, good_run, open_run, warned_run
 from tests.trust.ledgers import LOG_KEY, VKEY, grow, signed_ledger
 
@@ -206,7 +206,7 @@ def test_where_nothing_can_be_recorded_that_is_said(tmp_path: Path, monkeypatch:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "inbox")
 
-    monkeypatch.setattr("ledger.inbox.append", full)
+    monkeypatch.setattr("run_evidence.ledger.storage.inbox.append", full)
     written = write_run_documents(ledger, run.run_id, tmp_path / "reports")
     assert written.report.exists()
     assert "No space left" in str(written.unrecorded)

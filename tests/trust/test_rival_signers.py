@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-import ledger.seal
-from ledger import Ledger
-from ledger.layout import Layout
-from ledger.log import Log
-from ledger.signing import write_head
-from ledger.trust import read_trust
-from ledger.verify import verify
+import run_evidence.ledger.sealing.seal
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.sealing.signing import write_head
+from run_evidence.ledger.storage.layout import Layout
+from run_evidence.ledger.storage.log import Log
+from run_evidence.ledger.tlog.trust import read_trust
+from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import record
 from tests.trust.ledgers import LOG_KEY, VKEY, head_of, own_notary, signed_ledger
 
@@ -23,7 +23,7 @@ def test_a_rival_that_seals_after_the_log_was_opened(tmp_path: Path, monkeypatch
     """The key remembers more than the log had a moment ago; that is no loss."""
     mine = signed_ledger(tmp_path / "ledger", [5])
     rival = Ledger(mine.root, clock=mine.clock, notary=mine.notary)
-    opened, waiting = ledger.seal.open_log, [True]
+    opened, waiting = run_evidence.ledger.sealing.seal.open_log, [True]
 
     def outrun(layout: Layout) -> Log:
         log = opened(layout)
@@ -34,7 +34,7 @@ def test_a_rival_that_seals_after_the_log_was_opened(tmp_path: Path, monkeypatch
         return log
 
     mine.append([record(100)])
-    monkeypatch.setattr(ledger.seal, "open_log", outrun)
+    monkeypatch.setattr(run_evidence.ledger.sealing.seal, "open_log", outrun)
     mine.seal()
     assert verify(mine, trust=read_trust([VKEY], [])).ok
 
@@ -64,6 +64,6 @@ def test_a_head_of_another_seal_is_completed_with_its_signature(
         assert head_of(mine, 6).names(SIGNED)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ledger.seal, "_frontier", look)
+    monkeypatch.setattr(run_evidence.ledger.sealing.seal, "_frontier", look)
     with pytest.raises(KeyboardInterrupt):
         mine.seal()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ledger import Ledger
-from ledger.notary import record_key
-from ledger.note import add_signatures
-from ledger.signed_state import signed_state
-from ledger.status import diagnose, status
+from run_evidence.ledger import Ledger
+from run_evidence.ledger.admin.signed_state import signed_state
+from run_evidence.ledger.admin.status import diagnose, status
+from run_evidence.ledger.storage.keyring import record_key
+from run_evidence.ledger.tlog.note import add_signatures
 from tests.trust.ledgers import LOG_KEY, VKEY, WITNESS_KEY, grow, head_of, signed_ledger
 from tests.trust.test_signing import cli
 

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from ledger import EnvironmentFault, IntegrityError, Ledger, UsageError
-from ledger.heads import head_sizes, parse_head
-from ledger.key_file import read_key_file, write_key_file
-from ledger.keys import ED25519, Signer, format_skey, format_vkey, generate_signer
-from ledger.memory import CheckpointMemory
-from ledger.notary import LogSigner, Notary, read_records, record_key
-from ledger.note import open_note
-from ledger.trust import check_head, read_trust
-from ledger.verify import verify
+from run_evidence.ledger import EnvironmentFault, IntegrityError, Ledger, UsageError
+from run_evidence.ledger.storage.checkpoint_memory import CheckpointMemory
+from run_evidence.ledger.storage.checkpoints import head_sizes
+from run_evidence.ledger.storage.key_file import generate_signer, read_key_file, write_key_file
+from run_evidence.ledger.storage.keyring import LogSigner, Notary, read_records, record_key
+from run_evidence.ledger.tlog.checkpoint import parse_head
+from run_evidence.ledger.tlog.keys import ED25519, Signer, format_skey, format_vkey
+from run_evidence.ledger.tlog.note import open_note
+from run_evidence.ledger.tlog.trust import check_head, read_trust
+from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import records
 from tests.trust.ledgers import (
     LOG_KEY,
@@ -40,7 +41,13 @@ def cli(
     """Run the command line with its own home, below another program where one is named."""
     values = {k: v for k, v in os.environ.items() if not k.startswith("LEDGER")}
     values |= {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state"), **environment}
-    command = [sys.executable, "-c", "from ledger.cli import main; main()", "--ledger", str(folder / "ledger")]
+    command = [
+        sys.executable,
+        "-c",
+        "from run_evidence.ledger.cli import main; main()",
+        "--ledger",
+        str(folder / "ledger"),
+    ]
     return subprocess.run([*prefix, *command, *arguments], env=values, capture_output=True, text=True, check=False)
 
 

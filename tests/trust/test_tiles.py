@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.errors import InputError, IntegrityError, LedgerError, UsageError
-from ledger.merkle import MAX_SIZE, leaf_hash
-from ledger.proof import NodeId, prove_consistency, prove_inclusion, read_frontier
-from ledger.tiles import (
+from run_evidence.ledger.errors import InputError, IntegrityError, LedgerError, UsageError
+from run_evidence.ledger.tlog.merkle import MAX_SIZE, leaf_hash
+from run_evidence.ledger.tlog.proof import NodeId, prove_consistency, prove_inclusion, read_frontier
+from run_evidence.ledger.tlog.tiles import (
     ENTRIES,
     Tile,
     TileEdge,

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ledger import IntegrityError, Ledger, UsageError
-from ledger.as_of import AsOf, calculated_head, parse_as_of
-from ledger.keys import format_vkey
-from ledger.query_verified import open_verified
-from ledger.snapshot import open_snapshot
-from ledger.trust import read_trust
+from run_evidence.ledger import IntegrityError, Ledger, UsageError
+from run_evidence.ledger.query.as_of import AsOf, parse_as_of
+from run_evidence.ledger.query.prefix import calculated_head
+from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.tlog.keys import format_vkey
+from run_evidence.ledger.tlog.trust import read_trust
+from run_evidence.ledger.verification.verified_query import open_verified
 from tests.ledger.samples import NOON, record, records
 from tests.trust.ledgers import OTHER_KEY, VKEY, copied, grow, head_of, signed_ledger
 from tests.trust.test_signing import cli
@@ -205,7 +206,7 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert (csv.stdout.splitlines()[1], VKEY.partition("+")[0] in csv.stderr) == ("2", True)
     assert cli(tmp_path, "query", COUNT, "--verify", "-f", "parquet", "-o", str(tmp_path / "x")).returncode == 0
     metadata = pq.read_schema(tmp_path / "x").metadata
-    assert metadata[b"ledger.checkpoint"] == head_of(ledger, 20).message
+    assert metadata[b"run_evidence.ledger.tlog.checkpoint"] == head_of(ledger, 20).message
     assert cli(tmp_path, "query", COUNT, "--as-of", "nonsense").returncode == 2
 
 

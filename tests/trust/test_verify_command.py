@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ledger.keys import format_vkey
+from run_evidence.ledger.tlog.keys import format_vkey
 from tests.trust.ledgers import OTHER_KEY, VKEY, head_of, signed_ledger
 from tests.trust.test_signing import cli
 
@@ -61,7 +61,13 @@ def test_every_finding_is_told_with_what_was_expected_and_found(tmp_path: Path) 
 
 def test_it_shows_its_progress_on_a_terminal_and_nowhere_else(tmp_path: Path) -> None:
     signed_ledger(tmp_path / "ledger", [30])
-    command = [sys.executable, "-c", "from ledger.cli import main; main()", "--ledger", str(tmp_path / "ledger")]
+    command = [
+        sys.executable,
+        "-c",
+        "from run_evidence.ledger.cli import main; main()",
+        "--ledger",
+        str(tmp_path / "ledger"),
+    ]
     screen, terminal = pty.openpty()
     with os.fdopen(terminal, "wb") as theirs:
         done = subprocess.run([*command, "verify"], stdout=subprocess.PIPE, stderr=theirs, check=True)
@@ -78,7 +84,7 @@ def test_it_needs_neither_a_private_key_nor_dagster(tmp_path: Path) -> None:
     signed_ledger(tmp_path / "ledger", [30])
     for path in tmp_path.glob("*.key"):
         path.unlink()
-    program = "import sys; sys.modules['dagster'] = None; from ledger.cli import main; main()"
+    program = "import sys; sys.modules['dagster'] = None; from run_evidence.ledger.cli import main; main()"
     command = [sys.executable, "-c", program, "--ledger", str(tmp_path / "ledger"), "verify", "--key", VKEY]
     home = {**os.environ, "HOME": str(tmp_path / "nobody"), "XDG_CONFIG_HOME": str(tmp_path / "nothing")}
     done = subprocess.run(command, env=home, capture_output=True, text=True, check=False)

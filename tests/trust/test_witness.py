@@ -16,18 +16,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import EnvironmentFault, Ledger, LedgerError, UsageError
-from ledger.checkpoint import Checkpoint, format_checkpoint
-from ledger.keys import Signer, cosigned_at, format_vkey
-from ledger.merkle import leaf_hash, tree_root
-from ledger.notary import Notary
-from ledger.note import add_signatures, open_note, parse_signatures, sign_note
-from ledger.proof import NodeId, prove_consistency
-from ledger.settings import notary as notary_of
-from ledger.trust import read_trust
-from ledger.verify import verify
-from ledger.witness import MAX_REQUEST_BYTES, Witness, format_request, open_witness, parse_request
-from ledger.witness_server import WitnessServer
+from run_evidence.ledger import EnvironmentFault, Ledger, LedgerError, UsageError
+from run_evidence.ledger.settings import notary as notary_of
+from run_evidence.ledger.storage.keyring import Notary
+from run_evidence.ledger.tlog.add_checkpoint import MAX_REQUEST_BYTES, format_request, parse_request
+from run_evidence.ledger.tlog.checkpoint import Checkpoint, format_checkpoint
+from run_evidence.ledger.tlog.keys import Signer, cosigned_at, format_vkey
+from run_evidence.ledger.tlog.merkle import leaf_hash, tree_root
+from run_evidence.ledger.tlog.note import add_signatures, open_note, parse_signatures, sign_note
+from run_evidence.ledger.tlog.proof import NodeId, prove_consistency
+from run_evidence.ledger.tlog.trust import read_trust
+from run_evidence.ledger.verification.verify import verify
+from run_evidence.ledger.witness.server import WitnessServer
+from run_evidence.ledger.witness.witness import Witness, open_witness
 from tests.ledger.samples import record
 from tests.trust.ledgers import (
     LOG_KEY,
@@ -294,7 +295,7 @@ def test_what_cannot_be_cosigned_is_said(server: WitnessServer, tmp_path: Path) 
 def test_the_command_serves_and_remembers_across_restarts(tmp_path: Path) -> None:
     """`ledger witness serve` in a process of its own, killed and started again with the same memory."""
     ledger = signed_ledger(tmp_path / "ledger", [5])
-    command = [sys.executable, "-c", "from ledger.cli import main; main()", "witness", "serve"]
+    command = [sys.executable, "-c", "from run_evidence.ledger.cli import main; main()", "witness", "serve"]
     command += ["--key", str(key_file(tmp_path, WITNESS_KEY)), "--log", VKEY, "--port", "0"]
     command += ["--state", str(tmp_path / "memory")]
     for size in (5, 9):

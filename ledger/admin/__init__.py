@@ -1,0 +1,1 @@
+"""Corrections, erasure, and how a ledger is doing."""

@@ -1,0 +1,343 @@
+"""How a ledger is doing: its size, what waits, and what is wrong with it or its store."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from run_evidence.ledger.admin.signed_state import signed_state
+from run_evidence.ledger.errors import IntegrityError, LedgerError
+from run_evidence.ledger.query.snapshot import erased_payloads, open_snapshot
+from run_evidence.ledger.sealing.compact import KEEP_SECONDS, orphans
+from run_evidence.ledger.sealing.signing import last_signed, require_length, require_memory
+from run_evidence.ledger.storage import inbox
+from run_evidence.ledger.storage.files import create_exclusive, read_regular, readable_fault, remove
+from run_evidence.ledger.storage.layout import Layout, is_checkpoint_name
+from run_evidence.ledger.storage.search import sql_text
+from run_evidence.ledger.tlog.trust import NOTHING_BROUGHT
+from run_evidence.ledger.verification.checkpoints import (
+    read_heads,
+    require_covered,
+    require_heads,
+    verify_length,
+    verify_signatures,
+)
+from run_evidence.ledger.verification.findings import Finding, Verification
+
+if TYPE_CHECKING:
+    from run_evidence.ledger.ledger import Ledger
+    from run_evidence.ledger.storage.log import Log
+
+_RESTORE: Final = "restore log/ from a copy of the ledger, then: ledger verify"
+
+MANY_UNSEALED_OBJECTS: Final = 2_000
+MANY_SEGMENTS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A ledger in numbers. Sizes in bytes, times in microseconds since 1970; `None` where there is none yet.
+
+    `last_recorded_at` is of the newest append, `oldest_unsealed_at` of the oldest one that waits. `signing` says
+    who signed the newest checkpoint, in words. `last_sync_at` is when the orchestrator's runs were last walked to
+    their end; `lag_us` how long, at the median, its newest records took from happening to being recorded.
+    """
+
+    path: Path
+    origin: str
+    sealed_events: int
+    segments: int
+    checkpoint_size: int
+    signed: bool
+    signed_by: tuple[str, ...]
+    signing: str
+    unsealed_events: int
+    unsealed_objects: int
+    damaged_objects: int
+    oldest_unsealed_at: int | None
+    last_recorded_at: int | None
+    last_sync_at: int | None
+    lag_us: int | None
+    size_bytes: int
+
+
+def status(ledger: Ledger) -> Status:
+    """Measure a ledger. Cost: one listing of its folders, the inbox read twice, one query of the newest events.
+
+    Raises `NotALedgerError`, or `IntegrityError` when the log cannot be loaded.
+    """
+    origin = ledger.require()
+    layout = ledger.layout
+    names = inbox.names(layout)
+    unsealed, damaged = _count_unsealed(layout, names)
+    log = ledger.log()
+    heads = sorted(p for p in layout.checkpoints.glob("*") if is_checkpoint_name(p.name))
+    newest = heads[-1] if heads else None
+    state = signed_state(layout)
+    recorded_at, lag_us = _recording(ledger)
+    return Status(
+        path=ledger.root,
+        origin=origin,
+        sealed_events=log.size,
+        segments=len(log.segments),
+        checkpoint_size=int(newest.name) if newest else 0,
+        signed=bool(state.signed_by),
+        signed_by=state.signed_by,
+        signing=state.sentence,
+        unsealed_events=unsealed,
+        unsealed_objects=len(names),
+        damaged_objects=damaged,
+        oldest_unsealed_at=int(names[0][:16]) if names else None,
+        last_recorded_at=int(names[-1][:16]) if names else recorded_at,
+        last_sync_at=_last_sync(layout),
+        lag_us=lag_us,
+        size_bytes=sum(map(_size, ledger.root.rglob("*"))),
+    )
+
+
+def _last_sync(layout: Layout) -> int | None:
+    """Read the hint; one that is gone or not a number is no hint."""
+    try:
+        return int(read_regular(layout.last_sync))
+    except (OSError, ValueError, IntegrityError):
+        return None
+
+
+def _recording(ledger: Ledger) -> tuple[int | None, int | None]:
+    """Return when the newest entry was recorded, by itself, and how long recording takes."""
+    with open_snapshot(ledger, payloads=False) as snapshot:
+        newest: int | None = snapshot.rows("SELECT max(epoch_us(recorded_at)) FROM events")[0][0]
+        median: int | None = snapshot.rows(sql_text("lag"))[0][0]
+    return newest, median
+
+
+def _count_unsealed(layout: Layout, names: list[str]) -> tuple[int, int]:
+    """Count (entries, damaged objects) in the inbox; what a sealer takes meanwhile is in the log."""
+    entries = damaged = 0
+    for name in names:
+        try:
+            item = inbox.read(layout, name)
+        except IntegrityError:
+            damaged += 1
+            continue
+        entries += len(item.entries) if item else 0
+    return entries, damaged
+
+
+def _size(path: Path) -> int:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:  # sealed or replaced since it was listed
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One thing `doctor` looked at. `level`: ok, advice or problem."""
+
+    level: Literal["ok", "advice", "problem"]
+    what: str
+    next_step: str | None = None
+
+
+def diagnose(ledger: Ledger) -> list[Diagnosis]:
+    """Look for what is wrong with a ledger or its store; never raises for what it finds."""
+    try:
+        origin = ledger.require()
+    except LedgerError as error:
+        return [Diagnosis("problem", str(error), error.next_step)]
+    found = [Diagnosis("ok", f"{ledger.root} is a ledger ({origin})")]
+    found.extend(_folders(ledger))
+    if any(d.level == "problem" for d in found):
+        return found
+    found.extend(_damaged_objects(ledger))
+    try:
+        log = ledger.log()
+    except LedgerError as error:
+        step = "ledger compact" if error.next_step == "ledger compact" else _RESTORE
+        found.append(Diagnosis("problem", str(error), _torn_log(ledger.layout) or step))
+        return found
+    if log.foreign:
+        what = (
+            f"Another tool has rewritten {len(log.foreign)} files of the log, so nothing can be sealed or verified."
+        )
+        found.append(Diagnosis("problem", what, "ledger compact, then: ledger verify"))
+        return found
+    damaged = _damaged_segments(log)
+    found.extend(damaged)
+    found.extend(_log_advice(ledger, log))
+    if not damaged:
+        found.extend(_beside_the_log(ledger, log))
+    found.extend(_signer(ledger))
+    return found
+
+
+def _beside_the_log(ledger: Ledger, log: Log) -> list[Diagnosis]:
+    """Look for what a verification would find in checkpoints, keys and payloads; entries are for it alone."""
+    layout, result = ledger.layout, Verification(ledger.require())
+    try:
+        heads = read_heads(layout, result)
+        signing = verify_signatures(layout, heads, NOTHING_BROUGHT, result)
+        verify_length(log.size, signing, result)
+        require_covered(log.size, heads, signing, result)
+        require_heads(log, heads, result)
+        for path in layout.blobs.iterdir():
+            if not stat.S_ISREG(path.lstat().st_mode):
+                result.add(Finding(f"blobs/{path.name}", "it is no regular file", next_step=f"move {path} away"))
+        for name in erased_payloads(ledger):
+            if layout.blob(name).exists():
+                step = "ledger erase EVENT_ID; the view payloads names the event"
+                result.add(Finding(f"blobs/{name}", "it was erased on record, and is there", next_step=step))
+    except OSError as error:
+        return [Diagnosis("problem", str(readable_fault(error, "What lies beside the log cannot be read")))]
+    except LedgerError as error:
+        return [Diagnosis("problem", str(error), error.next_step)]
+    return [
+        Diagnosis("problem", f"{f.where}: {f.problem}", f.next_step or "ledger verify") for f in result.findings
+    ]
+
+
+def _signer(ledger: Ledger) -> list[Diagnosis]:
+    """See whether the key that this process would seal with can sign: its file, and what it remembers."""
+    try:
+        signer = ledger.notary.signer(ledger.layout) if ledger.notary else None
+        if signer is not None:
+            require_memory(ledger.layout, ledger.require(), signer)
+            last = last_signed(signer, ledger.require())  # before the log: another process may seal now
+            require_length(ledger.log().size, last, signer)
+    except LedgerError as error:
+        return [Diagnosis("problem", str(error), error.next_step)]
+    return []
+
+
+def _damaged_segments(log: Log) -> list[Diagnosis]:
+    """Look at the segments' sizes alone; what is inside is for `ledger verify`."""
+    found = []
+    for segment in log.segments:
+        try:
+            size = segment.path.stat().st_size
+        except OSError as error:
+            found.append(Diagnosis("problem", f"log/{segment.path.name}: {error.strerror}.", _RESTORE))
+            continue
+        if size != segment.size_bytes:
+            what = f"log/{segment.path.name} has {size} bytes, {segment.size_bytes} were written."
+            found.append(Diagnosis("problem", what, _RESTORE))
+    return found
+
+
+def _folders(ledger: Ledger) -> list[Diagnosis]:
+    found = []
+    for folder in ledger.layout.folders:
+        if not folder.is_dir():
+            found.append(
+                Diagnosis("problem", f"The folder {folder} is missing.", f"mkdir {shlex.quote(str(folder))}")
+            )
+        elif not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            step = f"give the user that runs Dagster read and write access to {folder}"
+            found.append(Diagnosis("problem", f"{folder} cannot be read and written by this user.", step))
+    return found or [_durable_write(ledger)]
+
+
+def _durable_write(ledger: Ledger) -> Diagnosis:
+    """Try the one thing an append needs: a new file that refuses to take the place of another."""
+    probe = ledger.layout.root / f".tmp-probe-{os.getpid()}"
+    try:
+        create_exclusive(probe, b"probe")
+        try:
+            create_exclusive(probe, b"other")
+        except FileExistsError:
+            return Diagnosis("ok", "the store keeps its promises: durable, exclusive creation")
+        return Diagnosis(
+            "problem",
+            "The store let a second writer replace a file that was there; two appends could lose one.",
+            "move the ledger to a file system with exclusive creation",
+        )
+    except OSError as error:
+        return Diagnosis(
+            "problem",
+            f"Nothing can be written: {error.strerror}.",
+            "free space, or mount the folder read-write",
+        )
+    finally:
+        remove(probe)
+
+
+def _damaged_objects(ledger: Ledger) -> list[Diagnosis]:
+    found = []
+    for name in inbox.names(ledger.layout):
+        try:
+            inbox.read_rows(ledger.layout, name)
+        except IntegrityError as error:
+            found.append(Diagnosis("problem", str(error), error.next_step))
+    return found
+
+
+def _torn_log(layout: Layout) -> str | None:
+    """Say what to move away where a power cut left something that delta-rs cannot load; else `None`.
+
+    Delta's checkpoints are caches of its commits. A commit that was torn is the newest one, and what it sealed
+    is still in the inbox, because that is emptied only after the commit was flushed.
+    """
+    folder = layout.log / "_delta_log"
+    torn = [p for p in sorted(folder.glob("*.checkpoint*.parquet")) if not _is_parquet(p)]
+    if torn:
+        return _move_away([*torn, *folder.glob("_last_checkpoint")])
+    commits = sorted(folder.glob("*.json"))
+    if commits and not _is_commit(commits[-1]):
+        return _move_away(commits[-1:])
+    return None
+
+
+def _is_parquet(path: Path) -> bool:
+    content = _content(path)
+    return content[:4] == b"PAR1" == content[-4:]
+
+
+def _is_commit(path: Path) -> bool:
+    try:
+        actions = [json.loads(line) for line in _content(path).decode().splitlines()]
+    except ValueError:
+        return False
+    return bool(actions) and all(isinstance(action, dict) for action in actions)
+
+
+def _content(path: Path) -> bytes:
+    """Return what is in a file; nothing where it is no file, or cannot be read."""
+    try:
+        return read_regular(path)
+    except (IntegrityError, OSError):
+        return b""
+
+
+def _move_away(paths: Sequence[Path]) -> str:
+    moves = " && ".join(f"mv {shlex.quote(str(p))} {shlex.quote(f'{p}.torn')}" for p in paths)
+    return f"{moves} && ledger seal && ledger verify"
+
+
+def _log_advice(ledger: Ledger, log: Log) -> list[Diagnosis]:
+    waiting = len(inbox.names(ledger.layout))
+    lost = orphans(ledger.layout, log, KEEP_SECONDS)
+    signing = signed_state(ledger.layout)
+    found = [Diagnosis("ok", f"the log has {log.size} entries in {len(log.segments)} segments, {signing.sentence}")]
+    if signing.problem:
+        step = "ledger seal, where the key is; if that does not help: ledger verify"
+        found = [Diagnosis("problem", signing.problem, step)]
+    elif signing.keys and not signing.signed_by:
+        found.append(Diagnosis("advice", "The ledger has a key that has signed nothing yet.", "ledger seal"))
+    if waiting > MANY_UNSEALED_OBJECTS:
+        found.append(Diagnosis("advice", f"{waiting} appends wait to be sealed.", "ledger seal"))
+    if len(log.segments) > MANY_SEGMENTS:
+        found.append(
+            Diagnosis("advice", f"{len(log.segments)} small segments slow queries down.", "ledger compact")
+        )
+    if lost:
+        what = f"{len(lost)} files are left of a crash or a compaction; nothing refers to them."
+        found.append(Diagnosis("advice", what, "ledger compact"))
+    return found

@@ -1,0 +1,1 @@
+"""What leaves the house: proofs, their check without a ledger, tlog-tiles export."""

@@ -1,0 +1,158 @@
+"""A ledger's log as C2SP `tlog-tiles`: files that any transparency-log tool reads and verifies.
+
+`checkpoint`, `tile/<level>/…` and `tile/entries/…`, written so that whoever reads while it grows finds what the
+checkpoint needs: tiles and bundles first, the checkpoint last.
+
+Source: C2SP tlog-tiles.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from run_evidence.ledger.errors import EnvironmentFault, IntegrityError, UsageError
+from run_evidence.ledger.storage.checkpoints import newest_head, read_head_file
+from run_evidence.ledger.storage.files import make_folder, read_regular, replace_atomic, replace_cached
+from run_evidence.ledger.storage.segment import read_batches
+from run_evidence.ledger.tlog.checkpoint import Checkpoint, Head
+from run_evidence.ledger.tlog.merkle import EMPTY_ROOT, leaf_hash
+from run_evidence.ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, TileEdge, encode_bundle, tile_path
+
+if TYPE_CHECKING:
+    from run_evidence.ledger.ledger import Ledger
+    from run_evidence.ledger.storage.log import Log
+
+_BUNDLES_AT_ONCE: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export wrote: the size it had before and has now, files written, and whether it is signed."""
+
+    before: int
+    size: int
+    files: int
+    signed: bool
+
+
+def export_tlog(ledger: Ledger, target: Path) -> Exported:
+    """Write the log, or what is new of it, to the folder `target`.
+
+    Every entry is hashed on the way and the tree held against the head, so a damaged ledger does not become an
+    export that looks well; then the checkpoint is not written. Memory does not grow with the log.
+
+    Raises: UsageError when nothing is sealed, or the folder holds another log or something else; IntegrityError
+    when the entries do not give the head, or what the folder has is no prefix of the log.
+    """
+    ledger.require()
+    head = newest_head(ledger.layout)
+    if head is None:
+        raise UsageError("There is no tree head yet: nothing is sealed.", next_step="ledger seal")
+    old = _present(head, target)
+    try:
+        make_folder(target)
+        edge, files = _write(ledger.log(), target, _edge(old, target), head.checkpoint.size)
+        if edge.frontier().root() != head.checkpoint.root:
+            raise IntegrityError(
+                f"The entries behind {old.size} lead to root {edge.frontier().root().hex()}, the head of "
+                f"{head.checkpoint.size} has {head.checkpoint.root.hex()}; the checkpoint was not written.",
+                next_step="ledger verify",
+            )
+        os.sync()  # once for all of it; what the checkpoint needs is there before the checkpoint
+        replace_atomic(target / "checkpoint", head.message)
+    except OSError as error:
+        raise EnvironmentFault(f"The export to {target} stopped: {error.strerror} ({error.filename}).") from None
+    return Exported(old.size, head.checkpoint.size, files, bool(head.signatures))
+
+
+def _present(head: Head, target: Path) -> Checkpoint:
+    """Return the head of what the folder has already; the empty tree where it has nothing."""
+    new = head.checkpoint
+    nothing = Checkpoint(new.origin, 0, EMPTY_ROOT)
+    if not target.exists():
+        return nothing
+    if not target.is_dir():
+        raise UsageError(f"{target} is a file.", next_step="name an empty folder")
+    if not (target / "checkpoint").is_file():
+        if any(item.name != "tile" and not item.name.startswith(".tmp-") for item in target.iterdir()):
+            raise UsageError(
+                f"{target} holds something else than an exported log.", next_step="name an empty folder"
+            )
+        return nothing  # an export that stopped before its first checkpoint
+    old = read_head_file(target / "checkpoint").checkpoint
+    if old.origin != new.origin or old.size > new.size:
+        raise UsageError(
+            f"{target} has {old.size} entries of {old.origin}; this log has {new.size} of {new.origin}.",
+            next_step="name another folder; an export only grows",
+        )
+    return old
+
+
+def _edge(old: Checkpoint, target: Path) -> TileEdge:
+    """Return the right edge of the tree in the folder, held against its checkpoint."""
+
+    def fetch(tile: Tile) -> bytes:
+        try:
+            return read_regular(target / tile_path(tile), follow=True)
+        except FileNotFoundError:
+            raise IntegrityError(f"{target / tile_path(tile)} is missing", next_step="export anew") from None
+
+    edge = TileEdge.read(old.size, fetch)
+    if edge.frontier().root() != old.root:
+        raise IntegrityError(
+            f"The tiles in {target} do not give its checkpoint of {old.size} entries.",
+            next_step="export to another folder",
+        )
+    return edge
+
+
+def _write(log: Log, target: Path, edge: TileEdge, size: int) -> tuple[TileEdge, int]:
+    """Write the entries from the edge up to `size`; return the edge there and how many files it took."""
+    if edge.size == size:
+        return edge, 0
+    start = edge.size // TILE_WIDTH * TILE_WIDTH  # a partial bundle is written anew, with its first entries
+    entries = _entries(log, start, size)
+    files = 0
+    while group := list(islice(entries, TILE_WIDTH * _BUNDLES_AT_ONCE)):
+        leaves = list(map(leaf_hash, group))
+        known = edge.size - start
+        if known and b"".join(leaves[:known]) != edge.rows[0]:
+            raise IntegrityError(
+                f"Entries {start} to {edge.size - 1} are not those in {target}.", next_step="ledger verify"
+            )
+        edge, full = edge.extend(leaves[known:])
+        bundles = [
+            (Tile(ENTRIES, (start + i) // TILE_WIDTH, len(group[i : i + TILE_WIDTH])), group[i : i + TILE_WIDTH])
+            for i in range(0, len(group), TILE_WIDTH)
+        ]
+        for tile, data in [*full, *((bundle, encode_bundle(part)) for bundle, part in bundles)]:
+            _put(target, tile, data)
+            files += 1
+        start += len(group)
+    for tile, data in edge.partial_tiles():
+        _put(target, tile, data)
+        files += 1
+    return edge, files
+
+
+def _entries(log: Log, first: int, end: int) -> Iterator[bytes]:
+    """Yield the entries of the log from `first` up to `end`, one row group in memory at a time."""
+    for segment in log.segments:
+        if segment.end <= first or segment.first_index >= end:
+            continue
+        at = segment.first_index
+        for batch in read_batches(segment, ["entry"]):
+            column = batch.column("entry").to_pylist()
+            yield from (entry or b"" for entry in column[max(first - at, 0) : max(end - at, 0)])
+            at += len(column)
+
+
+def _put(target: Path, tile: Tile, data: bytes) -> None:
+    path = target / tile_path(tile)
+    make_folder(path.parent)
+    replace_cached(path, data)

@@ -1,0 +1,181 @@
+"""Making proofs: for one event, for a run, for what a document rests on.
+
+Entries come from the segments, hashes from the tile cache. Whatever comes out was checked against the tree
+head first, so a damaged cache costs time and never gives a wrong proof.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from run_evidence.ledger.errors import IntegrityError, UsageError
+from run_evidence.ledger.model.document import recorded_documents
+from run_evidence.ledger.proving.check_document import named_checkpoint, objects_in, read_document
+from run_evidence.ledger.storage.checkpoints import newest_head, read_head
+from run_evidence.ledger.storage.consistency import prove_growth
+from run_evidence.ledger.storage.inclusion import AuditPaths
+from run_evidence.ledger.storage.search import answer, memory_database, sql_text
+from run_evidence.ledger.storage.tile_cache import TileCache
+from run_evidence.ledger.tlog.checkpoint import Checkpoint, Head
+from run_evidence.ledger.tlog.merkle import leaf_hash
+from run_evidence.ledger.tlog.proof_file import Growth, Inclusion, ProofFile
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from run_evidence.ledger.ledger import Ledger
+    from run_evidence.ledger.storage.layout import Layout
+    from run_evidence.ledger.storage.log import Log
+
+_DERIVATIONS = frozenset({"outcomes.derived.v1", "run.closed.v1", "run.reopened.v1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Prover:
+    """A ledger's log open for proving under one tree head; make it with `open_prover`."""
+
+    layout: Layout
+    log: Log
+    head: Head
+    connection: duckdb.DuckDBPyConnection
+
+    @property
+    def size(self) -> int:
+        """The number of entries under the head."""
+        return self.head.checkpoint.size
+
+    def prove_event(self, event_id: str) -> ProofFile:
+        """Prove one event. Cost: one row group of one segment, and the tiles on its path.
+
+        Raises: UsageError when it is not under the head; IntegrityError when the log contradicts the head.
+        """
+        return ProofFile(tuple(self._included([self._by_id(event_id)])), self.head)
+
+    def prove_run(self, run_id: str) -> ProofFile:
+        """Prove every sealed entry of a run. Raises: UsageError when there is none."""
+        entries = self._of_run(run_id)
+        if not entries:
+            raise UsageError(
+                f"The log has no entry of run {run_id!r} among its first {self.size}.",
+                next_step="ledger runs lists the runs; ledger seal, if it is new",
+            )
+        return ProofFile(tuple(self._included(entries)), self.head, ("run", run_id))
+
+    def prove_document(self, document: bytes) -> ProofFile:
+        """Prove what a document rests on: the log's record of it, the events it names, the closings of its run.
+
+        Raises: UsageError when the log has not recorded it, or it names something that is not sealed;
+        IntegrityError when the tree head it names is not one of this log.
+        """
+        body = read_document(document)
+        named = named_checkpoint(body)
+        growth = self._reach(named)
+        found = dict(self._by_id(event_id) for event_id in sorted(_named_events(body)))
+        known = named[1] if named else self.size  # a run that was reopened later was not for this document
+        of_runs = [e for run_id in sorted(_named_runs(body)) for e in self._of_run(run_id) if e[0] < known]
+        found.update(_closings(of_runs) if found else of_runs)
+        digest = hashlib.sha256(document).hexdigest()
+        found.update([self._recorded(digest)])
+        subject = ("document", digest)
+        return ProofFile(tuple(self._included(sorted(found.items()))), self.head, subject, growth)
+
+    def _recorded(self, digest: str) -> tuple[int, bytes]:
+        """Return the first entry that records a document of this digest."""
+        paths = [str(s.path) for s in self.log.segments if s.first_index < self.size]
+        for index, entry in self._rows("document_recorded", paths, {"sha256": digest, "size": self.size}):
+            if digest in recorded_documents(orjson.loads(entry)["data"]):
+                return index, entry
+        raise UsageError(
+            f"The log has not recorded a document with SHA-256 {digest} among its first {self.size} entries: "
+            "it was changed, comes from another ledger, or its record is not sealed yet.",
+            next_step="ledger seal, if it is new; ledger report RUN_ID derives and records it again",
+        )
+
+    def _by_id(self, event_id: str) -> tuple[int, bytes]:
+        paths = [str(s.path) for s in self.log.segments if s.min_event_id <= event_id <= s.max_event_id]
+        asked = {"id": event_id, "size": self.size}
+        rows = self._rows("entry_by_id", paths, asked)
+        if not rows:
+            raise UsageError(
+                f"Event {event_id} is not among the first {self.size} entries of the log.",
+                next_step="ledger seal, if it is new; ledger query finds an event's id",
+            )
+        return rows[0]
+
+    def _of_run(self, run_id: str) -> list[tuple[int, bytes]]:
+        paths = [str(s.path) for s in self.log.segments if s.first_index < self.size]
+        return self._rows("entries_of_run", paths, {"run_id": run_id, "size": self.size})
+
+    def _rows(self, name: str, paths: Sequence[str], asked: Mapping[str, Any]) -> list[tuple[int, bytes]]:
+        return answer(self.connection, sql_text(name), {"paths": paths, **asked}) if paths else []
+
+    def _included(self, entries: Sequence[tuple[int, bytes]]) -> Iterator[Inclusion]:
+        paths = AuditPaths(self.layout, self.log, self.head.checkpoint)
+        for index, entry in entries:
+            try:
+                yield Inclusion(index, entry, paths.path(index, leaf_hash(entry)))
+            except IntegrityError as error:
+                raise IntegrityError(f"{error}; nothing was proved", next_step="ledger verify") from None
+
+    def _reach(self, named: tuple[str, int, bytes] | None) -> Growth | None:
+        """Lead from the tree head a document names to the one of the proof; `None` if it is that one."""
+        if named is None:
+            return None
+        origin, size, root = named
+        head = self.head.checkpoint
+        if origin != head.origin or size > head.size:
+            raise UsageError(
+                f"The document was derived from {size} entries of {origin}; this is {head.size} of {head.origin}.",
+                next_step="ledger seal, or name the ledger it came from with --ledger",
+            )
+        old = Checkpoint(origin, size, root)
+        if old == head:
+            return None
+        return Growth(size, root, prove_growth(self.layout, lambda: self.log, old, head))
+
+
+@contextlib.contextmanager
+def open_prover(ledger: Ledger, size: int | None = None) -> Iterator[Prover]:
+    """Open a ledger for proving, under its newest tree head or the one of `size` entries.
+
+    Raises: NotALedgerError; UsageError when there is no such head; IntegrityError when the log cannot be
+    loaded or is shorter than the head.
+    """
+    ledger.require()
+    head = newest_head(ledger.layout) if size is None else read_head(ledger.layout, size)
+    if head is None:
+        raise UsageError(
+            "There is no tree head" + (f" of {size} entries." if size is not None else " yet: nothing is sealed."),
+            next_step="ledger seal",
+        )
+    log = ledger.log()
+    TileCache(ledger.layout).catch_up(log)
+    with memory_database() as connection:
+        yield Prover(ledger.layout, log, head, connection)
+
+
+def _named_events(document: Mapping[str, Any]) -> set[str]:
+    """Return the event ids a document says it rests on."""
+    named: set[str] = set()
+    for _, item in objects_in(document):
+        if isinstance(item.get("event_id"), str):
+            named.add(item["event_id"])
+        basis = item.get("basis")
+        named.update(found for found in basis if isinstance(found, str)) if isinstance(basis, list) else None
+    return named
+
+
+def _named_runs(document: Mapping[str, Any]) -> set[str]:
+    run = document.get("run")
+    stated = [document.get("run_id"), run.get("run_id") if isinstance(run, dict) else None]
+    return {run_id for run_id in stated if isinstance(run_id, str) and run_id}
+
+
+def _closings(entries: Sequence[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    return [(i, entry) for i, entry in entries if orjson.loads(entry)["event_type"] in _DERIVATIONS]

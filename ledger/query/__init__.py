@@ -1,0 +1,1 @@
+"""SQL over one consistent prefix of a ledger."""

@@ -1,0 +1,198 @@
+"""A snapshot: one consistent prefix of a ledger, open for SQL. Gap-free without a lock.
+
+The inbox is read first and the log loaded after it, so an entry that a sealer moves meanwhile is in one of
+them at least; what is in both is shown once. The database is in memory and only calculates: it holds
+nothing that is not in the ledger, and it can be closed and made again at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from run_evidence.ledger.errors import IntegrityError, UsageError
+from run_evidence.ledger.model.event import Key, Row
+from run_evidence.ledger.query.as_of import NOW, AsOf
+from run_evidence.ledger.query.limits import Limits, limited
+from run_evidence.ledger.query.payload_views import add_payloads
+from run_evidence.ledger.storage import inbox
+from run_evidence.ledger.storage.search import answer, memory_database, sealed_digests, sql_text, unreadable_segment
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from run_evidence.ledger.ledger import Ledger
+    from run_evidence.ledger.storage.log import Log
+
+VIEWS: Final = (
+    "entries",
+    "events",
+    "amendments",
+    "effective_events",
+    "payloads",
+    "outcomes",
+    "runs",
+    "materializations",
+    "observations",
+    "checks",
+    "skips",
+    "failures",
+    "assets",
+)
+"""The views of a ledger, in the order in which they build on each other."""
+
+_LIMITS: Final = Limits()
+
+_DECISIVE: Final = frozenset({"amendments", "payloads", "outcomes", "runs"})
+"""The views that a verdict rests on; they build on `decisive_events`."""
+
+_WORD: Final = re.compile(r"[a-z_]+")
+_COMMENT: Final = re.compile(r"^\s*--.*$", re.MULTILINE)
+_CATALOG: Final = re.compile(r"show|query|duckdb_|information_schema|pg_|sqlite_")
+"""Words of SQL that may reach a view without its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A prefix of the ledger: `sealed` entries of the log that count, and `unsealed` ones that are visible.
+
+    `damaged` names inbox objects that cannot be read; their entries are not in the snapshot. `memory_bytes` is what
+    the database may take by its `limits`, and as much again an answer.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    log: Log
+    sealed: int
+    unsealed: int
+    damaged: tuple[str, ...]
+    limits: Limits
+    memory_bytes: int
+
+    def rows(self, sql: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Run SQL of our own over the views and return all rows.
+
+        Raises `IntegrityError` when a segment it touches cannot be read.
+        """
+        return answer(self.connection, sql, parameters or {})
+
+
+@contextlib.contextmanager
+def open_snapshot(
+    ledger: Ledger,
+    as_of: AsOf = NOW,
+    views: Sequence[str] = VIEWS,
+    *,
+    payloads: bool = True,
+    limits: Limits = _LIMITS,
+) -> Iterator[Snapshot]:
+    """Open the newest state of the ledger, or its state `as_of` an index or a time, with all or some `views`.
+
+    The views answer alike whether an event's payload is in its entry or in a file of its own; without `payloads`
+    they show of the latter what its entry has: the reference to it. The connection reaches the segments of this
+    ledger, and the payloads that these name, and no other file. Raises `NotALedgerError` when there is no
+    ledger, `IntegrityError` when the log cannot be loaded, `UsageError` when `as_of` lies beyond the log.
+    """
+    ledger.require()
+    unsealed, damaged = _read_inbox(ledger)
+    log = ledger.log()
+    if as_of.size is not None and as_of.size > log.size:
+        raise UsageError(
+            f"--as-of {as_of.size}: the log has {log.size} sealed entries.",
+            next_step="ledger seal, or a smaller index",
+        )
+    if as_of.head is not None:
+        from run_evidence.ledger.storage.consistency import require_prefix
+
+        require_prefix(ledger.layout, ledger.require(), log, as_of.head)
+    for key in sealed_digests(log, unsealed.keys()):
+        del unsealed[key]
+    arrived = list(unsealed.values())
+    if as_of.size is not None:
+        unsealed.clear()  # an entry without an index is in no prefix that is named by its size
+    with memory_database() as connection, limited(connection, limits) as memory_bytes:
+        _add_entries(connection, log, list(unsealed.values()), as_of)
+        files = add_payloads(connection, ledger.layout, log, arrived) if payloads else None
+        _add_views(connection, views, "" if files is not None else "_whole" if payloads else "_recorded")
+        readable = [*(str(s.path) for s in log.segments), *(files or ())]
+        connection.execute("SET allowed_paths = $paths", {"paths": readable})
+        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+        sealed = log.size if as_of.size is None else as_of.size
+        yield Snapshot(connection, log, sealed, len(unsealed), tuple(damaged), limits, memory_bytes)
+
+
+def _read_inbox(ledger: Ledger) -> tuple[dict[Key, Row], list[str]]:
+    rows: dict[Key, Row] = {}
+    damaged = []
+    for name in inbox.names(ledger.layout):
+        try:
+            for row in inbox.read_rows(ledger.layout, name) or ():
+                rows.setdefault(row.key, row)
+        except IntegrityError as error:
+            damaged.append(str(error))
+    return rows, damaged
+
+
+def _add_entries(connection: duckdb.DuckDBPyConnection, log: Log, unsealed: list[Row], as_of: AsOf) -> None:
+    """Make the table `unsealed_entries` and, over it and the segments, the view `all_entries`.
+
+    Its column `place` tells entries apart that have no index yet: theirs is negative.
+    """
+    import duckdb
+
+    connection.execute(sql_text("create_unsealed"))
+    if unsealed:
+        from run_evidence.ledger.storage.rows import (
+            table,  # brings Arrow, which a query of sealed entries does without
+        )
+
+        connection.register("arrived", table(unsealed))
+        connection.execute("INSERT INTO unsealed_entries SELECT * FROM arrived")
+        connection.unregister("arrived")
+    source = "SELECT *, -1 - rowid AS place FROM unsealed_entries"
+    if log.segments:
+        paths = ", ".join("'" + str(s.path).replace("'", "''") + "'" for s in log.segments)
+        source = f"SELECT *, index AS place FROM read_parquet([{paths}]) UNION ALL {source}"  # noqa: S608 - no parameters in views
+    try:
+        connection.execute(f"CREATE VIEW all_entries AS SELECT * FROM ({source}) WHERE {as_of.condition()}")  # noqa: S608
+    except duckdb.Error as error:  # the SQL is ours, so it is a segment that is wrong
+        raise unreadable_segment(error) from None
+
+
+def _add_views(connection: duckdb.DuckDBPyConnection, views: Sequence[str], payloads: str) -> None:
+    """Create views and what they build on; `payloads` ends the names of the files that say where payloads are."""
+    needed = set(views)
+    for position, view in reversed(list(enumerate(VIEWS))):
+        if view in needed:  # what it builds on comes before it; another name in its text is a column's or a word
+            needed |= views_in(_COMMENT.sub("", sql_text(view))) & set(VIEWS[:position])
+    if needed & _DECISIVE:
+        connection.execute(f"CREATE VIEW decisive_events AS {sql_text(f'decisive_events{payloads}')}")
+    for view in (view for view in VIEWS if view in needed):
+        text = sql_text(f"events{payloads}" if view == "events" else view)
+        if view == "effective_events" and not _corrected(connection):
+            text = sql_text("effective_events_uncorrected")
+        connection.execute(f"CREATE VIEW {view} AS {text}")
+
+
+def _corrected(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Tell whether anything may have been corrected: there are amendments, or a segment that cannot be read."""
+    import duckdb
+
+    try:
+        return bool(connection.execute("SELECT 1 FROM amendments LIMIT 1").fetchall())
+    except duckdb.Error:
+        return True  # the query that needs that segment says what is wrong with it
+
+
+def views_in(sql: str) -> set[str]:
+    """Return the views that a text of SQL names, or may name; binding one takes a few milliseconds."""
+    words = set(_WORD.findall(sql.lower()))
+    return set(VIEWS) if any(map(_CATALOG.match, words)) else words & set(VIEWS)
+
+
+def erased_payloads(ledger: Ledger) -> frozenset[str]:
+    """Return the SHA-256 of every payload that was erased on record, sealed or not."""
+    with open_snapshot(ledger, payloads=False) as snapshot:
+        return frozenset(row[0] for row in snapshot.rows(sql_text("erased_payloads")))

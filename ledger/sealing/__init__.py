@@ -1,0 +1,1 @@
+"""The write path after an append: segments, checkpoints and their signatures, compaction."""

@@ -1,0 +1,271 @@
+"""Writing tree heads: a head is signed only after the last one the key signed was proved to be a prefix of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from run_evidence.ledger.errors import IntegrityError, LedgerError
+from run_evidence.ledger.storage.checkpoints import heads_down, read_head
+from run_evidence.ledger.storage.consistency import prove_growth
+from run_evidence.ledger.storage.files import changing, create_exclusive, replace_atomic
+from run_evidence.ledger.storage.keyring import (
+    MEMORY_SETTING,
+    KeyRecord,
+    LogSigner,
+    read_records,
+    record_signed_from,
+)
+from run_evidence.ledger.storage.layout import Layout
+from run_evidence.ledger.storage.log import load
+from run_evidence.ledger.tlog.checkpoint import Checkpoint, Head, format_checkpoint
+from run_evidence.ledger.tlog.keys import Signature, Signer, Verifier, format_vkey
+from run_evidence.ledger.tlog.merkle import MAX_SIZE
+from run_evidence.ledger.tlog.note import add_signatures, format_note, open_note, sign_note
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SIGNED_IN_A_ROW: Final = 8
+
+
+class NoMemoryError(LedgerError):
+    """The key has no memory of this log, so nobody knows what it signed last; its owner has to decide."""
+
+
+def write_head(layout: Layout, checkpoint: Checkpoint, signer: LogSigner | None) -> Head:
+    """Write the head of this size, signed if there is a key; one that is there already must say the same.
+
+    What the key signed last, as its memory has it, is proved to be a prefix of this head, whatever the ledger
+    shows. An unsigned head that is there gets its signature, and so do those before it that a process without
+    the key has left unsigned. Two processes that do this at once write the same bytes.
+
+    Raises: IntegrityError when the stored head says something else, a signature by this key is wrong, or the
+    last signed head is not a prefix of this one: a log must not sign two heads that contradict each other;
+    NoMemoryError when the memory is lost or cannot be written. An unsigned head is there then.
+    Source: C2SP tlog-checkpoint, Signatures.
+    """
+    if signer is None:
+        return _create(layout, checkpoint)
+    require_agreement(read_head(layout, checkpoint.size), checkpoint)
+    try:
+        require_memory(layout, checkpoint.origin, signer)
+        with signer.memory.held():
+            return _write_signed(layout, checkpoint, signer)
+    except (NoMemoryError, OSError) as error:
+        _create(layout, checkpoint)
+        if isinstance(error, NoMemoryError) or not _is_in(error, signer.memory.folder):
+            raise
+        raise NoMemoryError(
+            f"What this key signs cannot be remembered in {signer.memory.folder}: {error.strerror}.",
+            next_step=f"make the folder writable, or name another one with {MEMORY_SETTING}",
+        ) from None
+
+
+def _is_in(error: OSError, folder: Path) -> bool:
+    return str(error.filename or "").startswith(str(folder))
+
+
+def _write_signed(layout: Layout, checkpoint: Checkpoint, signer: LogSigner) -> Head:
+    key = signer.key.verifier()
+    last = _require_agreement_with_last(layout, checkpoint, signer)
+    records = read_records(layout)
+    if checkpoint.size < min((r.signed_from for r in records if r.signed_from is not None), default=0):
+        return _create(layout, checkpoint)  # heads from before the first key's time stay as they are
+    stored = read_head(layout, checkpoint.size)
+    signed, unsigned = _behind(layout, checkpoint.size, records)
+    if stored is None or unsigned or not _signed_by(stored, [key]):
+        for old in (*unsigned, *signed[:1]):
+            prove_growth(layout, lambda: load(layout.log), old.checkpoint, checkpoint)
+    # Before the signature is anywhere else: a crash in between leaves a head that is signed again.
+    if last is None or last.size <= checkpoint.size:
+        remember(signer, checkpoint)
+    if all(record.verifier != key or record.signed_from is None for record in records):
+        # After the memory: that it has signed and remembers nothing is what a key with a lost memory looks like.
+        # Before the signature: a crash in between leaves a head that is missed, not one that nobody expects.
+        record_signed_from(layout, key, _first_signed(layout, key, checkpoint.size))
+    for head in unsigned:
+        _sign_stored(layout, head, signer.key)
+    return _create_signed(layout, checkpoint, signer.key)
+
+
+def require_memory(layout: Layout, origin: str, signer: LogSigner) -> None:
+    """Pass if the key remembers what it signed last in this log, or has never signed anything.
+
+    Raises: NoMemoryError.
+    """
+    key, memory = signer.key.verifier(), signer.memory
+    if not memory.exists():
+        why = f"there is no {memory.folder}, where it remembers what it signed last"
+    elif memory.last(origin) is not None:
+        return
+    elif not memory.is_empty():
+        why = f"it remembers other logs in {memory.folder}, and not {origin}"
+    elif _has_signed(layout, key):
+        why = f"this ledger shows that it has signed, and {memory.folder} remembers nothing"
+    else:
+        return
+    raise NoMemoryError(
+        f"The key {format_vkey(key)} was not used: {why}.",
+        next_step="ledger verify --since a checkpoint that you kept; if all is well: ledger key add FILE",
+    )
+
+
+def _first_signed(layout: Layout, key: Verifier, size: int) -> int:
+    """Return the smallest size whose head the key signed, else `size`: the record of it may have been lost."""
+    return min((h.checkpoint.size for h in heads_down(layout, below=size) if _signed_by(h, [key])), default=size)
+
+
+def _has_signed(layout: Layout, key: Verifier) -> bool:
+    if any(r.verifier == key and r.signed_from is not None for r in read_records(layout)):
+        return True
+    return any(head.names(key) for head in heads_down(layout, below=MAX_SIZE))
+
+
+def _require_agreement_with_last(layout: Layout, checkpoint: Checkpoint, signer: LogSigner) -> Checkpoint | None:
+    """Return the last head this key signed, after proving that it and this one are of one history.
+
+    That one may be the longer: another process with the key sealed more before this one wrote its head.
+    Raises: IntegrityError.
+    """
+    last = last_signed(signer, checkpoint.origin)
+    if last is None or last.size == 0:
+        return last
+    if last.size > checkpoint.size:
+        require_length(load(layout.log).size, last, signer)
+    old, new = sorted((last, checkpoint), key=lambda head: head.size)
+    try:
+        prove_growth(layout, lambda: load(layout.log), old, new)
+    except IntegrityError:
+        raise IntegrityError(
+            f"This log is not an extension of the {last.size} entries this key signed, root {last.root.hex()}: "
+            "history was rewritten. Nothing was signed.",
+            next_step=_compare(checkpoint.origin, signer),
+        ) from None
+    return last
+
+
+def require_length(size: int, last: Checkpoint | None, signer: LogSigner) -> None:
+    """Pass if a log of this size is not shorter than `last`, what the key signed last. Raises: IntegrityError.
+
+    `last` was read before the log was, else another process with the key may have added to both in between.
+    """
+    if last is not None and last.size > size:
+        raise IntegrityError(
+            f"The key signed {last.size} entries of this log, and the log has {size}: entries were removed. "
+            "Nothing was signed.",
+            next_step=_compare(last.origin, signer),
+        )
+
+
+def _compare(origin: str, signer: LogSigner) -> str:
+    return (
+        "compare the ledger with a copy, and keep this state: it is evidence too; "
+        f"the key's memory is {signer.memory.path(origin)}"
+    )
+
+
+def last_signed(signer: LogSigner, origin: str) -> Checkpoint | None:
+    """Return what the key signed last in this log. Raises: IntegrityError when its memory is damaged."""
+    head = signer.memory.last(origin)
+    if head is None:
+        return None
+    try:
+        open_note(head.message, [signer.key.verifier()])
+    except IntegrityError as error:
+        where = signer.memory.path(origin)
+        raise IntegrityError(f"{where}: {error}", next_step="restore the file from a copy") from None
+    return head.checkpoint
+
+
+def remember(signer: LogSigner, checkpoint: Checkpoint) -> None:
+    """Keep a checkpoint as what the key signed last. The caller has proved it, and holds the memory."""
+    signer.memory.remember(checkpoint.origin, sign_note(format_checkpoint(checkpoint), [signer.key]))
+
+
+def _create(layout: Layout, checkpoint: Checkpoint) -> Head:
+    with contextlib.suppress(FileExistsError):
+        create_exclusive(layout.checkpoint(checkpoint.size), format_checkpoint(checkpoint).encode())
+    return _stored(layout, checkpoint)
+
+
+def _create_signed(layout: Layout, checkpoint: Checkpoint, signer: Signer) -> Head:
+    with contextlib.suppress(FileExistsError):
+        create_exclusive(layout.checkpoint(checkpoint.size), sign_note(format_checkpoint(checkpoint), [signer]))
+    head = _stored(layout, checkpoint)
+    if _signed_by(head, [signer.verifier()]):
+        return head
+    _sign_stored(layout, head, signer)
+    return _stored(layout, checkpoint)
+
+
+def _stored(layout: Layout, checkpoint: Checkpoint) -> Head:
+    head = read_head(layout, checkpoint.size)
+    if head is None:
+        name = f"checkpoints/{checkpoint.size:016d}"
+        raise IntegrityError(f"{name} was removed while it was written.", next_step="ledger seal")
+    require_agreement(head, checkpoint)
+    return head
+
+
+def require_agreement(stored: Head | None, calculated: Checkpoint) -> None:
+    """Pass if the stored head, where there is one, says what was calculated. Raises: IntegrityError."""
+    if stored is None or stored.checkpoint == calculated:
+        return
+    stated = stored.checkpoint
+    raise IntegrityError(
+        f"checkpoints/{stated.size:016d} states {stated.origin}, {stated.size} entries, "
+        f"root {stated.root.hex()}; calculated {calculated.origin}, {calculated.size} entries, "
+        f"root {calculated.root.hex()}.",
+        next_step="ledger verify",
+    )
+
+
+def _signed_by(head: Head, keys: Sequence[Verifier]) -> bool:
+    """Tell whether the head has a signature by one of the keys. Raises: IntegrityError when one is wrong."""
+    if not any(map(head.names, keys)):
+        return False
+    open_note(head.message, keys)
+    return True
+
+
+def _behind(layout: Layout, size: int, records: Sequence[KeyRecord]) -> tuple[list[Head], list[Head]]:
+    """Return the heads below `size` that the ledger's keys signed, nearest first, and the unsigned among them.
+
+    Looks back until `_SIGNED_IN_A_ROW` heads are signed: a rival without the key may have been slow to write
+    one. Heads from before the first key's time stay as they are.
+    """
+    keys = [record.verifier for record in records]
+    first = min((r.signed_from for r in records if r.signed_from is not None), default=size)
+    signed: list[Head] = []
+    unsigned: list[Head] = []
+    in_a_row = 0
+    for head in heads_down(layout, below=size):
+        if head.checkpoint.size < first or in_a_row == _SIGNED_IN_A_ROW:
+            break
+        if _signed_by(head, keys):
+            signed.append(head)
+            in_a_row += 1
+        else:
+            unsigned.append(head)
+            in_a_row = 0
+    return signed, unsigned
+
+
+def _sign_stored(layout: Layout, head: Head, signer: Signer) -> None:
+    add_lines(layout, head, [signer.sign(head.text)])
+
+
+def add_lines(layout: Layout, head: Head, signatures: Sequence[Signature]) -> None:
+    """Add signature lines to a stored head; what others add at the same moment stays.
+
+    A head that is gone, or says something else by now, is left alone.
+    """
+    path = layout.checkpoint(head.checkpoint.size)
+    with changing(path.parent):
+        stored = read_head(layout, head.checkpoint.size)
+        if stored is None or stored.text != head.text:
+            return
+        added = add_signatures(stored.message, signatures) if stored.signatures else None
+        replace_atomic(path, added or format_note(stored.text, signatures))

@@ -1,0 +1,1 @@
+"""The files of a ledger: the only room that reads or writes them."""

@@ -1,0 +1,105 @@
+"""Committing to the log: each commit is a compare-and-swap, durable when it returns.
+
+delta-rs does the commit protocol; the flushing it leaves out locally is done here.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError
+from deltalake.transaction import AddAction, RemoveAction
+
+from run_evidence.ledger.storage.files import share_as_parent, sync_file, sync_folder
+from run_evidence.ledger.storage.log import APP, Log, Segment, Stated
+from run_evidence.ledger.storage.rows import SCHEMA
+
+_CONFIGURATION: Final = {"delta.appendOnly": "true", "delta.checkpointInterval": "100"}
+
+
+class CommitLostError(Exception):
+    """A rival committed first; the caller reads the log again and starts over."""
+
+
+def commit_append(log: Log, segment: Segment) -> None:
+    """Add one segment behind version `log`; durable when it returns.
+
+    Raises `CommitLostError` when anything was committed since `log` was loaded.
+    """
+    _commit(log, [_add(segment, data_change=True)], segment.end)
+
+
+def commit_compaction(log: Log, merged: Segment, parts: Sequence[Segment]) -> None:
+    """Replace adjacent segments by one with the same entries; raises `CommitLostError` like an append."""
+    removed = [_remove(part.path.name, part.size_bytes) for part in parts]
+    _commit(log, [*removed, _add(merged, data_change=False)], log.size)
+
+
+def commit_exchange(stated: Stated, added: Sequence[Segment], removed: Sequence[Path]) -> None:
+    """Put segments in the place of files that another tool wrote; raises `CommitLostError` like an append."""
+    gone = [_remove(file.path.name, file.size_bytes) for file in stated.files if file.path in set(removed)]
+    log = Log(stated.files[0].path.parent, stated.table.version(), (), stated.table)
+    _commit(log, [*gone, *(_add(segment, data_change=False) for segment in added)], stated.size)
+
+
+def _remove(name: str, size_bytes: int) -> RemoveAction:
+    return RemoveAction(
+        path=name,
+        data_change=False,
+        deletion_timestamp=int(time.time() * 1000),
+        size=size_bytes,
+        partition_values={},
+    )
+
+
+def _add(segment: Segment, *, data_change: bool) -> AddAction:
+    stats = {
+        "numRecords": segment.count,
+        "minValues": {"index": segment.first_index, "event_id": segment.min_event_id},
+        "maxValues": {"index": segment.end - 1, "event_id": segment.max_event_id},
+        "nullCount": {"index": 0, "event_id": 0},
+    }
+    modified = int(segment.path.stat().st_mtime * 1000)
+    return AddAction(segment.path.name, segment.size_bytes, {}, modified, data_change, json.dumps(stats))
+
+
+def _commit(log: Log, actions: list[AddAction | RemoveAction], size: int) -> None:
+    """Commit as the version after `log`, or not at all: with no retries, delta-rs tries that version only."""
+    table = _table(log)
+    properties = CommitProperties(max_commit_retries=0, app_transactions=[Transaction(APP, size)])
+    try:
+        table.create_write_transaction(actions, mode="append", schema=SCHEMA, commit_properties=properties)
+    except CommitFailedError:
+        raise CommitLostError from None
+    _flush(log.folder, max(log.version, 0) + 1)
+
+
+def _table(log: Log) -> DeltaTable:
+    """Return the table at the version of `log`, or make it."""
+    if log.table is not None:
+        return log.table
+    try:
+        table = DeltaTable.create(log.folder, schema=SCHEMA, mode="ignore", configuration=_CONFIGURATION)
+    except CommitFailedError:
+        raise CommitLostError from None
+    if table.version() != 0:  # a rival made it and has gone on
+        raise CommitLostError
+    share_as_parent(log.folder / "_delta_log")
+    _flush(log.folder, 0)
+    sync_folder(log.folder)  # the name of `_delta_log` itself
+    return table
+
+
+def _flush(folder: Path, version: int) -> None:
+    """Flush what delta-rs wrote for this version: the commit, a Delta checkpoint if one was due, the folder."""
+    commits = folder / "_delta_log"
+    sync_file(commits / f"{version:020d}.json")
+    checkpoints = [*commits.glob(f"{version:020d}.checkpoint*")]
+    for path in [*checkpoints, commits / "_last_checkpoint"] if checkpoints else []:
+        sync_file(path)
+    sync_folder(commits)

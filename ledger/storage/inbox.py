@@ -1,0 +1,152 @@
+"""The inbox: what was appended and is not sealed yet, one immutable object for each append.
+
+An append is one new file, durable before the call returns, all of it or nothing. Nobody waits for anybody.
+Neither duckdb, pyarrow nor deltalake is imported here: a step's process is young and feels every import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from run_evidence.ledger.errors import IntegrityError
+from run_evidence.ledger.model.event import Encoded, Row, columns
+from run_evidence.ledger.storage.files import create_exclusive, create_idempotent, read_regular, remove, sync_folder
+from run_evidence.ledger.storage.layout import Layout, inbox_name, is_inbox_name, matches_inbox_name
+
+_REMOVING_THREADS: Final = 8
+_WORTH_THREADS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class InboxObject:
+    """One append: its file name and what is in the file, a line for each entry in the order they were appended."""
+
+    name: str
+    content: bytes
+
+    @property
+    def entries(self) -> list[bytes]:
+        """The exact bytes of each entry."""
+        return self.content[:-1].split(b"\n")
+
+
+def append(layout: Layout, encoded: Sequence[Encoded], recorded_at: int) -> str | None:
+    """Write one inbox object durably and return its name; `None` when there is nothing to write.
+
+    Cost: one file and two flushes, whatever the number of events; a large payload is one file more.
+    """
+    if not encoded:
+        return None
+    for item in encoded:
+        keep_blob(layout, item)
+    content = b"\n".join(item.entry for item in encoded) + b"\n"
+    name = inbox_name(recorded_at, content)
+    create_idempotent(layout.inbox / name, content)
+    return name
+
+
+def keep_blob(layout: Layout, encoded: Encoded) -> None:
+    """Write an event's large payload beside the log, durably, before anything refers to it.
+
+    One that was erased stays erased, also when the same record is appended again.
+    """
+    name = encoded.blob_sha256
+    if encoded.blob is None or name is None or layout.erased(name).exists():
+        return
+    create_idempotent(layout.blob(name), encoded.blob)
+    if layout.erased(name).exists():  # it was erased at this moment
+        remove_blob(layout, name)
+
+
+def remove_blob(layout: Layout, sha256: str) -> None:
+    """Remove a payload durably, and see that it does not come back. Fine when it is gone already."""
+    with contextlib.suppress(FileExistsError):
+        create_exclusive(layout.erased(sha256), b"")
+    remove(layout.blob(sha256))
+    sync_folder(layout.blobs)
+
+
+def names(layout: Layout) -> list[str]:
+    """List the objects in the order they will be sealed: by time, then digest.
+
+    A copy of a ledger that left out empty folders has no inbox, so nothing waits in it.
+    """
+    try:
+        with os.scandir(layout.inbox) as found:
+            return sorted(item.name for item in found if is_inbox_name(item.name))
+    except FileNotFoundError:
+        return []
+
+
+def read(layout: Layout, name: str) -> InboxObject | None:
+    """Read one object; `None` when a sealer has taken it since it was listed.
+
+    Raises `IntegrityError` when the content no longer matches the digest in the name.
+    """
+    try:
+        content = read_regular(layout.inbox / name)
+    except FileNotFoundError:
+        return None
+    except IntegrityError as error:
+        raise IntegrityError(
+            f"inbox/{name}: {error}", next_step="move it out of inbox/ and run: ledger seal"
+        ) from None
+    if not matches_inbox_name(name, content):
+        raise IntegrityError(
+            f"inbox/{name}: the content ({len(content)} bytes) no longer has the digest its name carries; "
+            "it is left where it is and will not be sealed.",
+            next_step="restore the file from a copy, or move it out of inbox/ and run: ledger sync",
+        )
+    return InboxObject(name, content)
+
+
+def read_rows(layout: Layout, name: str) -> list[Row] | None:
+    """Read one object and derive the columns of its entries; `None` when a sealer has taken it.
+
+    Raises what `read` and `rows` raise.
+    """
+    item = read(layout, name)
+    return None if item is None else rows(item)
+
+
+def rows(item: InboxObject) -> list[Row]:
+    """Derive the columns of an object's entries.
+
+    Raises `IntegrityError`, naming the object and the line, when one of them cannot be sealed.
+    """
+    found = []
+    for line, entry in enumerate(item.entries, start=1):
+        try:
+            found.append(columns(entry))
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"inbox/{item.name} line {line}: {error} The object is left where it is and will not be sealed.",
+                next_step="move it out of inbox/ and run: ledger sync",
+            ) from None
+    return found
+
+
+def discard(layout: Layout, object_names: Sequence[str]) -> None:
+    """Remove objects whose entries are all sealed, many at once.
+
+    Each removal waits for the disk's journal where others append and flush at the same time; waiting together,
+    eight threads remove five times as many as one (`benchmarks/sealer`), and a sealer keeps up with its writers.
+    """
+    paths = [layout.inbox / name for name in object_names]
+    if len(paths) < _WORTH_THREADS:
+        for path in paths:
+            remove(path)
+        return
+    with ThreadPoolExecutor(_REMOVING_THREADS) as beside:
+        list(beside.map(_remove_all, (paths[i::_REMOVING_THREADS] for i in range(_REMOVING_THREADS))))
+
+
+def _remove_all(paths: Sequence[Path]) -> None:
+    for path in paths:
+        remove(path)

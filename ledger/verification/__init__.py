@@ -1,0 +1,1 @@
+"""Verification: what is stored is computed again and compared; nothing is believed."""

@@ -1,0 +1,51 @@
+"""What goes wrong in capture never reaches the user's run; it goes to one log file the user is pointed to."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from run_evidence.ledger.settings import CAPTURE_LOG
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+_MAX_BYTES: Final = 5_000_000
+_logger = logging.getLogger("ledger.capture")
+
+
+def report_trouble(instance: DagsterInstance | None, where: str, run_id: str, problem: str) -> None:
+    """Note one failed capture, in the log file and once through `logging`; never raises.
+
+    Nothing is lost by it: the records are still in Dagster, and the next capture takes them.
+    """
+    path = _log_path(instance)
+    stamp = datetime.now(tz=UTC).isoformat(timespec="seconds")
+    line = f"{stamp} {where} run={run_id or '-'} {' '.join(problem.split())}\n"
+    with contextlib.suppress(Exception):  # a full disk must not turn a warning into a failed run
+        if path is not None:
+            _append(path, line)
+    with contextlib.suppress(Exception):  # neither must a handler of the user's
+        _logger.warning("run evidence not captured yet (%s): %s; see %s", where, problem, path or "ledger sync")
+
+
+def _append(path: Path, line: str) -> None:
+    if path.exists() and path.stat().st_size > _MAX_BYTES:
+        path.replace(path.with_suffix(".log.1"))
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+    try:
+        os.write(descriptor, line.encode("utf-8", "replace"))
+    finally:
+        os.close(descriptor)
+
+
+def _log_path(instance: DagsterInstance | None) -> Path | None:
+    """Return the log beside the instance's own files; `None` for an instance without a folder."""
+    try:
+        return Path(instance.root_directory) / CAPTURE_LOG if instance is not None else None
+    except Exception:  # noqa: BLE001 - an instance that cannot say where it lives has no log file
+        return None

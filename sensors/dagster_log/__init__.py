@@ -1,0 +1,1 @@
+"""Reading Dagster's run log and translating its records into events."""

@@ -1,0 +1,215 @@
+"""Import direction is law: which room may know which, no circles, and what is pure reaches nothing impure."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+INSTALLED = ("ledger", "sensors", "evidence")
+
+FLOORS = (
+    {"ledger.errors"},
+    {"ledger.terminal"},
+    {"ledger.model", "ledger.tlog"},
+    {"ledger.redaction"},
+    {"ledger.storage"},
+    {"ledger.sealing", "ledger.witness"},
+    {"ledger.ledger"},
+    {"ledger", "ledger.settings", "ledger.query"},
+    {"ledger.proving", "ledger.verification"},
+    {"ledger.admin"},
+    {"ledger.cli"},
+    {"evidence", "sensors.dagster_log"},
+    {"sensors.capture"},
+    {"sensors"},
+    {"sensors.attach"},
+)
+"""The rooms, lowest floor first. A room knows those on lower floors; on its own floor it knows itself alone."""
+
+UPWARD = {("sensors", "sensors.attach")}
+"""`run_evidence.sensors` hands out `with_ledger`, loaded when it is asked for."""
+
+PURE = ("ledger.model", "ledger.tlog")
+WORLD = {
+    *("asyncio", "deltalake", "duckdb", "io", "multiprocessing", "os", "pathlib", "pyarrow", "random"),
+    *("secrets", "shutil", "socket", "subprocess", "tempfile", "threading", "time", "urllib", "uuid"),
+}
+
+
+@cache
+def _modules() -> dict[str, Path]:
+    """Return every module that is installed, by its dotted name without `run_evidence.`."""
+    found = {}
+    for path in (path for room in INSTALLED for path in (REPOSITORY / room).rglob("*.py")):
+        name = ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
+        found[name] = path
+    assert len(found) > 100
+    return found
+
+
+def _room(module: str) -> str:
+    """Return the longest name of a room that the module is in, or is."""
+    rooms = [room for floor in FLOORS for room in floor if f"{module}.".startswith(f"{room}.")]
+    return max(rooms, key=len)
+
+
+def _imports(path: Path, *, types: bool = False) -> Iterator[str]:
+    """Yield every module a file imports, inside functions too; with `types` also what its annotations need."""
+    for node in _running(ast.parse(path.read_text(encoding="utf-8")), types=types):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            ours = [name.removeprefix("run_evidence.") in _modules() for name in names]
+            yield from (name if own else str(node.module) for name, own in zip(names, ours, strict=True))
+
+
+def _running(tree: ast.AST, *, types: bool) -> Iterator[ast.AST]:
+    """Walk what runs: an `if TYPE_CHECKING:` never does."""
+    unless = isinstance(tree, ast.If) and isinstance(tree.test, ast.Name) and tree.test.id == "TYPE_CHECKING"
+    if unless and not types:
+        return
+    yield tree
+    for child in ast.iter_child_nodes(tree):
+        yield from _running(child, types=types)
+
+
+@cache
+def _known(*, types: bool) -> Mapping[str, frozenset[str]]:
+    """Return for each module of ours those of ours that it imports."""
+    return {
+        module: frozenset(
+            name.removeprefix("run_evidence.")
+            for name in _imports(path, types=types)
+            if name.startswith("run_evidence.")
+        )
+        - {module}
+        for module, path in _modules().items()
+    }
+
+
+def _reached(module: str, graph: Mapping[str, Collection[str]]) -> set[str]:
+    reached, waiting = set(), [module]
+    while waiting:
+        for name in graph[waiting.pop()]:
+            if name not in reached:
+                reached.add(name)
+                waiting.append(name)
+    return reached
+
+
+def test_a_room_imports_only_what_lies_below_it() -> None:
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    for module, imported in _known(types=True).items():
+        here = _room(module)
+        for there in {_room(name) for name in imported} - {here}:
+            assert floor[there] < floor[here] or (here, there) in UPWARD, f"{module} imports from {there}"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """Not for its types either."""
+    loads_late = {"sensors": frozenset({"sensors.attach.attach"})}
+    graph = {module: names - loads_late.get(module, frozenset()) for module, names in _known(types=True).items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("room", ["ledger", "evidence"])
+def test_dagster_is_known_to_capture_alone(room: str) -> None:
+    """Reading, proving and querying a ledger needs no Dagster, not even inside a function."""
+    for module, path in _modules().items():
+        if module.split(".")[0] == room:
+            assert not {name for name in _imports(path, types=True) if name.split(".")[0] == "dagster"}, module
+
+
+@pytest.mark.parametrize("room", PURE)
+def test_what_only_calculates_reaches_nothing_of_the_world(room: str) -> None:
+    """No file, clock, process, network or chance; not through another module either."""
+    graph = _known(types=False)
+    for module in (name for name in _modules() if _room(name) == room):
+        for name in {module, *_reached(module, graph)}:
+            imported = set(_imports(_modules()[name])) - {"urllib.parse"}
+            touched = {top for each in imported if (top := each.split(".")[0]) in WORLD}
+            assert not touched, f"{module} reaches {sorted(touched)} through {name}"
+
+
+def test_nothing_is_imported_under_its_bare_name() -> None:
+    """From the checkout's root `import ledger` works, and every class would be there twice."""
+    paths = [
+        path
+        for path in REPOSITORY.rglob("*.py")
+        if not {".venv", ".venv-bounds", ".demo", "build"} & set(path.parts)
+    ]
+    for path in paths:
+        bare = {name for name in _imports(path, types=True) if name.split(".")[0] in INSTALLED}
+        assert not bare, f"{path.relative_to(REPOSITORY)} imports {sorted(bare)}"
+
+
+LOCKS = {
+    "ledger.query.limits",
+    "ledger.storage.checkpoint_memory",
+    "ledger.storage.files",
+    "ledger.witness.witness",
+}
+
+
+def test_nobody_takes_a_lock() -> None:
+    """Readers, writers and sealers never wait for each other.
+
+    A witness, which is none of them, may; so may keys, for their memory outside the ledger and the moment in which
+    a line is added to a checkpoint. A query locks its own folder, for which nobody waits.
+    """
+    ledgers = {module: path for module, path in _modules().items() if module.split(".")[0] == "ledger"}
+    lockers = {
+        module
+        for module, path in ledgers.items()
+        if {name.split(".")[0] for name in _imports(path)} & {"fcntl", "filelock", "msvcrt"}
+    }
+    assert lockers == LOCKS
+    holders = {module for module, path in ledgers.items() if "changing(" in path.read_text(encoding="utf-8")}
+    assert holders == {"ledger.storage.files", "ledger.sealing.signing"}
+
+
+def test_the_environment_is_read_at_the_edge() -> None:
+    """Below settings and command line, a value that matters is an argument."""
+    readers = {
+        module
+        for module, path in _modules().items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if module.split(".")[0] == "ledger"
+        and isinstance(node, ast.Attribute)
+        and node.attr in {"environ", "getenv"}
+    }
+    assert {name for name in readers if _room(name) != "ledger.cli"} == {"ledger.settings", "ledger.terminal"}
+
+
+APPEND = """
+import sys
+from run_evidence.ledger import Event, Ledger
+Ledger(sys.argv[1]).append([Event(event_type="run.seen.v1", occurred_at=1, run_id="r")])
+Ledger(sys.argv[1]).known(["r"], sealed=False)
+print(*sorted(sys.modules))
+"""
+
+
+def test_an_append_loads_no_database(tmp_path: Path) -> None:
+    """A step's process is young and feels every import."""
+    done = subprocess.run(
+        [sys.executable, "-c", APPEND, str(tmp_path / "ledger")],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert not loaded & {"duckdb", "pyarrow", "deltalake", "typer", "pydantic", "cryptography", "dagster"}
