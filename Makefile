@@ -1,9 +1,9 @@
-# make demo | test | test-bounds | lint | bench | dev | docs | picture   (each creates .venv on first use)
+# make demo | test | test-bounds | lint | wheel | bench | dev | docs | picture   (each creates .venv on first use)
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-bounds lint bench dev docs picture clean
+.PHONY: demo test test-bounds lint wheel bench dev docs picture clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
@@ -36,6 +36,11 @@ lint: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# dist/run_evidence_ledger-VERSION-py3-none-any.whl
+wheel: .venv/.installed
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
+
 bench: .venv/.installed
 	$(BIN)/python -m benchmarks
 
@@ -52,4 +57,4 @@ dev: .venv/.installed
 	  $(BIN)/dagster dev -m pipelines.definitions
 
 clean:
-	rm -rf .venv .venv-bounds .demo build *.egg-info
+	rm -rf .venv .venv-bounds .demo build dist *.egg-info
