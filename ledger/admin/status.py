@@ -38,6 +38,7 @@ _RESTORE: Final = "restore log/ from a copy of the ledger, then: ledger verify"
 
 MANY_UNSEALED_OBJECTS: Final = 2_000
 MANY_SEGMENTS: Final = 200
+_CLOCK_SKEW_US: Final = 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +175,30 @@ def diagnose(ledger: Ledger) -> list[Diagnosis]:
     found.extend(damaged)
     found.extend(_log_advice(ledger, log))
     if not damaged:
+        found.extend(_clock(ledger))
         found.extend(_beside_the_log(ledger, log))
     found.extend(_signer(ledger))
     return found
+
+
+def _clock(ledger: Ledger) -> list[Diagnosis]:
+    """Compare what was recorded with this machine's clock: runs are closed by it, and by a grace period."""
+    now = ledger.clock()
+    with open_snapshot(ledger, payloads=False) as snapshot:
+        ((recorded, occurred),) = snapshot.rows(sql_text("newest_times"))
+    ahead = [
+        (moment - now, what)
+        for moment, what in ((recorded, "was recorded"), (occurred, "says that it happened"))
+        if moment is not None and moment - now > _CLOCK_SKEW_US
+    ]
+    return [
+        Diagnosis(
+            "advice",
+            f"An entry {what} {seconds // 1_000_000} s after this machine's time now.",
+            "compare the clocks of this machine and of those that run Dagster",
+        )
+        for seconds, what in ahead
+    ]
 
 
 def _beside_the_log(ledger: Ledger, log: Log) -> list[Diagnosis]:

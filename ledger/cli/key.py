@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from run_evidence.ledger.cli.session import Session
 from run_evidence.ledger.errors import EnvironmentFault, UsageError
 from run_evidence.ledger.terminal import out, say
+
+if TYPE_CHECKING:
+    from run_evidence.ledger.ledger import Ledger
+    from run_evidence.ledger.tlog.keys import Verifier
 
 app = typer.Typer(
     help="Make the key that signs this ledger's tree heads, and show its public half.",
@@ -69,6 +73,7 @@ def new(
         if origin != signer.name:
             say(f"the ledger's origin is {origin}; tools that want key and origin alike need a key of that name")
         say("next:  ledger seal" + (f" --key {path}" if file else ""))
+        _name_the_other(ledger, signer.verifier(), path)
     out(format_vkey(signer.verifier()))
 
 
@@ -124,4 +129,12 @@ def add(
     head = adopt(ledger.layout, ledger.require(), signer, forget=forget)
     say(f"the key goes on from {head.size} entries, root {head.root.hex()}")
     say(f"next:  ledger seal --key {file}")
+    _name_the_other(ledger, key.verifier(), file)
     out(format_vkey(key.verifier()))
+
+
+def _name_the_other(ledger: Ledger, key: Verifier, path: Path) -> None:
+    """Say which key a seal takes by itself where that is not this one: two may both have signed nothing yet."""
+    signer = ledger.notary.signer(ledger.layout) if ledger.notary else None
+    if signer is not None and signer.key.verifier() != key:
+        say(f"a seal signs with {signer.key.name}, another key of this ledger; with this one: --key {path}")

@@ -35,6 +35,9 @@ _SPILLED: Final = "duckdb_temp"
 """How DuckDB begins the names of files for what does not fit into memory."""
 _PROSE: Final = frozenset({"Grain"})
 
+_DATE: Final = re.compile(r"\bDATE(?=[\[\],)]|$)")
+"""The type, not a member of a struct that is called so: behind a name comes a space."""
+
 
 @dataclass(frozen=True, slots=True)
 class ViewDoc:
@@ -102,18 +105,28 @@ def _answer(query: _Query) -> Answer:
     """Fetch the rows; an infinite date or time, which Python has none of, is the text `infinity` or `-infinity`."""
     relation = query.relation()
     types = tuple(map(str, relation.types))
-    endless = [position for position, kind in enumerate(types) if kind.startswith(("DATE", "TIMESTAMP"))]
-    endless = [position for position in endless if "[" not in types[position]]
-    if not endless:
+    instead = {position: text for position, kind in enumerate(types) if (text := _endless(position + 1, kind))}
+    if not instead:
         return Answer(tuple(relation.columns), types, _rows(query, query.sql))
-    told = [f"CASE WHEN isinf(#{n + 1}) THEN #{n + 1}::VARCHAR END" for n in endless]
-    rows = _rows(query, relation.project(", ".join(["*", *told])).sql_query())
+    rows = _rows(query, relation.project(", ".join(["*", *instead.values()])).sql_query())
     for number, row in enumerate(rows):
         values = list(row[: len(types)])
-        for position, text in zip(endless, row[len(types) :], strict=True):
+        for position, text in zip(instead, row[len(types) :], strict=True):
             values[position] = values[position] if text is None else text
         rows[number] = tuple(values)
     return Answer(tuple(relation.columns), types, rows)
+
+
+def _endless(number: int, kind: str) -> str | None:
+    """Return SQL for what column `number` of this type shows in the place of an infinite value; else it is NULL.
+
+    Python has no infinite date. One in a list or a struct becomes text with all the others beside it, as which JSON
+    has them anyway; of an infinite timestamp there Python's last moment is left, which no other value is.
+    """
+    if kind.startswith(("DATE", "TIMESTAMP")) and "[" not in kind:
+        return f"CASE WHEN isinf(#{number}) THEN #{number}::VARCHAR END"
+    texts = _DATE.sub("VARCHAR", kind)
+    return f"#{number}::{texts}" if texts != kind else None
 
 
 def _rows(query: _Query, sql: str) -> list[tuple[Any, ...]]:

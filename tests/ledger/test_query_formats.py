@@ -235,3 +235,15 @@ def test_rows_with_their_checkpoint_keep_every_digit(call: Call, ledger: Ledger)
     assert said.json()["rows"] == [{"huge": 170141183460469231731687303715884105727, "dec": 1.5}]
     assert '"dec": 1.50' in said.out
     assert said.json()["checkpoint"]
+
+
+@pytest.mark.parametrize("output_format", ["json", "ndjson", "csv", "table"])
+def test_infinity_is_no_year_inside_a_list_or_a_struct(call: Call, ledger: Ledger, output_format: str) -> None:
+    """The last day that Python has is another value, and a member that is called DATE keeps its name."""
+    sql = "SELECT [DATE 'infinity', DATE '9999-12-31'] AS a, {'d': DATE '-infinity', 'DATE': 1} AS b"
+    said = call("--ledger", ledger.root, "query", sql, "-f", output_format)
+    for expected in ("infinity", "9999-12-31", "-infinity", "DATE"):
+        assert expected in said.out
+    if output_format == "ndjson":
+        expected_rows = {"a": ["infinity", "9999-12-31"], "b": {"d": "-infinity", "DATE": 1}}
+        assert json.loads(said.out) == expected_rows

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.ledger.sealing.compact import KEEP_SECONDS
 from run_evidence.ledger.storage.inbox import names
 from tests.ledger.processes import Child, seal, write
-from tests.ledger.samples import NOON, Clock, record, records
+from tests.ledger.samples import NOON, Clock, own, record, records
 from tests.trust.ledgers import signed_ledger
 
 
@@ -213,3 +214,12 @@ def test_doctor_sees_an_erased_payload_that_is_there(tmp_path: Path) -> None:
     assert all(each.level != "problem" for each in diagnose(ledger))
     blob.write_bytes(content)
     assert any("erased on record" in each.what for each in diagnose(ledger))
+
+
+@pytest.mark.parametrize(("ahead", "said"), [(0, 0), (59, 0), (120, 2), (-86_400, 0)])
+def test_doctor_sees_a_clock_that_runs_ahead(tmp_path: Path, ahead: int, said: int) -> None:
+    """Runs are closed by this machine's clock: what comes from its future may never be."""
+    then, now = NOON + ahead * 1_000_000, NOON + 1_000
+    Ledger(tmp_path, clock=Clock(then)).append([replace(own("run.seen.v1"), occurred_at=then)])
+    found = [each for each in diagnose(Ledger(tmp_path, clock=lambda: now)) if "machine's time" in each.what]
+    assert len(found) == said

@@ -258,7 +258,7 @@ def test_both_ways_to_see_a_bloom_filter_agree(ledger: Ledger) -> None:
     assert found == {"run_id"}
 
 
-@pytest.mark.parametrize("lie", FOOTER_LIES if WRITES_FILTERS else FOOTER_LIES.keys() - {"a Bloom filter"})
+@pytest.mark.parametrize("lie", [lie for lie in FOOTER_LIES if WRITES_FILTERS or lie != "a Bloom filter"])
 def test_what_nobody_can_check_has_no_place_in_a_segment(ledger: Ledger, lie: str) -> None:
     """A filter or an index that lies hides rows from SQL while every entry is in its place."""
     options, problem = FOOTER_LIES[lie]

@@ -255,3 +255,13 @@ def test_nothing_is_cosigned_where_nothing_is_sealed(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger")
     ledger.create()
     assert cosign_head(ledger.layout, 0, Notary(key_file(tmp_path))).faults == ()
+
+
+@pytest.mark.parametrize("second", ["a.example/2", "b.example/2", "c.example/2"])
+def test_of_two_keys_that_signed_nothing_the_one_that_will_is_named(tmp_path: Path, second: str) -> None:
+    assert cli(tmp_path, "key", "new", "--name", "x.example/1").returncode == 0
+    new = cli(tmp_path, "key", "new", "--name", second)
+    Ledger(tmp_path / "ledger").append(records(range(1, 3)))
+    sealed = cli(tmp_path, "seal")
+    assert ("a seal signs with x.example/1" in new.stderr) == ("signed by x.example/1" in sealed.stdout)
+    assert f"signed by {'x.example/1' if 'a seal signs with' in new.stderr else second}" in sealed.stdout
