@@ -1,9 +1,9 @@
-# make demo | test | test-bounds | lint | wheel | bench | dev | docs | picture   (each creates .venv on first use)
+# make demo | test | test-soak | test-bounds | lint | wheel | bench | dev | docs | picture   (each creates .venv on first use)
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-bounds lint wheel bench dev docs picture clean
+.PHONY: demo test test-soak test-bounds lint wheel bench dev docs picture clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
@@ -18,7 +18,11 @@ demo: .venv/.installed
 
 # Three processes for two cores: much of what is tested is waited for
 test: .venv/.installed
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not soak"
+
+# What takes long: kills at every step, every byte of a file, days of a daemon, and the properties with more examples
+test-soak: .venv/.installed
+	LEDGER_TESTS_SOAK=1 $(BIN)/python -m pytest -n 3 --dist worksteal -m "soak or hypothesis"
 
 # The oldest of everything that pyproject.toml lets in: whoever pins an older pyarrow or Dagster reads, proves and captures
 .venv-bounds/.installed: pyproject.toml tests/bounds.py

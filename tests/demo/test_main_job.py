@@ -109,6 +109,7 @@ def instance(demo: Demo) -> Iterator[DagsterInstance]:
         yield opened
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(320)
 def test_it_works_twice_in_a_row(demo: Demo) -> None:
     assert demo.first.returncode == 0, demo.first.stderr

@@ -103,6 +103,7 @@ def customers() -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(metadata={"rows": 3})
 
 
+@pytest.mark.soak
 def test_trust_is_followed_word_for_word(home: Path, tmp_path: Path) -> None:  # noqa: F811
     """Its redaction.json lies in a ledger that has a run; then each command as it is written, in order."""
     ledger = Ledger(home / "ledger")
@@ -117,6 +118,7 @@ def test_trust_is_followed_word_for_word(home: Path, tmp_path: Path) -> None:  #
     assert reader.known.keys() == {*PRINTED, *CHOSEN}
 
 
+@pytest.mark.soak
 def test_operations_is_followed_word_for_word(home: Path, tmp_path: Path) -> None:  # noqa: F811
     """In an empty folder, beside a Dagster home that has a run which nobody captured."""
     with dg.DagsterInstance.from_config(str(home)) as instance:
@@ -134,6 +136,7 @@ def copying() -> list[str]:
     return [line for line in block.splitlines() if not line.startswith("ledger")]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("gap", range(len(copying()) + 1))
 def test_a_seal_while_a_ledger_is_copied_alters_nothing(tmp_path: Path, gap: int) -> None:
     """Wherever it comes: nothing that was acknowledged before is lost, and what the copy lacks is a checkpoint."""

@@ -102,6 +102,7 @@ def _core_alone(*words: str, cwd: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.soak
 def test_an_auditor_needs_no_more_than_the_core_declares(tmp_path: Path) -> None:
     """Without the orchestrator, and without a package that only something else here happens to bring."""
     ledger = Ledger(tmp_path / ".ledger", clock=Clock())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from run_evidence.ledger import Ledger
 from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.ledger.storage.inbox import names
@@ -17,6 +19,7 @@ APPENDS = 100
 PAUSE_SECONDS = 0.015
 
 
+@pytest.mark.soak
 def test_sixteen_writers_two_sealers_and_a_reader(tmp_path: Path) -> None:
     """Counts only grow, no snapshot has a gap or shows anything twice, and at the end all of it is sealed."""
     root, stop, reports = tmp_path / "ledger", tmp_path / "stop", tmp_path / "reports"

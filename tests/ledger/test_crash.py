@@ -29,6 +29,7 @@ from tests.ledger.samples import RUN, Clock, record, records
 ROUNDS = 12
 
 
+@pytest.mark.soak
 def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     """Writers, rival sealers and a compactor die at random; nothing is lost, nothing is there twice."""
     root, never = tmp_path / "ledger", tmp_path / "never"
@@ -66,6 +67,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
 LATER = [point for point in POINTS if point not in {"table made, not flushed", "committed, not flushed"}]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("point", "already_sealed"), [*((point, False) for point in POINTS), *((point, True) for point in LATER)]
 )
@@ -116,6 +118,7 @@ def _power_cut_before_the_inbox_was_emptied(ledger: Ledger, monkeypatch: pytest.
             ledger.seal()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("first", [True, False], ids=["first commit", "later commit"])
 @pytest.mark.parametrize("torn", [b"", b'{"add":{"pa', b"\0" * 200], ids=["empty", "half", "zeros"])
 def test_a_commit_torn_by_a_power_cut_is_sealed_again(

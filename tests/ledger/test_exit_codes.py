@@ -176,6 +176,7 @@ def test_an_argument_that_is_no_text_is_wrong_usage(ledger: Ledger, command: lis
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
 def test_a_terminal_that_lacks_a_character_shows_its_escape(tmp_path: Path, encoding: str) -> None:
     """Every command goes on; what a person reads has escapes where the encoding has no character."""

@@ -58,6 +58,7 @@ def test_what_changes_no_file_changes_nothing(ledger: Ledger, tool: str) -> None
     assert all(each.level != "problem" for each in diagnose(ledger))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("vacuumed", [False, True])
 @pytest.mark.parametrize("tool", REWRITING)
 def test_rewritten_files_are_named_and_taken_back(ledger: Ledger, tool: str, vacuumed: bool) -> None:

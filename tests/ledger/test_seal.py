@@ -133,6 +133,7 @@ def test_a_seal_counts_what_it_dropped(ledger: Ledger) -> None:
     assert (done.sealed, done.duplicates, done.size) == (0, 6, 6)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("damage", ["gone", "a folder", "other bytes"])
 def test_a_seal_does_without_tiles_that_cannot_be_used(ledger: Ledger, damage: str) -> None:
     """They are a cache: whoever needs them makes them again."""

@@ -511,6 +511,7 @@ def _flipped(content: bytes, position: int) -> bytes:
     return content[:position] + bytes([content[position] ^ (1 << position % 8)]) + content[position + 1 :]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("first", range(4))
 def test_every_flipped_byte_of_a_segment_is_found(tmp_path: Path, first: int) -> None:
     """Where only the file's digest can tell, what is read is still exactly what was written."""
@@ -536,6 +537,7 @@ def _rows_or_none(segment: Segment) -> pa.Table | None:
     return table if len(table) == segment.count else None
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("folder", ["checkpoints", "inbox", "blobs"])
 def test_every_flipped_byte_of_the_small_files_is_found(tmp_path: Path, folder: str) -> None:
     """Tree heads, objects that wait, and payloads."""

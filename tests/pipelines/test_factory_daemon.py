@@ -199,6 +199,7 @@ def _expected(partition: str, gate: str, others: str, checks: str) -> dict[str, 
     return {f"{item}@{partition}": outcome for item, outcome in found.items()} | ABSENT  # these have no partitions
 
 
+@pytest.mark.soak
 @pytest.mark.daemon
 @pytest.mark.timeout(320)
 def test_dagster_dev_captures_and_reports_by_the_sensors_alone(deployment: Deployment) -> None:
@@ -241,6 +242,7 @@ def _assert_handed_over(deployment: Deployment, statuses: dict[str, str]) -> Non
     assert result.entries == deployment.ledger.log().size > 0
 
 
+@pytest.mark.soak
 @pytest.mark.daemon
 def test_the_hook_alone_captures_a_launched_run(deployment: Deployment) -> None:
     """Without a daemon, `dagster job launch` runs at once: every step is in the ledger when the run has ended.

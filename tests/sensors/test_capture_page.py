@@ -174,6 +174,7 @@ def evaluate(defs: dg.Definitions, names: set[str], instance: dg.DagsterInstance
             cursors[name] = sensor.evaluate_tick(context).cursor
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("start", STARTS)
 def test_who_hears_of_a_run(watched: dg.DagsterInstance, ledger: Ledger, start: str, path: str) -> None:

@@ -23,6 +23,7 @@ def environment(home: Path, ledger: Ledger) -> dict[str, str]:
     return {**os.environ, "DAGSTER_HOME": str(home), "LEDGER_URL": str(ledger.root), "PYTHONPATH": path}
 
 
+@pytest.mark.soak
 @pytest.mark.daemon
 @pytest.mark.timeout(320)
 def test_the_sensors_alone_capture_and_close_everything(

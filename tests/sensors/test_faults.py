@@ -167,6 +167,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_evidence.sensors.attach.cursor_sensor, "TICK_LIMIT_SECONDS", HOOK_SECONDS)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_runs_go_on_and_the_gap_closes_by_itself(
     instance: dg.DagsterInstance, ledger: Ledger, home: Path, fault: Fault

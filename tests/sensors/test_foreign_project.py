@@ -41,6 +41,7 @@ def command(home: Path, ledger: Ledger) -> Command:
     return run
 
 
+@pytest.mark.soak
 def test_it_is_captured_compared_and_pruned(command: Command, home: Path, ledger: Ledger) -> None:
     """Two runs that know nothing of the ledger: all there, whole; deleted from Dagster they are in the ledger."""
     for start in (ASSET, JOB):

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from history import RunScript, script_of, write_materialization
 from holding import assert_each_item_has_one_outcome, rows
 from hypothesis import settings
@@ -235,6 +236,7 @@ def _skips(ledger: Ledger) -> list[tuple[object, ...]]:
     return rows(ledger, "SELECT run_id, asset_key, outcome, reason_code FROM skips ORDER BY ALL")
 
 
+@pytest.mark.soak
 def test_any_interleaving_ends_where_one_clean_pass_does(home: Path) -> None:
     """Same records, same outcomes, same skips, whoever captured when and wherever it died."""
     (home / "dagster.yaml").write_text(QUIET)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from capturers import Nursery, nudged, syncing, ticking
 from history import copy_runs
 from holding import assert_each_item_has_one_outcome, ledger_records, rows, sync
@@ -20,6 +21,7 @@ from run_evidence.ledger import Ledger
 KILLS = 200
 
 
+@pytest.mark.soak
 def test_two_hundred_kills_lose_nothing(instance: dg.DagsterInstance, ledger: Ledger, home: Path) -> None:
     """Three processes capture 5,000 records side by side and are killed 200 times at random moments."""
     run_id = dg.materialize([first, second, third], instance=instance).run_id

@@ -85,6 +85,7 @@ EARLIER_RULES: dict[str, Any] = {
 }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("rules", EARLIER_RULES)
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "open"])
 def test_what_earlier_rules_recorded_is_neither_repeated_nor_reopened(

@@ -54,6 +54,7 @@ def words(instance: dg.DagsterInstance, ledger: Ledger, run_id: str) -> set[str]
     return {ROW[run.status.value], status, closings[-1][0], ROW[closings[-1][1]]}
 
 
+@pytest.mark.soak
 def test_the_last_end_counts_everywhere(instance: dg.DagsterInstance, ledger: Ledger) -> None:
     """In Dagster's row, the view, the closing and the outcomes: all orders of up to three ends."""
     runs = {ended(instance, ends): ends for ends in ORDERS}
@@ -71,6 +72,7 @@ def test_the_last_end_counts_everywhere(instance: dg.DagsterInstance, ledger: Le
     assert found >= len(runs)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("ends", [order for order in ORDERS if len(order) == 2])
 def test_an_end_that_comes_after_the_closing_counts(
     instance: dg.DagsterInstance, ledger: Ledger, ends: Sequence[DagsterEventType]

@@ -60,6 +60,7 @@ def found(ledger: Ledger, *since: Path) -> str:
 # --- every byte -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("size", [2, 3], ids=["an older one", "the newest"])
 def test_every_bit_of_a_signed_head_counts(tmp_path: Path, size: int) -> None:
     ledger = signed_ledger(tmp_path / "ledger", [2, 3])
@@ -115,6 +116,7 @@ def test_tiles_of_every_kind_are_compared(ledger: Ledger) -> None:
     assert verify(ledger, trust=TRUST).ok
 
 
+@pytest.mark.soak
 def test_every_byte_of_delta_s_log_counts_or_changes_nothing(tmp_path: Path) -> None:
     """It says which files are the log, in which order, and no more is believed: the rest may say what it likes."""
     ledger = signed_ledger(tmp_path / "ledger", [3])
@@ -144,6 +146,7 @@ def test_a_changed_tile_is_located_to_the_entry(ledger: Ledger) -> None:
     assert finding.got == data[96:128].hex()
 
 
+@pytest.mark.soak
 def test_every_byte_of_the_note_of_the_key_counts(ledger: Ledger) -> None:
     """With the key brought along the ledger's own note is not needed, and its damage is still said."""
     (path,) = ledger.layout.keys.iterdir()

@@ -47,6 +47,7 @@ def holder(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World.make(tmp_path_factory.mktemp("with"), forged_with_key=True)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("checkpoints", CHECKPOINTS)
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_what_somebody_without_the_key_can_do(without: World, attack: str, checkpoints: str) -> None:

@@ -133,6 +133,7 @@ def test_without_a_home_nothing_is_written_elsewhere(ledger: Ledger, tmp_path: P
     assert ledger.exists()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("files", [24, 16, 12, 10])
 def test_too_few_open_files_are_the_machine_s_fault(ledger: Ledger, tmp_path: Path, files: int) -> None:
     """Exit code 0 or 4, and never a word of alteration."""

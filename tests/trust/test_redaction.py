@@ -276,6 +276,7 @@ def is_linear(short: str, long: str, declared: Any = ()) -> bool:
     return took(long, declared) < 0.2 or any(took(long, declared) < 10 * took(short, declared) for _ in range(3))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("ending", ["", " password"])
 def test_time_is_in_proportion_to_the_text(ending: str) -> None:
     """Four times the length takes about four times as long, whatever the text is made of; sixteen if quadratic."""
@@ -288,6 +289,7 @@ def test_time_is_in_proportion_to_the_text(ending: str) -> None:
 DECLARED = ["(a+)+b", "(a|a)*b", "x(?:.*y)?", "KD-[0-9]{6}", "(?:x+x+)+y", "a.*b|a", r"\bred\w+", ".{3}"]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("pattern", DECLARED)
 def test_time_is_in_proportion_to_the_text_for_any_pattern_of_a_ledgers_own(tmp_path: Path, pattern: str) -> None:
     """Those that take Python's engine for ever, and those that read on to the end from each of many matches."""

@@ -141,6 +141,7 @@ def every_value(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]
     return [path]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("story", [good_run, failed_run, dry_run])
 def test_no_value_of_any_document_can_be_changed(tmp_path: Path, story: Callable[[str], Story]) -> None:
     """Decisions, counts and status too, which no entry says: the log has recorded another document.
