@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, Final
 
 from run_evidence.evidence.signing import Signing, read_signing
-from run_evidence.ledger import IntegrityError, Ledger, UsageError
+from run_evidence.ledger import EnvironmentFault, IntegrityError, Ledger, UsageError
 from run_evidence.ledger.model.document import RECORDED
 from run_evidence.ledger.query.as_of import NOW, AsOf
 from run_evidence.ledger.query.prefix import calculated_head, sealed_size
@@ -117,6 +117,11 @@ def sealed_prefix(ledger: Ledger, run_id: str | None = None, as_of: AsOf = NOW) 
 
 def _seal(ledger: Ledger) -> int:
     sealed = ledger.seal()
+    if sealed.newer:
+        raise EnvironmentFault(
+            f"{len(sealed.newer)} objects of the inbox are of a newer program, the first: {sealed.newer[0]}",
+            next_step=sealed.next_step,
+        )
     if sealed.refused:  # it may hold the very records that would change what the document says
         raise IntegrityError(
             f"{len(sealed.refused)} objects of the inbox cannot be sealed, the first: {sealed.refused[0]}",

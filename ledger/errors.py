@@ -41,6 +41,17 @@ class NotALedgerError(EnvironmentFault):
     """The path holds no ledger, or one written by a newer version of the format."""
 
 
+class NewerSchemaError(EnvironmentFault):
+    """Something was written under a schema version that this program does not know: it is not read, nor altered."""
+
+    def __init__(self, where: str, stated: object, known: int) -> None:
+        super().__init__(
+            f"{where} is of schema version {stated}; this program reads versions up to {known}.",
+            next_step="upgrade run-evidence-ledger, and do it again",
+        )
+        self.stated = stated
+
+
 class InputError(LedgerError):
     """An input (a file, a line, an event) breaks its contract. The message names file and line."""
 

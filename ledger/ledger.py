@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from run_evidence.ledger.errors import IntegrityError, NotALedgerError
+from run_evidence.ledger.errors import IntegrityError, NewerSchemaError, NotALedgerError
 from run_evidence.ledger.model.canonical import Json, canonical
 from run_evidence.ledger.model.event import Event, Row, encode
 from run_evidence.ledger.storage import inbox
@@ -285,7 +285,7 @@ class Ledger:
                 if item is None or all(marks.isdisjoint(_RUN_ID.findall(entry)) for entry in item.entries):
                     continue
                 rows = inbox.rows(item)
-            except IntegrityError:
+            except (IntegrityError, NewerSchemaError):
                 continue  # `seal`, `verify` and `doctor` report it
             for row in rows:
                 body = orjson.loads(row.entry)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from run_evidence.ledger.cli.session import Session
-from run_evidence.ledger.errors import EnvironmentFault
+from run_evidence.ledger.errors import EnvironmentFault, NewerSchemaError
 from run_evidence.ledger.terminal import out, out_json, say, spell_bytes, styled
 
 
@@ -84,7 +84,7 @@ def verify(
         if memory is not None and result.sampled is None:
             _print_memory(result)
     if not result.ok:
-        raise typer.Exit(3)
+        raise typer.Exit(NewerSchemaError.exit_code if result.only_newer else 3)
 
 
 def _print_verification(result: Any, brought: frozenset[str], seconds: float) -> None:

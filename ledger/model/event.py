@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-from run_evidence.ledger.errors import IntegrityError, UsageError
+from run_evidence.ledger.errors import IntegrityError, NewerSchemaError, UsageError
 from run_evidence.ledger.model.canonical import MAX_INT, Json, bounded, canonical, parse_canonical
 from run_evidence.ledger.model.names import digested, is_utf8
+from run_evidence.ledger.model.schema import ADDED_IN, COLUMNS, STATED, VERSION, needed
 
 MAX_ENTRY_BYTES: Final = 65_535
 """C2SP tlog-tiles gives an entry a 16-bit length; a larger payload goes beside the log (`blobs/`)."""
@@ -76,18 +77,7 @@ class Event:
 
 
 EVENT_FIELDS: Final = tuple(f.name for f in fields(Event))
-COLUMNS: Final = (
-    "event_id",
-    "event_type",
-    "occurred_at",
-    "recorded_at",
-    *(n for n in EVENT_FIELDS if n not in {"event_type", "occurred_at", "source_digest", "data"}),
-    "data",
-    "source_digest",
-)
-"""The columns derived from an entry, in the order of a segment (which has `index` before, `entry` after)."""
-
-INTEGERS: Final = frozenset({"occurred_at", "recorded_at", "storage_id", "attempt"})
+INTEGERS: Final = frozenset({"occurred_at", "recorded_at", "storage_id", "attempt", STATED}) & frozenset(COLUMNS)
 _TYPES: Final[dict[str, type]] = {
     name: int if name in INTEGERS else dict if name == "data" else str for name in COLUMNS
 }
@@ -95,7 +85,7 @@ REQUIRED: Final = frozenset({"event_type", "occurred_at", "recorded_at", "data"}
 # A batch id that becomes known during a run must not make a skip, which one path saw before and another
 # after, into two skips: what an event is correlated with is no part of its identity.
 _CORRELATION: Final = frozenset({"trace_id", "release_id", "batch_id"})
-NO_IDENTITY: Final = _CORRELATION | {"event_id", "recorded_at", "source_digest"}
+NO_IDENTITY: Final = _CORRELATION | {"event_id", "recorded_at", "source_digest", STATED}
 """The members that the identity of an event of the ledger's own does not depend on."""
 
 
@@ -165,6 +155,8 @@ def _body(event: Event, recorded_at: int) -> dict[str, Any]:
             body[name] = dict(value)
         elif value is not None:
             body[name] = value
+    if (version := needed(body.keys())) > 1:
+        body[STATED] = version
     return body
 
 
@@ -204,6 +196,8 @@ def broken_rule(body: Mapping[str, Any]) -> str | None:
             return f"{name} is not {wanted.__name__}: {value!r:.200}" if wanted else f"unknown member {name!r:.200}"
     if missing := REQUIRED - body.keys():
         return f"{', '.join(sorted(missing))} is missing"
+    if ADDED_IN and body.get(STATED, 1) != needed(body.keys()):
+        return f"{STATED} is {body.get(STATED)}, its members need version {needed(body.keys())}"
     problem = None
     if not _TYPE.fullmatch(body["event_type"]):
         problem = f"event_type {body['event_type']!r:.200} is not a dotted past-tense name with a version"
@@ -256,7 +250,7 @@ def columns(entry: bytes) -> Row:
     """Derive the columns of one entry, strictly.
 
     Raises `IntegrityError` when the bytes are not a canonical event, break the model, or carry an event_id or
-    a digest that does not follow from them.
+    a digest that does not follow from them; `NewerSchemaError` when they say a version this program does not know.
     """
     if len(entry) > MAX_ENTRY_BYTES:
         raise IntegrityError(f"The entry has {len(entry)} bytes; at most {MAX_ENTRY_BYTES} are allowed.")
@@ -264,6 +258,8 @@ def columns(entry: bytes) -> Row:
         body: dict[str, Any] = parse_canonical(entry)
     except ValueError as error:
         raise IntegrityError(f"The entry is {error}.") from None
+    if type(version := body.get(STATED)) is int and version > VERSION:
+        raise NewerSchemaError("The entry", version, VERSION)
     if problem := broken_rule(body):
         raise IntegrityError(f"The entry breaks the model: {problem}.")
     event_id, digest = identity(body)

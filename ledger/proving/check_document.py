@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 
 from run_evidence.ledger.errors import IntegrityError
-from run_evidence.ledger.model.event import COLUMNS
+from run_evidence.ledger.model.schema import COLUMNS
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES: Final = frozenset({"occurred_at", "recorded_at"})

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from run_evidence.ledger.model.event import BLOB_REFERENCE, BLOB_START, COLUMNS, Row
+from run_evidence.ledger.model.event import BLOB_REFERENCE, BLOB_START, Row
+from run_evidence.ledger.model.schema import COLUMNS
 from run_evidence.ledger.storage.search import answer, sql_text
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from run_evidence.ledger.errors import IntegrityError, UsageError
+from run_evidence.ledger.errors import IntegrityError, NewerSchemaError, UsageError
 from run_evidence.ledger.model.event import Key, Row
+from run_evidence.ledger.model.schema import VERSION
 from run_evidence.ledger.query.as_of import NOW, AsOf
 from run_evidence.ledger.query.limits import Limits, limited
 from run_evidence.ledger.query.payload_views import add_payloads
@@ -59,8 +60,8 @@ _CATALOG: Final = re.compile(r"show|query|duckdb_|information_schema|pg_|sqlite_
 class Snapshot:
     """A prefix of the ledger: `sealed` entries of the log that count, and `unsealed` ones that are visible.
 
-    `damaged` names inbox objects that cannot be read; their entries are not in the snapshot. `memory_bytes` is what
-    the database may take by its `limits`, and as much again an answer.
+    `damaged` names inbox objects that cannot be read, or are of a newer program; their entries are not in the
+    snapshot. `memory_bytes` is what the database may take by its `limits`, and as much again an answer.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -130,7 +131,7 @@ def _read_inbox(ledger: Ledger) -> tuple[dict[Key, Row], list[str]]:
         try:
             for row in inbox.read_rows(ledger.layout, name) or ():
                 rows.setdefault(row.key, row)
-        except IntegrityError as error:
+        except (IntegrityError, NewerSchemaError) as error:
             damaged.append(str(error))
     return rows, damaged
 
@@ -154,7 +155,9 @@ def _add_entries(connection: duckdb.DuckDBPyConnection, log: Log, unsealed: list
     source = "SELECT *, -1 - rowid AS place FROM unsealed_entries"
     if log.segments:
         paths = ", ".join("'" + str(s.path).replace("'", "''") + "'" for s in log.segments)
-        source = f"SELECT *, index AS place FROM read_parquet([{paths}]) UNION ALL {source}"  # noqa: S608 - no parameters in views
+        # Segments of an older schema version lack columns, and those of two versions have them in another order.
+        mixed = ", union_by_name = true" if VERSION > 1 else ""
+        source = f"SELECT *, index AS place FROM read_parquet([{paths}]{mixed}) UNION ALL BY NAME {source}"  # noqa: S608 - no parameters in views
     try:
         connection.execute(f"CREATE VIEW all_entries AS SELECT * FROM ({source}) WHERE {as_of.condition()}")  # noqa: S608
     except duckdb.Error as error:  # the SQL is ours, so it is a segment that is wrong

@@ -15,7 +15,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from run_evidence.ledger.errors import IntegrityError
+from run_evidence.ledger.errors import IntegrityError, NewerSchemaError
 from run_evidence.ledger.model.event import Key, Row
 from run_evidence.ledger.storage import inbox
 from run_evidence.ledger.storage.derive import derived, take_apart
@@ -68,12 +68,14 @@ class Entries:
 class Piece:
     """Some of the inbox: how many of the listed objects were `taken`, the names of those that can be sealed.
 
-    `refused` says what is wrong with the others, `read` is all that is in the sound ones.
+    `refused` says what is wrong with the others, `newer` which are of a later program; `read` is all that is in the
+    sound ones.
     """
 
     taken: int
     objects: tuple[str, ...]
     refused: tuple[str, ...]
+    newer: tuple[str, ...]
     read: Entries
 
 
@@ -163,17 +165,19 @@ def _piece(loaded: _Loaded) -> Piece:
     rows = None if loaded.rows is None else derived(loaded.rows)
     if rows is not None:
         names = tuple(item.name for item in loaded.items)
-        return Piece(loaded.taken, names, loaded.refused, entries_of(pa.Table.from_batches([rows])))
+        return Piece(loaded.taken, names, loaded.refused, (), entries_of(pa.Table.from_batches([rows])))
     sound, refused = [], list(loaded.refused)
+    newer: list[str] = []
     found: list[Row] = []
     for item in loaded.items:
         try:
             found += inbox.rows(item)
         except IntegrityError as error:
             refused.append(str(error))
+        except NewerSchemaError as error:
+            newer.append(str(error))
         else:
             sound.append(item.name)
     tables = [table(found[i : i + ROW_GROUP_ROWS]) for i in range(0, len(found), ROW_GROUP_ROWS)]
-    return Piece(
-        loaded.taken, tuple(sound), tuple(refused), entries_of(pa.concat_tables([SCHEMA.empty_table(), *tables]))
-    )
+    read = entries_of(pa.concat_tables([SCHEMA.empty_table(), *tables]))
+    return Piece(loaded.taken, tuple(sound), tuple(refused), tuple(newer), read)

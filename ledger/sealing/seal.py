@@ -54,7 +54,8 @@ class Sealed:
     """What a seal did: `sealed` new entries, `duplicates` dropped, `alarms` raised, objects it refused.
 
     `signed_by` is the verifier key it signed with; `unsigned` says why a key that is there did not sign, and what
-    to do. `unwitnessed` names the witnesses that did not cosign, `contradicted` those that know another history.
+    to do. `newer` are objects of a later program, left for it. `unwitnessed` names the witnesses that did not
+    cosign, `contradicted` those that know another history.
     """
 
     size: int
@@ -66,6 +67,7 @@ class Sealed:
     unwitnessed: tuple[str, ...] = ()
     contradicted: tuple[str, ...] = ()
     unsigned: tuple[str, str] | None = None
+    newer: tuple[str, ...] = ()
 
     @property
     def problems(self) -> tuple[tuple[str, str], ...]:
@@ -73,6 +75,7 @@ class Sealed:
         alarms = f"{self.alarms} records read differently at their source now"
         return (
             *(("refused", each) for each in self.refused),
+            *(("newer", each) for each in self.newer),
             *((("altered at the source", alarms),) if self.alarms else ()),
             *((("not signed", self.unsigned[0]),) if self.unsigned else ()),
             *(("not cosigned", each) for each in self.unwitnessed),
@@ -84,6 +87,8 @@ class Sealed:
         """The way on from the worst of the problems that have one."""
         if self.contradicted:
             return "the log was cut or rewritten: compare it with a copy, and keep this state as evidence"
+        if self.newer:
+            return "upgrade run-evidence-ledger, then: ledger seal"
         return self.unsigned[1] if self.unsigned else None
 
     @property
@@ -91,7 +96,7 @@ class Sealed:
         """The command line's: 3 where the history is in doubt, 4 where something of the environment is missing."""
         if self.refused or self.alarms or self.contradicted:
             return 3
-        return 4 if self.unwitnessed or self.unsigned else 0
+        return 4 if self.newer or self.unwitnessed or self.unsigned else 0
 
 
 def seal(layout: Layout, origin: str, clock: Callable[[], int], signer: LogSigner | None = None) -> Sealed:
@@ -118,6 +123,7 @@ def seal(layout: Layout, origin: str, clock: Callable[[], int], signer: LogSigne
         tuple(problem for part in done for problem in part.refused),
         format_vkey(signer.key.verifier()) if signer and size and not unsigned else None,
         unsigned=unsigned,
+        newer=tuple(problem for part in done for problem in part.newer),
     )
 
 
@@ -168,6 +174,7 @@ class _Intake:
         self.taken = self.sealed = self.duplicates = self.alarms = 0
         self.objects: list[str] = []
         self.refused: list[str] = []
+        self.newer: list[str] = []
         self.unsigned: tuple[str, str] | None = None
         self._layout = layout
         self._log = log
@@ -186,6 +193,7 @@ class _Intake:
             self.taken += piece.taken
             self.objects += piece.objects
             self.refused += piece.refused
+            self.newer += piece.newer
             yield self._grown_by(self._new(piece.read))
         if sealed := sealed_digests(self._log, self._digests.keys() - self._known.keys()):
             raise _SealedBeforeError(sealed)

@@ -11,13 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from deltalake import CommitProperties, DeltaTable, Transaction
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
+from run_evidence.ledger.model.schema import ADDED_IN, STATED
 from run_evidence.ledger.storage.files import share_as_parent, sync_file, sync_folder
-from run_evidence.ledger.storage.log import APP, Log, Segment, Stated
+from run_evidence.ledger.storage.log import ADDED, APP, Log, Segment, Stated
 from run_evidence.ledger.storage.rows import SCHEMA
+
+_LATER: Final = {name: str(ADDED_IN.get(name, 2)) for name in (STATED, *ADDED_IN) if ADDED_IN}
+"""{column: the version that added it}, for those that a table of version 1 does not have."""
 
 _CONFIGURATION: Final = {"delta.appendOnly": "true", "delta.checkpointInterval": "100"}
 
@@ -73,10 +78,29 @@ def _commit(log: Log, actions: list[AddAction | RemoveAction], size: int) -> Non
     table = _table(log)
     properties = CommitProperties(max_commit_retries=0, app_transactions=[Transaction(APP, size)])
     try:
+        _widen(log, table)
+        version = table.version() + 1
         table.create_write_transaction(actions, mode="append", schema=SCHEMA, commit_properties=properties)
     except CommitFailedError:
         raise CommitLostError from None
-    _flush(log.folder, max(log.version, 0) + 1)
+    _flush(log.folder, version)
+
+
+def _widen(log: Log, table: DeltaTable) -> None:
+    """Give a table of an older schema version the columns it does not have, in a commit of its own.
+
+    A crash after it leaves columns that no file has, which is what every file of the older version looks like.
+    """
+    there = {field.name for field in table.schema().fields}
+    missing = [field for field in _delta_schema().fields if field.name not in there]
+    if missing:
+        table.alter.add_columns(missing, commit_properties=CommitProperties(max_commit_retries=0))
+        _flush(log.folder, table.version())
+
+
+def _delta_schema() -> Schema:
+    fields = (f.with_metadata({ADDED: _LATER[f.name]}) if f.name in _LATER else f for f in SCHEMA)
+    return Schema.from_arrow(pa.schema(fields))
 
 
 def _table(log: Log) -> DeltaTable:
@@ -84,7 +108,7 @@ def _table(log: Log) -> DeltaTable:
     if log.table is not None:
         return log.table
     try:
-        table = DeltaTable.create(log.folder, schema=SCHEMA, mode="ignore", configuration=_CONFIGURATION)
+        table = DeltaTable.create(log.folder, schema=_delta_schema(), mode="ignore", configuration=_CONFIGURATION)
     except CommitFailedError:
         raise CommitLostError from None
     if table.version() != 0:  # a rival made it and has gone on

@@ -14,7 +14,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from run_evidence.ledger.model.event import COLUMNS, INTEGERS, data_text
+from run_evidence.ledger.model.event import INTEGERS, data_text
+from run_evidence.ledger.model.schema import COLUMNS
 from run_evidence.ledger.storage.rows import SCHEMA
 from run_evidence.ledger.storage.search import opened
 from run_evidence.ledger.storage.sound import are_sound

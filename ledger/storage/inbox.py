@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from run_evidence.ledger.errors import IntegrityError
+from run_evidence.ledger.errors import IntegrityError, NewerSchemaError
 from run_evidence.ledger.model.event import Encoded, Row, columns
+from run_evidence.ledger.model.schema import VERSION
 from run_evidence.ledger.storage.files import create_exclusive, create_idempotent, read_regular, remove, sync_folder
 from run_evidence.ledger.storage.layout import Layout, inbox_name, is_inbox_name, matches_inbox_name
 
@@ -118,7 +119,8 @@ def read_rows(layout: Layout, name: str) -> list[Row] | None:
 def rows(item: InboxObject) -> list[Row]:
     """Derive the columns of an object's entries.
 
-    Raises `IntegrityError`, naming the object and the line, when one of them cannot be sealed.
+    Raises `IntegrityError`, naming the object and the line, when one of them cannot be sealed; `NewerSchemaError`
+    when one is of a schema version that this program does not know.
     """
     found = []
     for line, entry in enumerate(item.entries, start=1):
@@ -129,6 +131,9 @@ def rows(item: InboxObject) -> list[Row]:
                 f"inbox/{item.name} line {line}: {error} The object is left where it is and will not be sealed.",
                 next_step="move it out of inbox/ and run: ledger sync",
             ) from None
+        except NewerSchemaError as error:
+            where = f"inbox/{item.name} line {line}"
+            raise NewerSchemaError(where, error.stated, VERSION) from None
     return found
 
 

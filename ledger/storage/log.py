@@ -16,12 +16,16 @@ from urllib.parse import unquote
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from run_evidence.ledger.errors import IntegrityError
+from run_evidence.ledger.errors import IntegrityError, NewerSchemaError
+from run_evidence.ledger.model.schema import VERSION
 from run_evidence.ledger.storage.faults import read_fault
 from run_evidence.ledger.storage.layout import Layout, is_checkpoint_name, is_segment_name
 
 APP: Final = "run-evidence-ledger"
 """Under this name each commit states the size of the log in a Delta transaction."""
+
+ADDED: Final = "ledger.schema"
+"""In the metadata of a column of the table: the schema version that added it; absent of those of version 1."""
 
 _COMMITTED: Final = re.compile(r"[0-9]{20}\.(?:json$|checkpoint)")
 """A commit, or a Delta checkpoint of some, in `_delta_log`."""
@@ -98,6 +102,7 @@ def stated_files(folder: Path) -> Stated | None:
         if not _has_commits(folder / "_delta_log"):
             return None
         table = DeltaTable(folder)
+        _require_known(folder, table)
         rows = _add_actions(table)
         files = []
         for name, size_bytes, *stated in rows:
@@ -142,6 +147,7 @@ def load(folder: Path) -> Log:
         if not _has_commits(folder / "_delta_log"):
             return Log(folder, -1, ())
         table = DeltaTable(folder)
+        _require_known(folder, table)
         found = _segments(folder, table)
         stated = table.transaction_version(APP) or 0
     except TableNotFoundError:
@@ -157,6 +163,17 @@ def load(folder: Path) -> Log:
             next_step="ledger doctor",
         )
     return log
+
+
+def _require_known(folder: Path, table: DeltaTable) -> None:
+    """Pass if the table has no column of a schema version that this program does not know.
+
+    A query reads files without looking into their footers for the version, so it has to be known here.
+    """
+    stated = [str(field.metadata[ADDED]) for field in table.schema().fields if ADDED in field.metadata]
+    newest = max((int(version) for version in stated if version.isdecimal()), default=1)
+    if newest > VERSION:
+        raise NewerSchemaError(f"The log at {folder}", newest, VERSION)
 
 
 def _has_commits(folder: Path) -> bool:

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from run_evidence.ledger.model.event import COLUMNS, Row
+from run_evidence.ledger.model.event import Row
+from run_evidence.ledger.model.schema import COLUMNS, STATED, VERSION, columns_of
 
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 _TYPES: dict[str, Any] = {
@@ -17,14 +18,17 @@ _TYPES: dict[str, Any] = {
     "recorded_at": _TIMESTAMP,
     "storage_id": pa.int64(),
     "attempt": pa.int32(),
+    STATED: pa.int32(),
 }
-SCHEMA: Final = pa.schema(
-    [
-        pa.field("index", pa.int64()),
-        *(pa.field(name, _TYPES.get(name, pa.string())) for name in COLUMNS),
-        pa.field("entry", pa.binary()),
-    ]
-)
+
+
+def schema_of(version: int) -> pa.Schema:
+    """Return the columns of a segment of a schema version."""
+    columns = (pa.field(name, _TYPES.get(name, pa.string())) for name in columns_of(version))
+    return pa.schema([pa.field("index", pa.int64()), *columns, pa.field("entry", pa.binary())])
+
+
+SCHEMA: Final = schema_of(VERSION)
 """The columns of a segment: an entry's index in the log, what follows from its bytes, and these bytes."""
 
 
@@ -74,3 +78,10 @@ def indexed(rows: pa.Table, first_index: int) -> pa.Table:
     numbers = array("q", range(first_index, first_index + len(rows)))
     indexes = pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(numbers)])
     return rows.set_column(0, SCHEMA.field("index"), indexes)
+
+
+def upcast(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Return rows of an older schema version as rows of this one: a column that they do not have is NULL."""
+    there = set(rows.schema.names)
+    arrays = [rows.column(f.name) if f.name in there else pa.nulls(len(rows), f.type) for f in SCHEMA]
+    return pa.record_batch(arrays, schema=SCHEMA)

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import hashlib
 import io
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,12 +21,13 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from run_evidence.ledger.errors import IntegrityError
+from run_evidence.ledger.errors import IntegrityError, NewerSchemaError
+from run_evidence.ledger.model.schema import VERSION
 from run_evidence.ledger.storage.faults import read_fault
 from run_evidence.ledger.storage.files import TMP_PREFIX, sync_file, sync_folder
 from run_evidence.ledger.storage.layout import SEGMENT_NAME
 from run_evidence.ledger.storage.log import Segment
-from run_evidence.ledger.storage.rows import SCHEMA
+from run_evidence.ledger.storage.rows import SCHEMA, schema_of, upcast
 from run_evidence.ledger.tlog.merkle import Frontier, format_frontier, parse_frontier
 
 ROW_GROUP_ROWS: Final = 20_000
@@ -35,12 +37,11 @@ _READ_ROWS: Final = 5_000
 """So few that the memory of one batch serves for the next: touching new memory costs as much as reading."""
 
 _FRONTIER = b"ledger.frontier"
+_SCHEMA_VERSION = b"ledger.schema"
+_A_VERSION = re.compile("[1-9][0-9]{0,8}")
 _UNIQUE = ("entry", "event_id", "source_digest", "data", "index", "storage_id")
 UNSTATED: Final = ["data", "entry"]
 """The columns without statistics in the footer: nothing is looked up by them."""
-
-STATED: Final = [name for name in SCHEMA.names if name not in UNSTATED]
-"""The columns with statistics."""
 
 
 def write(folder: Path, rows: Iterable[pa.Table], frontier: Callable[[], Frontier]) -> Segment:
@@ -68,7 +69,8 @@ def write(folder: Path, rows: Iterable[pa.Table], frontier: Callable[[], Frontie
                 count, low, high = count + len(group), min(low, least), max(high, most)
             if under_way is not None:
                 under_way.result()
-            writer.add_key_value_metadata({_FRONTIER: format_frontier(frontier())})
+            stated = {_FRONTIER: format_frontier(frontier()), _SCHEMA_VERSION: str(VERSION)}
+            writer.add_key_value_metadata(stated)
         sync_file(temporary)
         name = f"{first_index:016d}-{count}-{_digest(temporary)}-{secrets.token_hex(4)}.parquet"
         path = temporary.rename(folder / name)
@@ -100,16 +102,16 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
-def _writer(target: Path | io.BytesIO) -> pq.ParquetWriter:
+def _writer(target: Path | io.BytesIO, schema: pa.Schema = SCHEMA) -> pq.ParquetWriter:
     # No Bloom filters: they make a look-up 1.5 times as fast and are read by SQL alone, and one that lies hides
     # rows. Of the statistics, which make it faster too, `check_footer` can tell whether they are true.
     return pq.ParquetWriter(
         target,
-        SCHEMA,
+        schema,
         compression="zstd",
         compression_level=1,  # of these files it makes smaller ones than 3, in two thirds of the time
-        use_dictionary=[f.name for f in SCHEMA if f.name not in _UNIQUE],
-        write_statistics=STATED,
+        use_dictionary=[f.name for f in schema if f.name not in _UNIQUE],
+        write_statistics=[name for name in schema.names if name not in UNSTATED],
         write_page_checksum=True,
     )
 
@@ -145,12 +147,31 @@ def read_frontier(segment: Segment) -> Frontier:
     return frontier
 
 
+def _version(segment: Segment, file: pq.ParquetFile) -> int:
+    """Return the schema version that a segment's footer states; 1 where it states none.
+
+    Raises `NewerSchemaError` for one that this program does not know, `IntegrityError` for what is no version.
+    """
+    stated = (file.metadata.metadata or {}).get(_SCHEMA_VERSION, b"1").decode("ascii", "replace")
+    if not _A_VERSION.fullmatch(stated):
+        raise IntegrityError(
+            f"log/{segment.path.name}: its footer states a schema version {stated!r:.50}.",
+            next_step="restore this file from a copy of the ledger, then: ledger verify",
+        )
+    if int(stated) <= VERSION:
+        return int(stated)
+    if problem := file_problem(segment):
+        raise IntegrityError(f"log/{segment.path.name}: {problem}.", next_step="ledger verify")
+    raise NewerSchemaError(f"log/{segment.path.name}", stated, VERSION)
+
+
 def row_groups(segment: Segment) -> list[int]:
     """Return the number of rows in each row group, as the footer states it.
 
     Raises `IntegrityError` when the segment cannot be opened.
     """
     with open_segment(segment) as file:
+        _version(segment, file)
         return [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
 
 
@@ -159,15 +180,18 @@ def read_batches(
 ) -> Iterator[pa.RecordBatch]:
     """Read a segment, some of its columns or row groups, in batches: memory does not grow with the log.
 
-    Raises `IntegrityError` when it cannot be read or does not have the columns of a segment.
+    All columns come as this program's schema has them, whatever version wrote them. Raises `IntegrityError` when it
+    cannot be read or does not have the columns of its version, `NewerSchemaError` for a version not known.
     """
     with open_segment(segment) as file:
-        if not file.schema_arrow.equals(SCHEMA):
+        version = _version(segment, file)
+        if not file.schema_arrow.equals(schema := schema_of(version)):
             raise IntegrityError(
-                f"log/{segment.path.name} has columns {_spell(file.schema_arrow)}, expected {_spell(SCHEMA)}.",
+                f"log/{segment.path.name} has columns {_spell(file.schema_arrow)}, expected {_spell(schema)}.",
                 next_step="restore this file from a copy of the ledger, then: ledger verify",
             )
-        yield from file.iter_batches(batch_size=_READ_ROWS, columns=columns, row_groups=groups)
+        found = file.iter_batches(batch_size=_READ_ROWS, columns=columns, row_groups=groups)
+        yield from found if columns is not None or version == VERSION else map(upcast, found)
 
 
 def file_problem(segment: Segment) -> str | None:
@@ -189,12 +213,13 @@ def footer_problems(segment: Segment, number: int, derived: pa.Table) -> Iterato
     do not fit them, an index or a Bloom filter would make rows invisible to a query that looks for them.
     """
     with open_segment(segment) as file:
-        if _parquet_types(file) != (expected := _expected_types()):
+        version = _version(segment, file)
+        if _parquet_types(file) != (expected := _expected_types(version)):
             yield "its Parquet types are not a segment's", str(expected), str(_parquet_types(file))
             return
         group = file.metadata.row_group(number)
         filtered = _with_bloom_filter(segment, group, number)
-        for position, name in enumerate(SCHEMA.names):
+        for position, name in enumerate(schema_of(version).names):
             column = group.column(position)
             kind = file.schema.column(position).physical_type
             if (column.path_in_schema, column.physical_type) != (name, kind):
@@ -239,9 +264,9 @@ def _parquet_types(file: pq.ParquetFile) -> list[str]:
 
 
 @functools.cache
-def _expected_types() -> list[str]:
+def _expected_types(version: int) -> list[str]:
     target = io.BytesIO()
-    _writer(target).close()
+    _writer(target, schema_of(version)).close()
     return _parquet_types(pq.ParquetFile(target))
 
 

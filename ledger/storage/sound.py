@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from run_evidence.ledger.model.canonical import refuse_unbounded
-from run_evidence.ledger.model.event import COLUMNS, INTEGERS, MAX_ENTRY_BYTES, NO_IDENTITY, REQUIRED, broken_rule
+from run_evidence.ledger.model.event import INTEGERS, MAX_ENTRY_BYTES, NO_IDENTITY, REQUIRED, broken_rule
+from run_evidence.ledger.model.schema import ADDED_IN, COLUMNS, STATED
 from run_evidence.ledger.storage.rows import texts_of
 
 _ALWAYS: Final = REQUIRED | {"event_id", "source_digest"}
@@ -162,9 +163,21 @@ def _representatives(rows: pa.RecordBatch) -> Iterator[dict[str, Any]]:
                 yield {**_SOUND, **about, name: value}
     for combination in _distinct(rows, ["event_type", "outcome", "reason_code"]):
         yield {**_SOUND, **{name: value for name, value in combination.items() if value is not None}}
+    if ADDED_IN:
+        yield from _of_versions(rows)
     are_records = rows.column("storage_id").is_valid()
     for place in _distinct(rows.select(["store_id", "run_id"]).filter(are_records), ["store_id", "run_id"]):
         yield {**_SOUND, **_record(place["store_id"], place["run_id"])}
+
+
+def _of_versions(rows: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    """Yield an event for each combination of a stated version and the members later versions added."""
+    present = {name: rows.column(name).is_valid() for name in ADDED_IN}
+    asked = pa.record_batch([rows.column(STATED), *present.values()], names=[STATED, *present])
+    for each in _distinct(asked, asked.schema.names):
+        version = each.pop(STATED)
+        members = {name: 0 if name in INTEGERS else "" for name, there in each.items() if there}
+        yield {**_SOUND, **members, **({} if version is None else {STATED: version})}
 
 
 def _distinct(rows: pa.RecordBatch, names: list[str]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ Progress = Callable[[int, int], None]
 """Called with (entries done, entries in all)."""
 
 
-Kind = Literal["altered", "not covered", "not erased", "rewritten", "not compared", "nothing there"]
+Kind = Literal["altered", "not covered", "not erased", "rewritten", "not compared", "nothing there", "newer"]
 """What a finding says. Only the first says that something is not as it was recorded."""
 
 
@@ -26,6 +26,7 @@ class Finding:
     erased`: a payload is there that is erased on record. `rewritten`: another tool wrote files of the log, and it
     cannot be verified before they are taken back. `not compared`: a checkpoint that the verifier kept or remembers
     cannot be read, which is no fault of the ledger; nothing is known of what it would have shown.
+    `newer`: it is of a schema version that this program does not know.
     `nothing there`: there was nothing to verify.
     """
 
@@ -85,6 +86,11 @@ class Verification:
     def altered(self) -> bool:
         """Whether anything is not as it was recorded."""
         return bool(self.more_findings) or any(finding.kind == "altered" for finding in self.findings)
+
+    @property
+    def only_newer(self) -> bool:
+        """Whether all that was found is that a newer program has to look."""
+        return bool(self.findings) and all(finding.kind == "newer" for finding in self.findings)
 
     def add(self, finding: Finding) -> None:
         """Note a finding; past `MAX_FINDINGS` they are only counted."""

@@ -17,7 +17,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from run_evidence.ledger.errors import IntegrityError
+from run_evidence.ledger.errors import IntegrityError, NewerSchemaError
 from run_evidence.ledger.model.event import BLOB_START, blob_name, columns
 from run_evidence.ledger.storage.log import Log, Segment
 from run_evidence.ledger.storage.rows import SCHEMA, indexed, table, texts_of, views
@@ -207,7 +207,7 @@ def _derived(stored: pa.RecordBatch, where: str, first: int, findings: list[Find
         for index, entry in enumerate(views(stored.column("entry")), start=first):
             try:
                 found.append(columns(bytes(entry)))
-            except IntegrityError as error:
+            except (IntegrityError, NewerSchemaError) as error:  # the segment says a version that is known
                 findings.append(Finding(where, str(error), index))
         rows = table(found, first)
     if len(rows) == len(stored):

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from run_evidence.ledger.errors import IntegrityError, LedgerError
+from run_evidence.ledger.errors import IntegrityError, LedgerError, NewerSchemaError
 from run_evidence.ledger.query.snapshot import erased_payloads
 from run_evidence.ledger.storage import inbox
 from run_evidence.ledger.storage.files import TMP_PREFIX, open_regular
@@ -182,6 +182,9 @@ def _verify_inbox(layout: Layout, blobs: _Blobs, result: Verification) -> None:
             rows = table(inbox.read_rows(layout, name) or [])
         except IntegrityError as error:
             result.add(Finding(f"inbox/{name}", str(error)))
+            continue
+        except NewerSchemaError as error:
+            result.add(Finding(f"inbox/{name}", str(error), kind="newer", next_step=error.next_step))
             continue
         result.unsealed += len(rows)
         blobs.named.update(payloads(rows))

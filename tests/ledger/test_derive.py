@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from run_evidence.ledger import Event
 from run_evidence.ledger.errors import IntegrityError
 from run_evidence.ledger.model.canonical import MAX_INT
-from run_evidence.ledger.model.event import COLUMNS, MAX_ENTRY_BYTES, columns, encode, identity
+from run_evidence.ledger.model.event import MAX_ENTRY_BYTES, columns, encode, identity
+from run_evidence.ledger.model.schema import COLUMNS
 from run_evidence.ledger.sealing.batch import entries_of
 from run_evidence.ledger.storage.derive import derived, take_apart
 from run_evidence.ledger.storage.rows import table

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from run_evidence.ledger import OUTCOMES, Event, IntegrityError, UsageError
 from run_evidence.ledger.model.canonical import MAX_INT, canonical
 from run_evidence.ledger.model.event import (
-    COLUMNS,
     EVENT_FIELDS,
     MAX_DATA_BYTES,
     MAX_ENTRY_BYTES,
@@ -26,6 +25,7 @@ from run_evidence.ledger.model.event import (
     encode,
 )
 from run_evidence.ledger.model.names import digested, is_utf8
+from run_evidence.ledger.model.schema import COLUMNS
 from tests.ledger.samples import NOON, events, own, record
 
 moments = st.integers(0, MAX_TIME)

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from run_evidence.ledger import Event, IntegrityError, Ledger, UsageError
-from run_evidence.ledger.model.event import COLUMNS, MAX_DATA_BYTES
+from run_evidence.ledger.model.event import MAX_DATA_BYTES
 from run_evidence.ledger.model.outcomes import VERDICT_OF, RunEvent, derive_outcomes, outcome_parts
 from run_evidence.ledger.model.plan import Plan, PlanItem, plan_parts
+from run_evidence.ledger.model.schema import COLUMNS
 from run_evidence.ledger.model.stated import ASSET_STATUS
 from run_evidence.ledger.query.as_of import AsOf, parse_as_of
 from run_evidence.ledger.query.snapshot import VIEWS, Snapshot, open_snapshot, views_in

@@ -11,7 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from run_evidence.ledger import Event
-from run_evidence.ledger.model.event import COLUMNS, INTEGERS, columns, encode
+from run_evidence.ledger.model.event import INTEGERS, columns, encode
+from run_evidence.ledger.model.schema import COLUMNS
 from run_evidence.ledger.storage.rows import SCHEMA, table
 from run_evidence.ledger.storage.sound import are_sound
 from tests.ledger.samples import NOON, events, own, record, records, texts
