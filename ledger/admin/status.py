@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from run_evidence.ledger.admin.signed_state import signed_state
-from run_evidence.ledger.errors import IntegrityError, LedgerError
+from run_evidence.ledger.errors import IntegrityError, LedgerError, NewerSchemaError
 from run_evidence.ledger.query.snapshot import erased_payloads, open_snapshot
 from run_evidence.ledger.sealing.compact import KEEP_SECONDS, orphans
 from run_evidence.ledger.sealing.signing import last_signed, require_length, require_memory
@@ -161,6 +161,8 @@ def diagnose(ledger: Ledger) -> list[Diagnosis]:
     found.extend(_damaged_objects(ledger))
     try:
         log = ledger.log()
+    except NewerSchemaError as error:
+        return [*found, Diagnosis("problem", str(error), error.next_step)]
     except LedgerError as error:
         step = "ledger compact" if error.next_step == "ledger compact" else _RESTORE
         found.append(Diagnosis("problem", str(error), _torn_log(ledger.layout) or step))
@@ -296,7 +298,7 @@ def _damaged_objects(ledger: Ledger) -> list[Diagnosis]:
     for name in inbox.names(ledger.layout):
         try:
             inbox.read_rows(ledger.layout, name)
-        except IntegrityError as error:
+        except (IntegrityError, NewerSchemaError) as error:
             found.append(Diagnosis("problem", str(error), error.next_step))
     return found
 

@@ -44,6 +44,10 @@ UNSTATED: Final = ["data", "entry"]
 """The columns without statistics in the footer: nothing is looked up by them."""
 
 
+STATED: Final = [name for name in SCHEMA.names if name not in UNSTATED]
+"""The columns with statistics."""
+
+
 def write(folder: Path, rows: Iterable[pa.Table], frontier: Callable[[], Frontier]) -> Segment:
     """Write a segment durably; nothing refers to it until it is committed.
 
