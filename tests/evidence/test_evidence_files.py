@@ -221,7 +221,7 @@ def test_the_package_is_light_until_it_is_used() -> None:
     import sys
 
     heavy = "{'duckdb', 'pyarrow', 'deltalake', 'dagster'}"
-    probe = f"import sys, evidence, evidence.cli; print({heavy} & set(sys.modules))"
+    probe = f"import sys, run_evidence.evidence.cli; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
     with pytest.raises(AttributeError, match="nothing_here"):

@@ -69,7 +69,7 @@ def rewritten(ledger: Ledger, change: Callable[[bytes], bytes]) -> Verification:
     metadata = {**(rows.schema.metadata or {}), b"ledger.frontier": format_frontier(tree).encode()}
     forged = segment.path.parent.parent / "forged.parquet"
     pq.write_table(rows.replace_schema_metadata(metadata), forged, write_statistics=STATED)
-    adopt(ledger.layout, ledger.require(), forged)
+    adopt(ledger, forged)
     return verify(ledger, trust=TRUST)
 
 
@@ -117,7 +117,7 @@ def test_a_segment_another_tool_wrote_in_another_order_is_found(ledger: Ledger) 
     entries: list[bytes] = pq.read_table(forged, columns=["entry"]).column("entry").to_pylist()
     assert entries != pq.read_table(segment.path).column("entry").to_pylist()
     sign_over(ledger, entries)
-    adopt(ledger.layout, ledger.require(), forged)
+    adopt(ledger, forged)
     result = verify(ledger, trust=TRUST)
     assert not result.ok
     assert all(f.where.startswith("log/0000000000000000-8-") for f in result.findings), told(result.findings)
@@ -132,7 +132,7 @@ def test_rows_in_another_order_are_found_by_their_index(ledger: Ledger) -> None:
     metadata = {**(rows.schema.metadata or {}), b"ledger.frontier": format_frontier(tree).encode()}
     forged = segment.path.parent.parent / "forged.parquet"
     pq.write_table(turned.replace_schema_metadata(metadata), forged, write_statistics=STATED)
-    adopt(ledger.layout, ledger.require(), forged)
+    adopt(ledger, forged)
     said = told(verify(ledger, trust=TRUST).findings)
     assert "column index is not" in said
     assert " 0: " in said

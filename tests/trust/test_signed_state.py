@@ -65,7 +65,7 @@ def test_a_signature_that_is_missing_wrong_or_unreadable_is_a_problem(tmp_path: 
 
 def test_without_the_key_sealing_goes_on_and_doctor_says_what_is_missing(tmp_path: Path) -> None:
     ledger = signed_ledger(tmp_path / "ledger", [5])
-    grow(Ledger(ledger.root), [9])
+    grow(Ledger(ledger.root, clock=ledger.clock), [9])
     assert signing(ledger)[0] == "problem"
     assert "lacks the signature" in status(ledger).signing
     ledger.seal()
