@@ -20,9 +20,9 @@ demo: .venv/.installed
 test: .venv/.installed
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not soak"
 
-# What takes long: kills at every step, every byte of a file, days of a daemon, and the properties with more examples
+# What takes long: kills, every byte of a file, real daemons, the documents that are followed word for word
 test-soak: .venv/.installed
-	LEDGER_TESTS_SOAK=1 $(BIN)/python -m pytest -n 3 --dist worksteal -m "soak or hypothesis"
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m soak
 
 # The oldest of everything that pyproject.toml lets in: whoever pins an older pyarrow or Dagster reads, proves and captures
 .venv-bounds/.installed: pyproject.toml tests/bounds.py
@@ -33,7 +33,7 @@ test-soak: .venv/.installed
 	@touch $@
 
 test-bounds: .venv-bounds/.installed
-	.venv-bounds/bin/python -m pytest -n 3 --dist worksteal $$($(PYTHON) tests/bounds.py --tests)
+	.venv-bounds/bin/python -m pytest -n 3 --dist worksteal -m "not soak" $$($(PYTHON) tests/bounds.py --tests)
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

@@ -25,7 +25,7 @@ from benchmarks.measure import Row, best_seconds
 from run_evidence.ledger import Ledger
 from run_evidence.sensors import with_ledger
 from run_evidence.sensors.capture.capture import capture_run
-from run_evidence.sensors.capture.context import Capturing
+from run_evidence.sensors.capture.context import CaptureContext
 from run_evidence.sensors.sync import PAGE_RUNS, sync_runs
 
 _RUNS = int(os.environ.get("BENCH_RUNS", "2000"))
@@ -37,10 +37,10 @@ import resource, sys, warnings
 warnings.filterwarnings("ignore")
 import dagster as dg
 from run_evidence.ledger import Ledger
-from run_evidence.sensors.capture.context import Capturing
+from run_evidence.sensors.capture.context import CaptureContext
 from run_evidence.sensors.sync import sync_runs
 with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
-    sync_runs(instance, Capturing(Ledger(sys.argv[2]), grace_seconds=0), max_runs=int(sys.argv[3]))
+    sync_runs(instance, CaptureContext(Ledger(sys.argv[2]), grace_seconds=0), max_runs=int(sys.argv[3]))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 """
 
@@ -122,7 +122,7 @@ def _one_run(instance: dg.DagsterInstance, folder: Path) -> Iterator[Row]:
     fresh = iter(range(1_000))
 
     def capture() -> None:
-        capture_run(instance, run_id, Capturing(Ledger(folder / f"fresh-{next(fresh)}"), grace_seconds=0))
+        capture_run(instance, run_id, CaptureContext(Ledger(folder / f"fresh-{next(fresh)}"), grace_seconds=0))
 
     seconds = best_seconds(capture, tries=9)
     yield Row(f"get_records_for_run, {records} records", f"{read * 1e3:.0f} ms", "1")
@@ -145,7 +145,7 @@ def _history(instance: dg.DagsterInstance, folder: Path) -> Iterator[Row]:
             return _seconds(lambda: work(opened))
 
     def sync(opened: dg.DagsterInstance) -> None:
-        sync_runs(opened, Capturing(ledger, grace_seconds=0))
+        sync_runs(opened, CaptureContext(ledger, grace_seconds=0))
 
     first = cold(sync)
     again = min(cold(sync) for _ in range(3))

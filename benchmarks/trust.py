@@ -24,7 +24,7 @@ from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.ledger.redaction.redact import Redaction
 from run_evidence.ledger.sealing.compact import compact
 from run_evidence.ledger.storage.key_file import generate_signer, write_key_file
-from run_evidence.ledger.storage.keyring import Notary
+from run_evidence.ledger.storage.keyring import SigningSetup
 from run_evidence.ledger.tlog.keys import format_vkey
 from run_evidence.ledger.tlog.merkle import Frontier, leaf_hash
 from run_evidence.ledger.tlog.proof_file import format_proof, parse_proof
@@ -60,7 +60,7 @@ def run() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         signer = generate_signer("example.com/bench")
         write_key_file(Path(folder) / "key", signer)
-        ledger = Ledger(Path(folder) / "ledger", notary=Notary(Path(folder) / "key"))
+        ledger = Ledger(Path(folder) / "ledger", signing_setup=SigningSetup(Path(folder) / "key"))
         ledger.create(signer.name)
         yield from _seal(ledger)
         yield from _verify(ledger)

@@ -76,7 +76,7 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunFacts:
+class JudgedRun:
     """A run as the ledger has it: its row, its events, one outcome for each planned item, and the verdict.
 
     `corrections` are of any of its events, `derived_in` the events its outcomes were recorded in.
@@ -162,7 +162,7 @@ def read_rows(prefix: Prefix, run_ids: Sequence[str] | None = None, limit: int =
     return [RunRow(**dict(zip(names, row, strict=True))) for row in rows]
 
 
-def read_runs(prefix: Prefix, run_ids: Sequence[str]) -> list[RunFacts]:
+def read_runs(prefix: Prefix, run_ids: Sequence[str]) -> list[JudgedRun]:
     """Read everything about the named runs, newest first. A run the ledger does not know is left out."""
     rows = read_rows(prefix, run_ids)
     found = [row.run_id for row in rows]
@@ -179,8 +179,8 @@ def read_verdicts(prefix: Prefix, rows: Sequence[RunRow]) -> dict[str, RunVerdic
     return {row.run_id: _judge(row, events.get(row.run_id, []), corrections.get(row.run_id, ())) for row in rows}
 
 
-def _facts(row: RunRow, events: Sequence[Recorded], corrections: tuple[Correction, ...]) -> RunFacts:
-    return RunFacts(
+def _facts(row: RunRow, events: Sequence[Recorded], corrections: tuple[Correction, ...]) -> JudgedRun:
+    return JudgedRun(
         row=row,
         events=tuple(events),
         outcomes=_outcomes(row, events),

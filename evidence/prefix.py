@@ -1,4 +1,4 @@
-"""What a document is derived from: one prefix of a ledger, its tree head, and the payloads kept beside it."""
+"""What a document is derived from: one prefix of a ledger, its checkpoint, and the payloads kept beside it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from run_evidence.evidence.signing import Signing, read_signing
 from run_evidence.ledger import EnvironmentFault, IntegrityError, Ledger, UsageError
 from run_evidence.ledger.model.document import RECORDED
 from run_evidence.ledger.query.as_of import NOW, AsOf
-from run_evidence.ledger.query.prefix import calculated_head, sealed_size
+from run_evidence.ledger.query.prefix import calculated_checkpoint, sealed_size
 from run_evidence.ledger.query.snapshot import Snapshot, open_snapshot
-from run_evidence.ledger.storage.checkpoints import head_sizes, read_head
+from run_evidence.ledger.storage.checkpoints import checkpoint_sizes, read_checkpoint
 from run_evidence.ledger.storage.files import read_regular
 from run_evidence.ledger.storage.keyring import read_records
 from run_evidence.ledger.storage.layout import Layout
@@ -76,7 +76,7 @@ def query_digests(queries: Sequence[str]) -> list[dict[str, str]]:
 def open_prefix(ledger: Ledger, as_of: AsOf = NOW) -> Iterator[Prefix]:
     """Open the ledger as it is now, unsealed entries included, or the part of it that `as_of` names.
 
-    Raises what `ledger.query.snapshot.open_snapshot` and `ledger.query.prefix.calculated_head` raise.
+    Raises what `ledger.query.snapshot.open_snapshot` and `ledger.query.prefix.calculated_checkpoint` raise.
     """
     with open_snapshot(ledger, as_of, _VIEWS, payloads=False) as snapshot:
         yield _prefix(ledger, snapshot, as_of)
@@ -84,13 +84,13 @@ def open_prefix(ledger: Ledger, as_of: AsOf = NOW) -> Iterator[Prefix]:
 
 def _prefix(ledger: Ledger, snapshot: Snapshot, as_of: AsOf) -> Prefix:
     layout = ledger.layout
-    if as_of.recorded_by is not None:  # it cuts through the log; no tree head is of what is left
+    if as_of.recorded_by is not None:  # it cuts through the log; no checkpoint is of what is left
         return Prefix(snapshot, None, layout, as_of)
-    if head := read_head(layout, snapshot.sealed):
+    if head := read_checkpoint(layout, snapshot.sealed):
         signing = Signing() if as_of.unsigned else read_signing(layout, head)
         return Prefix(snapshot, head.checkpoint, layout, as_of, signing=signing)
     if as_of.size:  # somebody wants just these; else the next seal writes the head that is missing
-        head_of_these = calculated_head(ledger, snapshot.log, as_of.size)
+        head_of_these = calculated_checkpoint(ledger, snapshot.log, as_of.size)
         return Prefix(snapshot, head_of_these, layout, as_of, stored=False)
     return Prefix(snapshot, None, layout, as_of)
 
@@ -104,7 +104,7 @@ def sealed_prefix(ledger: Ledger, run_id: str | None = None, as_of: AsOf = NOW) 
     shortest that has all but the records of documents at the end: recording a document makes no other one.
 
     Raises `UsageError` when the ledger does not know the run, `IntegrityError` when the inbox holds what cannot be
-    sealed, or a signature of the tree head is wrong.
+    sealed, or a signature of the checkpoint is wrong.
     """
     size = sealed_size(ledger, as_of) if as_of.past else _seal(ledger)
     size = _covering_size(ledger, run_id, size, signed=not as_of.unsigned)
@@ -138,7 +138,7 @@ def _covering_size(ledger: Ledger, run_id: str | None, sealed: int, *, signed: b
         raise unknown_run(run_id, [])
     if last is None:
         return sealed
-    covering = [size for size in reversed(head_sizes(ledger.layout)) if last < size <= sealed]
+    covering = [size for size in reversed(checkpoint_sizes(ledger.layout)) if last < size <= sealed]
     smallest = covering[0] if covering else sealed
     return next(_signed(ledger.layout, covering), smallest) if signed else smallest
 
@@ -149,7 +149,7 @@ def _signed(layout: Layout, sizes: Sequence[int]) -> Iterator[int]:
     if first is None:
         return
     for size in islice((size for size in sizes if size >= first), _HEADS_LOOKED_AT):
-        head = read_head(layout, size)
+        head = read_checkpoint(layout, size)
         if head is not None and read_signing(layout, head).signed_by:
             yield size
 

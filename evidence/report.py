@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from run_evidence.evidence.corrections import Correction
 from run_evidence.evidence.document import Document, timestamp
-from run_evidence.evidence.facts import QUERIES, RunFacts, read_runs
+from run_evidence.evidence.facts import QUERIES, JudgedRun, read_runs
 from run_evidence.evidence.prefix import query_digests, unknown_run
 from run_evidence.evidence.provenance import read_from
 from run_evidence.evidence.recorded_event import Recorded
@@ -31,7 +31,7 @@ def derive_report(prefix: Prefix, run_id: str) -> Document:
     return report_of(prefix, found[0])
 
 
-def report_of(prefix: Prefix, facts: RunFacts) -> Document:
+def report_of(prefix: Prefix, facts: JudgedRun) -> Document:
     """Write the report of a run that was read from this prefix."""
     index_of = {event.event_id: event.index for event in facts.events}
     return {
@@ -51,7 +51,7 @@ def report_of(prefix: Prefix, facts: RunFacts) -> Document:
     }
 
 
-def statement(prefix: Prefix, facts: RunFacts) -> str:
+def statement(prefix: Prefix, facts: JudgedRun) -> str:
     """Say in a sentence what the document is worth: final or not, and as of what."""
     where = read_from(prefix)
     if prefix.head is not None:
@@ -59,7 +59,7 @@ def statement(prefix: Prefix, facts: RunFacts) -> str:
     return f"{where}{', ' if facts.final else '; interim: '}{made_when(facts)}."
 
 
-def made_when(facts: RunFacts) -> str:
+def made_when(facts: JudgedRun) -> str:
     """Say when in the run's life its document was made, which is what makes it final or interim."""
     if facts.final:
         return "after the run had ended and its log was read whole"
@@ -70,7 +70,7 @@ def made_when(facts: RunFacts) -> str:
     return "the run has ended and is not closed yet"
 
 
-def _run(facts: RunFacts) -> Document:
+def _run(facts: JudgedRun) -> Document:
     row = facts.row
     return {
         "run_id": row.run_id,
@@ -88,7 +88,7 @@ def _run(facts: RunFacts) -> Document:
     }
 
 
-def _verdict(facts: RunFacts) -> Document:
+def _verdict(facts: JudgedRun) -> Document:
     verdict = facts.verdict
     return {
         "verdict": verdict.verdict,
@@ -111,7 +111,7 @@ def _verdict(facts: RunFacts) -> Document:
     }
 
 
-def _item(outcome: Outcome, index_of: Mapping[str, int | None], facts: RunFacts) -> Document:
+def _item(outcome: Outcome, index_of: Mapping[str, int | None], facts: JudgedRun) -> Document:
     item, corrected = outcome.item, [c for c in facts.corrections if c.target_event_id in outcome.basis]
     return {
         "asset_key": item.asset_key,
@@ -191,7 +191,7 @@ def _failure(event: Recorded) -> Document:
     }
 
 
-def _correction(correction: Correction, index_of: Mapping[str, int | None], facts: RunFacts) -> Document:
+def _correction(correction: Correction, index_of: Mapping[str, int | None], facts: JudgedRun) -> Document:
     target = correction.target_event_id
     return {
         "index": correction.index,
@@ -206,7 +206,7 @@ def _correction(correction: Correction, index_of: Mapping[str, int | None], fact
     }
 
 
-def _capture(facts: RunFacts) -> Document | None:
+def _capture(facts: JudgedRun) -> Document | None:
     """Say how many records were read on both sides when the run was closed; nothing before that."""
     closing = facts.closing
     if closing is None:
@@ -222,7 +222,7 @@ def _capture(facts: RunFacts) -> Document | None:
     return {name: closing.data.get(name) for name in counted}
 
 
-def provenance(prefix: Prefix, facts: RunFacts) -> Document:
+def provenance(prefix: Prefix, facts: JudgedRun) -> Document:
     """Say what was read and how, so that anyone derives the same document again."""
     head, by = prefix.head, prefix.as_of.occurred_by
     indexes = [event.index for event in facts.events if event.index is not None]
@@ -230,7 +230,7 @@ def provenance(prefix: Prefix, facts: RunFacts) -> Document:
         "checkpoint": None
         if head is None
         else {"origin": head.origin, "size": head.size, "root_sha256": head.root.hex()},
-        "checkpoint_note": _head_note(prefix),
+        "checkpoint_note": _checkpoint_note(prefix),
         "signature": {"signed": bool(prefix.signing.signed_by), "verifier_keys": list(prefix.signing.signed_by)},
         "only_what_happened_by": None if by is None else timestamp(by),
         "events_read": len(facts.events),
@@ -241,11 +241,11 @@ def provenance(prefix: Prefix, facts: RunFacts) -> Document:
     }
 
 
-def _head_note(prefix: Prefix) -> str:
+def _checkpoint_note(prefix: Prefix) -> str:
     if prefix.head is not None and prefix.stored:
         return "The tree head over the log's first `size` entries; `ledger verify` recalculates it."
     if prefix.head is not None:
         return "The tree head over the log's first `size` entries, calculated: no checkpoint was written there."
     if prefix.snapshot.sealed:
-        return "No tree head is of exactly what was read."
-    return "Nothing is sealed in this ledger, so there is no tree head; `ledger seal` makes one."
+        return "No checkpoint is of exactly what was read."
+    return "Nothing is sealed in this ledger, so there is no checkpoint; `ledger seal` makes one."

@@ -17,7 +17,7 @@ from run_evidence.ledger.storage.keyring import read_records
 
 if TYPE_CHECKING:
     from run_evidence.ledger.storage.layout import Layout
-    from run_evidence.ledger.tlog.checkpoint import Head
+    from run_evidence.ledger.tlog.checkpoint import StoredCheckpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Signing:
         return "-".join(["signed", *key_ids]) if key_ids else "unsigned"
 
 
-def read_signing(layout: Layout, head: Head) -> Signing:
+def read_signing(layout: Layout, head: StoredCheckpoint) -> Signing:
     """Read who signed a stored head; never raises for what is wrong with a signature."""
     try:
         return Signing(tuple(sorted(own_signers(head, read_records(layout)))))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from run_evidence.evidence import week06
 from run_evidence.evidence.document import timestamp
-from run_evidence.evidence.facts import QUERIES, RunFacts, RunRow, read_rows, read_runs
+from run_evidence.evidence.facts import QUERIES, JudgedRun, RunRow, read_rows, read_runs
 from run_evidence.evidence.markdown import code, table, text
 from run_evidence.evidence.prefix import query_digests
 from run_evidence.evidence.provenance import read_from
@@ -62,7 +62,7 @@ def derive_delivery_summary(prefix: Prefix, run_ids: Sequence[str] | None = None
     return "\n".join([*lines, *_closing(prefix, (*QUERIES, "planned_partitions"))])
 
 
-def derive_run_summary(prefix: Prefix, facts: RunFacts) -> str:
+def derive_run_summary(prefix: Prefix, facts: JudgedRun) -> str:
     """Summarise one run of any project as Markdown."""
     row = facts.row
     lines = [f"# Run {code(row.run_id)}: {code(facts.verdict.verdict)}", ""]
@@ -149,7 +149,7 @@ def _overview(partitions: Sequence[_Partition]) -> list[str]:
 
 
 def _run_section(
-    facts: RunFacts, verdict: RunVerdict, outcomes: Sequence[Outcome], partition: str | None
+    facts: JudgedRun, verdict: RunVerdict, outcomes: Sequence[Outcome], partition: str | None
 ) -> Iterator[str]:
     job = f" of {code(facts.row.job_name)}" if facts.row.job_name else ""
     yield f"- Run {code(facts.row.run_id)}{job}, {_times(facts.row)}"
@@ -184,7 +184,7 @@ def _run_section(
         yield f"- Late records reopened the run {counted(facts.row.late_events, 'time')}"
 
 
-def _corrections(facts: RunFacts, verdict: RunVerdict) -> Iterator[str]:
+def _corrections(facts: JudgedRun, verdict: RunVerdict) -> Iterator[str]:
     """Tell what was corrected since, apart from corrections the verdict does not rest on."""
     rests = [c for c in facts.corrections if c in verdict.corrections]
     others = [c for c in facts.corrections if c not in verdict.corrections]
@@ -196,7 +196,7 @@ def _corrections(facts: RunFacts, verdict: RunVerdict) -> Iterator[str]:
         yield from (_correction(facts, correction) for correction in others)
 
 
-def _correction(facts: RunFacts, correction: Correction) -> str:
+def _correction(facts: JudgedRun, correction: Correction) -> str:
     return f"  - {text(facts.target_of(correction))}: {text(correction.sentence)}"
 
 
@@ -211,14 +211,14 @@ def _closing(prefix: Prefix, queries: Sequence[str]) -> Iterator[str]:
     head = prefix.head
     if head is None:
         yield f"- {read_from(prefix, code)}"
-        yield "- No tree head is of exactly this, so nothing proves it; `ledger seal`, then derive it again"
+        yield "- No checkpoint is of exactly this, so nothing proves it; `ledger seal`, then derive it again"
     else:
         yield f"- Log {code(head.origin)}, its first {head.size} entries"
-        yield f"- Tree head {code(head.root.hex())}: {_signing(prefix)}"
+        yield f"- Checkpoint {code(head.root.hex())}: {_signing(prefix)}"
     for query in query_digests(queries):
         yield f"- SQL {code(query['name'])}, SHA-256 {code(query['sha256'])}"
     yield ""
-    yield "To check it: `ledger verify` hashes every entry again and recalculates the tree head;"
+    yield "To check it: `ledger verify` hashes every entry again and recalculates the checkpoint;"
     yield "`ledger prove --file REPORT` and `ledger check PROOF REPORT --key VKEY` hold a run's report"
     yield "(`run_report/`) against its entries, without the ledger; `ledger report RUN_ID --as-of SIZE`"
     yield "derives its documents again."

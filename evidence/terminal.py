@@ -8,7 +8,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
 from run_evidence.evidence.document import timestamp
-from run_evidence.evidence.facts import RunFacts, RunRow
+from run_evidence.evidence.facts import JudgedRun, RunRow
 from run_evidence.evidence.recorded_event import Recorded
 from run_evidence.evidence.report import statement
 from run_evidence.evidence.verdict import RunVerdict, item_name
@@ -125,7 +125,7 @@ def _wrapped(text: str, width: int | None, used: int) -> list[str]:
     return wrap(line, max(width - used, _LAST_AT_LEAST), break_on_hyphens=False)
 
 
-def tell_run(prefix: Prefix, facts: RunFacts, width: int | None) -> list[str]:
+def tell_run(prefix: Prefix, facts: JudgedRun, width: int | None) -> list[str]:
     """Tell one run: what it was, its verdict and decisions, timeline, assets, checks, skips, provenance.
 
     Returns the lines, for `ledger.terminal.out`.
@@ -152,7 +152,7 @@ def _section(heading: str, lines: Iterable[str]) -> list[str]:
     return [styled(heading, "bold"), *body] if body else []
 
 
-def _head(facts: RunFacts, width: int | None) -> Iterator[str]:
+def _head(facts: JudgedRun, width: int | None) -> Iterator[str]:
     row, verdict = facts.row, facts.verdict
     yield f"{styled(f'Run {row.run_id}', 'bold')}  {row.job_name or ''}".rstrip()
     word = styled(verdict.verdict, VERDICT_STYLES[verdict.verdict])
@@ -178,7 +178,7 @@ def _span(row: RunRow) -> str:
     return f"started {started} UTC, took {(row.ended_at - row.started_at) / 1_000_000:.1f} s"
 
 
-def _timeline(facts: RunFacts, width: int | None) -> Iterator[str]:
+def _timeline(facts: JudgedRun, width: int | None) -> Iterator[str]:
     told = sorted((e for e in facts.events if e.event_type in _TOLD), key=lambda e: e.occurred_at)
     since = [f"{(event.occurred_at - facts.row.started_at) / 1_000_000:+.2f} s" for event in told]
     wide = max(map(len, since), default=0)
@@ -195,7 +195,7 @@ def _timeline(facts: RunFacts, width: int | None) -> Iterator[str]:
             start = " " * len(start)
 
 
-def _event_words(facts: RunFacts, event: Recorded) -> str:
+def _event_words(facts: JudgedRun, event: Recorded) -> str:
     subject = event.asset_key or event.step_key or ""
     if event.check_name:
         subject = f"{event.check_name} of {subject}"
@@ -207,7 +207,7 @@ def _event_words(facts: RunFacts, event: Recorded) -> str:
     return f"{_TOLD[event.event_type]} {subject}{reason}".strip()
 
 
-def _assets(facts: RunFacts, width: int | None) -> Iterator[str]:
+def _assets(facts: JudgedRun, width: int | None) -> Iterator[str]:
     outcomes = [o for o in facts.outcomes if o.item.kind != "check"]
     passed = [o for o in outcomes if o.verdict == "passed"]
     hidden = set(map(id, passed[_SHOWN_PASSED:]))
@@ -232,7 +232,7 @@ def _remark(outcome: Outcome) -> str:
     return ", ".join(remarks)
 
 
-def _checks(facts: RunFacts, width: int | None) -> Iterator[str]:
+def _checks(facts: JudgedRun, width: int | None) -> Iterator[str]:
     checks = sorted((o for o in facts.outcomes if o.item.kind == "check"), key=lambda o: o.item.asset_key)
     names = {id(o): _check_name(o, facts.row.partition) for o in checks}
     wide = max(map(len, names.values()), default=0)
@@ -251,14 +251,14 @@ def _check_name(outcome: Outcome, within: str | None) -> str:
     return name if item.partition in {None, within} else f"{name} [{item.partition}]"
 
 
-def _told(facts: RunFacts, outcome: Outcome) -> str:
+def _told(facts: JudgedRun, outcome: Outcome) -> str:
     """Say what a check found; where it gave no result, the code alone, as the item it follows from says more."""
     evaluated = any(event.event_id in outcome.basis for event in facts.checks)
     words = facts.why(outcome) if evaluated else outcome.reason_code or ""
     return words if outcome.planned else "; ".join(filter(None, ["not planned", words]))
 
 
-def _left_out(facts: RunFacts, width: int | None) -> Iterator[str]:
+def _left_out(facts: JudgedRun, width: int | None) -> Iterator[str]:
     for outcome in facts.outcomes:
         if outcome.item.kind != "check" and outcome.outcome in {"skipped", "not_available"}:
             yield from _told_apart(
@@ -270,13 +270,13 @@ def _left_out(facts: RunFacts, width: int | None) -> Iterator[str]:
         yield f"{steps} skipped by Dagster because an input was left out"
 
 
-def _failures(facts: RunFacts, width: int | None) -> Iterator[str]:
+def _failures(facts: JudgedRun, width: int | None) -> Iterator[str]:
     steps = [e for e in facts.failures if e.event_type != "run.failed.v1"]
     for event in steps or facts.failures:  # a run's own failure repeats its steps' messages
         yield from _told_apart(_TOLD[event.event_type], event.step_key or "", event.told, width, "red")
 
 
-def _corrections(facts: RunFacts, width: int | None) -> Iterator[str]:
+def _corrections(facts: JudgedRun, width: int | None) -> Iterator[str]:
     for correction in facts.corrections:
         rests = ", which the verdict rests on" if correction in facts.verdict.corrections else ""
         for line in _wrapped(f"{facts.target_of(correction)}{rests}", width, len(_INDENT)):
@@ -302,7 +302,7 @@ def _told_apart(
     yield from (" " * 15 + line for line in lines)
 
 
-def _origin(prefix: Prefix, facts: RunFacts, width: int | None) -> Iterator[str]:
+def _origin(prefix: Prefix, facts: JudgedRun, width: int | None) -> Iterator[str]:
     yield from _wrapped(statement(prefix, facts), width, len(_INDENT))
     row = facts.row
     if row.first_index is None:
@@ -310,7 +310,7 @@ def _origin(prefix: Prefix, facts: RunFacts, width: int | None) -> Iterator[str]
     else:
         yield f"{counted(row.events, 'event')}, at indexes {row.first_index} to {row.last_index}"
     if prefix.head:
-        yield f"tree head {prefix.head.root.hex()}"
+        yield f"checkpoint {prefix.head.root.hex()}"
     if closing := facts.closing:
         records, held = closing.data["dagster_records"], closing.data["ledger_records"]
         yield f"Dagster's log had {records} records when the run was closed, the ledger {held}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from run_evidence.evidence.document import Document, timestamp
-from run_evidence.evidence.facts import RunFacts
+from run_evidence.evidence.facts import JudgedRun
 from run_evidence.evidence.recorded_event import Recorded
 from run_evidence.evidence.verdict import RunVerdict, by_gravity, had_nothing_to_check, judge, weigh
 from run_evidence.ledger.model.outcomes import Outcome
@@ -53,7 +53,7 @@ _DECISIONS: Final = ("proceed_to_week07", "manual_review_required", "dry_run_onl
 class Delivery:
     """A run's part in one partition of the product: the items and events that bear on it, and its verdict."""
 
-    facts: RunFacts
+    facts: JudgedRun
     asset_key: str
     partition: str
     outcomes: tuple[Outcome, ...]
@@ -111,7 +111,7 @@ class Delivery:
         return (event for event in of if event.partition in {None, self.partition})
 
 
-def deliveries(facts: RunFacts) -> tuple[Delivery, ...]:
+def deliveries(facts: JudgedRun) -> tuple[Delivery, ...]:
     """Return a run's deliveries by partition; none for a run that planned no daily partition of Week06."""
     asset_key = _product_of(facts)
     if asset_key is None:
@@ -124,7 +124,7 @@ def deliveries(facts: RunFacts) -> tuple[Delivery, ...]:
     return tuple(_delivery(facts, asset_key, day) for day in sorted(d for d in days if d and _DAY.fullmatch(d)))
 
 
-def _product_of(facts: RunFacts) -> str | None:
+def _product_of(facts: JudgedRun) -> str | None:
     """Return the product asset when it was planned, else the planned Week06 asset furthest downstream."""
     planned = {
         o.item.asset_key: o.item.step_key or ""
@@ -136,7 +136,7 @@ def _product_of(facts: RunFacts) -> str | None:
     return max(planned, key=lambda key: (len(list(ancestors(facts.after, planned[key]))), key))
 
 
-def _delivery(facts: RunFacts, asset_key: str, partition: str) -> Delivery:
+def _delivery(facts: JudgedRun, asset_key: str, partition: str) -> Delivery:
     outcomes = tuple(_by_contract(o) for o in facts.outcomes if o.item.partition in {None, partition})
     verdict = judge(
         outcomes,

@@ -34,7 +34,7 @@ from run_evidence.ledger.storage.redaction_settings import read_redaction
 
 if TYPE_CHECKING:
     from run_evidence.ledger.sealing.seal import Sealed
-    from run_evidence.ledger.storage.keyring import Notary
+    from run_evidence.ledger.storage.keyring import SigningSetup
     from run_evidence.ledger.storage.log import Log
 
 _RUN_ID = re.compile(rb'"run_id":("(?:[^"\\]|\\.)*")')
@@ -81,14 +81,16 @@ class RunKnown:
 class Ledger:
     """The ledger in the folder `root`. `clock` gives microseconds and is the one source of recorded times.
 
-    `notary` says where this process finds the private key it seals with and which witnesses it asks; without
+    `signing_setup` says where this process finds the private key it seals with and which witnesses it asks; without
     one, what it seals is not signed (`ledger.settings.open_ledger` brings the user's).
     """
 
-    def __init__(self, root: str | Path, *, clock: Clock = system_clock, notary: Notary | None = None) -> None:
+    def __init__(
+        self, root: str | Path, *, clock: Clock = system_clock, signing_setup: SigningSetup | None = None
+    ) -> None:
         self.layout = Layout(Path(root).absolute())
         self.clock = clock
-        self.notary = notary
+        self.signing_setup = signing_setup
 
     @property
     def root(self) -> Path:
@@ -199,18 +201,23 @@ class Ledger:
     def seal(self) -> Sealed:
         """Give everything in the inbox its index, extend the tree, commit and write the checkpoint.
 
-        The checkpoint is signed, and witnesses asked to cosign it, as far as the `notary` has the means.
+        The checkpoint is signed, and witnesses asked to cosign it, as far as the `signing_setup` has the means.
         """
         from run_evidence.ledger.sealing.seal import seal
 
         origin = self.require()
         try:
-            done = seal(self.layout, origin, self.clock, self.notary.signer(self.layout) if self.notary else None)
-            if self.notary is None or not self.notary.witnesses:
+            done = seal(
+                self.layout,
+                origin,
+                self.clock,
+                self.signing_setup.signer(self.layout) if self.signing_setup else None,
+            )
+            if self.signing_setup is None or not self.signing_setup.witnesses:
                 return done
-            from run_evidence.ledger.sealing.cosign import cosign_head
+            from run_evidence.ledger.sealing.cosign import cosign_checkpoint
 
-            asked = cosign_head(self.layout, done.size, self.notary)
+            asked = cosign_checkpoint(self.layout, done.size, self.signing_setup)
             return replace(done, unwitnessed=asked.faults, contradicted=asked.contradictions)
         except OSError as error:
             raise readable_fault(error, f"The ledger at {self.root} cannot be sealed; the inbox is kept") from None

@@ -15,7 +15,7 @@ from run_evidence.ledger.errors import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
     from run_evidence.ledger.ledger import Ledger
-    from run_evidence.ledger.storage.keyring import Notary
+    from run_evidence.ledger.storage.keyring import SigningSetup
     from run_evidence.ledger.tlog.keys import Verifier
 
 CAPTURE_LOG = "ledger-capture.log"
@@ -52,24 +52,24 @@ def open_ledger(path: str | Path | None = None, environment: Mapping[str, str] |
     """Return the ledger at `resolve_ledger(path)`, sealed with the key and the witnesses the user has set."""
     from run_evidence.ledger.ledger import Ledger
 
-    return Ledger(resolve_ledger(path, environment), notary=notary(environment=environment))
+    return Ledger(resolve_ledger(path, environment), signing_setup=signing_setup(environment=environment))
 
 
-def notary(
+def signing_setup(
     key_file: Path | None = None,
     witnesses: Sequence[str] = (),
     witness_keys: Sequence[Verifier] = (),
     environment: Mapping[str, str] | None = None,
-) -> Notary:
+) -> SigningSetup:
     """Return who signs: `key_file`, else LEDGER_KEY, else what is in `key_folder`; and who is asked to cosign.
 
     `witnesses` are addresses, else those in LEDGER_WITNESSES, separated by spaces.
     """
-    from run_evidence.ledger.storage.keyring import Notary
+    from run_evidence.ledger.storage.keyring import SigningSetup
 
     values = os.environ if environment is None else environment
     named = str(key_file) if key_file else values.get("LEDGER_KEY")
-    return Notary(
+    return SigningSetup(
         Path(named).expanduser() if named else None,
         key_folder(environment),
         tuple(witnesses) or tuple(values.get("LEDGER_WITNESSES", "").split()),

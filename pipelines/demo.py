@@ -38,7 +38,7 @@ _SKIPS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
+class DemoRun:
     """One run of the demo: which partition, what has been delivered by then, what it shows."""
 
     partition: str
@@ -47,16 +47,16 @@ class Play:
     dry_run: bool = False
 
 
-def plays() -> list[Play]:
+def demo_runs() -> list[DemoRun]:
     """Return the runs in order: days as they come, and at last the first clean day again."""
     until = {day: DAYS[: DAYS.index(day) + 1] for day in DAYS}
     return [
-        Play(BAD_DAY, until[BAD_DAY], "bad input: the delivery is cut off and the gate rejects it"),
-        Play(INVALID_DAY, until[INVALID_DAY], "first run; some of its tickets are still on their way"),
-        Play(CLEAN_DAY, until[CLEAN_DAY], "a clean day"),
-        Play(ORDINARY_DAY, until[ORDINARY_DAY], "a dry run: it explains and writes nothing", dry_run=True),
-        Play(EMPTY_DAY, until[EMPTY_DAY], "no ticket was created that day"),
-        Play(INVALID_DAY, DAYS, "the same again, now that late tickets have come in"),
+        DemoRun(BAD_DAY, until[BAD_DAY], "bad input: the delivery is cut off and the gate rejects it"),
+        DemoRun(INVALID_DAY, until[INVALID_DAY], "first run; some of its tickets are still on their way"),
+        DemoRun(CLEAN_DAY, until[CLEAN_DAY], "a clean day"),
+        DemoRun(ORDINARY_DAY, until[ORDINARY_DAY], "a dry run: it explains and writes nothing", dry_run=True),
+        DemoRun(EMPTY_DAY, until[EMPTY_DAY], "no ticket was created that day"),
+        DemoRun(INVALID_DAY, DAYS, "the same again, now that late tickets have come in"),
     ]
 
 
@@ -87,7 +87,7 @@ def _run() -> int:
         ledger.require()  # what cannot be written to would otherwise be found out run by run
     with dg.DagsterInstance.get() as instance:
         job = defs.get_job_def(DATA_FACTORY_JOB)
-        run_ids = [_play(job, instance, play, step) for step, play in enumerate(plays(), start=1)]
+        run_ids = [_play(job, instance, play, step) for step, play in enumerate(demo_runs(), start=1)]
         documents = _collect(instance, ledger, run_ids)
     ok = _tell(ledger, run_ids, documents, time.monotonic() - started)
     return 0 if ok else 3
@@ -122,10 +122,10 @@ def _hush() -> None:
     logging.disable(logging.CRITICAL)
 
 
-def _play(job: dg.JobDefinition, instance: dg.DagsterInstance, play: Play, step: int) -> str:
+def _play(job: dg.JobDefinition, instance: dg.DagsterInstance, play: DemoRun, step: int) -> str:
     shutil.rmtree(DEMO / "deliveries", ignore_errors=True)
     make_deliveries(DEMO / "deliveries", days=play.delivered)
-    say(f"[{step}/{len(plays())}] {play.partition}  {play.shows}")
+    say(f"[{step}/{len(demo_runs())}] {play.partition}  {play.shows}")
     started = time.monotonic()
     config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     if play.dry_run:
@@ -145,10 +145,10 @@ def _play(job: dg.JobDefinition, instance: dg.DagsterInstance, play: Play, step:
 def _collect(instance: dg.DagsterInstance, ledger: Ledger, run_ids: Sequence[str]) -> list[WrittenDocuments]:
     """Complete the capture, close the runs and write the final documents, as the sensors do in a deployment."""
     from run_evidence.evidence import write_delivery_summary, write_run_documents
-    from run_evidence.sensors.capture.capture import Capturing
+    from run_evidence.sensors.capture.capture import CaptureContext
     from run_evidence.sensors.sync import sync_runs
 
-    done = sync_runs(instance, Capturing(ledger, grace_seconds=0.0))
+    done = sync_runs(instance, CaptureContext(ledger, grace_seconds=0.0))
     say(f"captured: {done.records} records of {done.runs} runs, {done.appended} of them not seen by the hook")
     reports = DEMO / "reports" / "week06"
     documents = [write_run_documents(ledger, run_id, reports) for run_id in run_ids]

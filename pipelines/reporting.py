@@ -20,7 +20,7 @@ from run_evidence.ledger.query.as_of import NOW
 from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.ledger.settings import open_ledger
 from run_evidence.sensors import OptionalDependency
-from run_evidence.sensors.capture.capture import Capturing, capture_run
+from run_evidence.sensors.capture.capture import CaptureContext, capture_run
 
 RUN_EVIDENCE_REPORT: Final = dg.AssetKey(["week06", "ops", "run_evidence_report"])
 DELIVERY_SUMMARY: Final = dg.AssetKey(["week06", "ops", "data_factory_delivery_summary"])
@@ -78,7 +78,7 @@ def report_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefiniti
         with explained():
             ledger = week06_ledger.open()
             # The step that asks is still running: closing is left to the sensors, after the run.
-            capture_run(context.instance, context.run.run_id, Capturing(ledger))
+            capture_run(context.instance, context.run.run_id, CaptureContext(ledger))
             written = write_run_documents(ledger, context.run.run_id, Path(week06_reports.report_dir))
         return dg.MaterializeResult(
             metadata={
@@ -97,7 +97,7 @@ def report_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefiniti
         """Write what a person reads at hand-over, derived from the ledger as it is now."""
         with explained():
             ledger = week06_ledger.open()
-            capture_run(context.instance, context.run.run_id, Capturing(ledger))
+            capture_run(context.instance, context.run.run_id, CaptureContext(ledger))
             written = write_delivery_summary(ledger, Path(week06_reports.report_dir))
         return dg.MaterializeResult(
             metadata={"as_of_size": written.size, "report_path": dg.MetadataValue.path(str(written.kept))}

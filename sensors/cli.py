@@ -17,7 +17,7 @@ from run_evidence.ledger.errors import EnvironmentFault, UsageError
 from run_evidence.ledger.terminal import out, out_json, printable, say, styled
 
 if TYPE_CHECKING:
-    from run_evidence.sensors.capture.context import Capturing
+    from run_evidence.sensors.capture.context import CaptureContext
     from run_evidence.sensors.sync import OpenRun, Synced
 
 FOLLOW_SECONDS = 5.0
@@ -59,7 +59,7 @@ def sync(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
     Needs nothing attached to the project, and works for runs that ended before the ledger was installed.
     """
     from run_evidence.sensors.capture.capture import declare
-    from run_evidence.sensors.capture.context import Capturing
+    from run_evidence.sensors.capture.context import CaptureContext
     from run_evidence.sensors.capture.policy_file import read_policy
     from run_evidence.sensors.dagster_log.translate import Correlation
     from run_evidence.sensors.sync import OVERLAP_US
@@ -70,7 +70,7 @@ def sync(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
     after = moment_of("--since", since) if since else 0
     instance = open_instance(dagster_home, "sync")
     declared = read_policy(policy) if policy else None
-    how = Capturing(session.ledger(), declared, Correlation(release_id=release_id), grace, log_lines)
+    how = CaptureContext(session.ledger(), declared, Correlation(release_id=release_id), grace, log_lines)
     declare(how)
     done = _runs(instance, how, run) if run else _all(instance, how, after, ())
     _print(done, as_json=as_json)
@@ -142,7 +142,7 @@ def progress_bar(total: int) -> Callable[[int | None], None]:
     return show
 
 
-def _runs(instance: Any, how: Capturing, run_ids: list[str]) -> Synced:
+def _runs(instance: Any, how: CaptureContext, run_ids: list[str]) -> Synced:
     from run_evidence.sensors.capture.capture import capture_run
     from run_evidence.sensors.dagster_log.source import log_sizes
     from run_evidence.sensors.sync import OpenRun, Sealing, Synced, seal
@@ -185,7 +185,7 @@ def _whole_id(instance: Any, asked: str) -> str:
     return one_run(asked, sorted(run for run in instance.get_run_ids() if run.startswith(asked))) or asked
 
 
-def _all(instance: Any, how: Capturing, after: int, also: Sequence[OpenRun]) -> Synced:
+def _all(instance: Any, how: CaptureContext, after: int, also: Sequence[OpenRun]) -> Synced:
     from run_evidence.sensors.sync import sync_runs
 
     bar = progress_bar(instance.get_runs_count())

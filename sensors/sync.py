@@ -18,7 +18,7 @@ from run_evidence.ledger.ledger import RunKnown
 from run_evidence.ledger.storage.redaction_settings import read_redaction
 from run_evidence.sensors.capture.capture import Outbox, capture_known, capture_runless, policy_of
 from run_evidence.sensors.capture.completeness import is_settled, is_unchanged, sealed_closings
-from run_evidence.sensors.capture.context import Captured, Capturing
+from run_evidence.sensors.capture.context import CaptureContext, Captured
 from run_evidence.sensors.capture.policy import Policy
 from run_evidence.sensors.dagster_log import source
 from run_evidence.sensors.dagster_log.source import RUNLESS, LogSize, RunFacts, facts_of, run_facts
@@ -132,7 +132,7 @@ Progress = Callable[[Synced], None]
 
 def sync_runs(
     instance: DagsterInstance,
-    how: Capturing,
+    how: CaptureContext,
     *,
     updated_after: int = 0,
     also: Sequence[OpenRun] = (),
@@ -166,7 +166,7 @@ def sync_runs(
 class _Walker:
     """Captures page after page within a limited time; seals when much waits."""
 
-    def __init__(self, instance: DagsterInstance, how: Capturing, start: int, seconds: float | None) -> None:
+    def __init__(self, instance: DagsterInstance, how: CaptureContext, start: int, seconds: float | None) -> None:
         self._instance = instance
         self._how = how
         self._policy = Policy()

@@ -1,14 +1,11 @@
 """What every room's tests share."""
 
-import os
-
 import pytest
 from hypothesis import settings
 
 # The machine is shared with other tests: how long one example takes says nothing about the rule it tries.
-settings.register_profile("ledger", deadline=None, max_examples=20)
-settings.register_profile("soak", deadline=None)
-settings.load_profile("soak" if os.environ.get("LEDGER_TESTS_SOAK") else "ledger")
+settings.register_profile("ledger", deadline=None)
+settings.load_profile("ledger")
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from run_evidence.ledger.errors import IntegrityError
-from run_evidence.ledger.storage.checkpoints import newest_head
+from run_evidence.ledger.storage.checkpoints import newest_checkpoint
 from run_evidence.ledger.storage.keyring import KeyRecord, read_records
 from run_evidence.ledger.storage.layout import Layout
-from run_evidence.ledger.tlog.checkpoint import Head
+from run_evidence.ledger.tlog.checkpoint import StoredCheckpoint
 from run_evidence.ledger.tlog.keys import format_vkey
 from run_evidence.ledger.tlog.note import open_note
 
@@ -37,7 +37,7 @@ class SignedState:
         return f"signed by {self.signed_by[-1]}{also}"
 
 
-def own_signers(head: Head, records: Sequence[KeyRecord]) -> tuple[str, ...]:
+def own_signers(head: StoredCheckpoint, records: Sequence[KeyRecord]) -> tuple[str, ...]:
     """Return the verifier keys, of those the ledger names as its own, that signed a head.
 
     Raises: IntegrityError when one of their signatures is not over this head.
@@ -52,7 +52,7 @@ def signed_state(layout: Layout) -> SignedState:
     """Look at the newest head's signatures; never raises for what is wrong with them."""
     try:
         records = read_records(layout)
-        head = newest_head(layout)
+        head = newest_checkpoint(layout)
     except IntegrityError as error:
         return SignedState(problem=str(error))
     keys = tuple(format_vkey(record.verifier) for record in records)

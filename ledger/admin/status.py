@@ -22,9 +22,9 @@ from run_evidence.ledger.storage.layout import Layout, is_checkpoint_name
 from run_evidence.ledger.storage.search import sql_text
 from run_evidence.ledger.tlog.trust import NOTHING_BROUGHT
 from run_evidence.ledger.verification.checkpoints import (
-    read_heads,
+    read_checkpoints,
+    require_checkpoints,
     require_covered,
-    require_heads,
     verify_length,
     verify_signatures,
 )
@@ -207,11 +207,11 @@ def _beside_the_log(ledger: Ledger, log: Log) -> list[Diagnosis]:
     """Look for what a verification would find in checkpoints, keys and payloads; entries are for it alone."""
     layout, result = ledger.layout, Verification(ledger.require())
     try:
-        heads = read_heads(layout, result)
+        heads = read_checkpoints(layout, result)
         signing = verify_signatures(layout, heads, NOTHING_BROUGHT, result)
         verify_length(log.size, signing, result)
         require_covered(log.size, heads, signing, result)
-        require_heads(log, heads, result)
+        require_checkpoints(log, heads, result)
         for path in layout.blobs.iterdir():
             if not stat.S_ISREG(path.lstat().st_mode):
                 result.add(Finding(f"blobs/{path.name}", "it is no regular file", next_step=f"move {path} away"))
@@ -231,7 +231,7 @@ def _beside_the_log(ledger: Ledger, log: Log) -> list[Diagnosis]:
 def _signer(ledger: Ledger) -> list[Diagnosis]:
     """See whether the key that this process would seal with can sign: its file, and what it remembers."""
     try:
-        signer = ledger.notary.signer(ledger.layout) if ledger.notary else None
+        signer = ledger.signing_setup.signer(ledger.layout) if ledger.signing_setup else None
         if signer is not None:
             require_memory(ledger.layout, ledger.require(), signer)
             last = last_signed(signer, ledger.require())  # before the log: another process may seal now

@@ -1,4 +1,4 @@
-"""`ledger key new | show | add`: the key that signs a ledger's tree heads."""
+"""`ledger key new | show | add`: the key that signs a ledger's checkpoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from run_evidence.ledger.tlog.keys import Verifier
 
 app = typer.Typer(
-    help="Make the key that signs this ledger's tree heads, and show its public half.",
+    help="Make the key that signs this ledger's checkpoints, and show its public half.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -135,6 +135,6 @@ def add(
 
 def _name_the_other(ledger: Ledger, key: Verifier, path: Path) -> None:
     """Say which key a seal takes by itself where that is not this one: two may both have signed nothing yet."""
-    signer = ledger.notary.signer(ledger.layout) if ledger.notary else None
+    signer = ledger.signing_setup.signer(ledger.layout) if ledger.signing_setup else None
     if signer is not None and signer.key.verifier() != key:
         say(f"a seal signs with {signer.key.name}, another key of this ledger; with this one: --key {path}")

@@ -39,12 +39,12 @@ def seal(
 ) -> None:
     """Give everything in the inbox its index, extend the tree, write and sign the checkpoint."""
     from run_evidence.ledger.admin.signed_state import signed_state
-    from run_evidence.ledger.settings import notary
+    from run_evidence.ledger.settings import signing_setup
     from run_evidence.ledger.tlog.trust import read_trust
 
     session: Session = ctx.obj
     ledger = session.ledger()
-    ledger.notary = notary(key, witnesses or [], read_trust([], witness_keys or []).witnesses)
+    ledger.signing_setup = signing_setup(key, witnesses or [], read_trust([], witness_keys or []).witnesses)
     done = ledger.seal()
     if as_json:
         out_json(asdict(done))

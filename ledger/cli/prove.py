@@ -99,7 +99,7 @@ def check(
 ) -> None:
     """Check a proof with nothing but a key you trust: no ledger, no network. Exit code 3 when it does not hold."""
     from run_evidence.ledger.proving.check import check_proof
-    from run_evidence.ledger.storage.checkpoints import read_head_file
+    from run_evidence.ledger.storage.checkpoints import read_checkpoint_file
     from run_evidence.ledger.tlog.proof_file import parse_proof
     from run_evidence.ledger.tlog.trust import read_trust
 
@@ -111,7 +111,7 @@ def check(
     trust = read_trust(
         [_key_text(key) for key in keys or []],
         [_key_text(key) for key in witness_keys or []],
-        read_head_file(_existing(checkpoint)).checkpoint if checkpoint else None,
+        read_checkpoint_file(_existing(checkpoint)).checkpoint if checkpoint else None,
         origin,
     )
     proven = check_proof(parse_proof(_read(proof)), trust, _read(document) if document else None)
@@ -185,12 +185,12 @@ def checkpoint(
 
     Later, `ledger verify --since FILE` shows that the log only grew since.
     """
-    from run_evidence.ledger.storage.checkpoints import newest_head
+    from run_evidence.ledger.storage.checkpoints import newest_checkpoint
 
     session: Session = ctx.obj
     ledger = session.ledger()
     ledger.require()
-    head = newest_head(ledger.layout)
+    head = newest_checkpoint(ledger.layout)
     if head is None:
         raise UsageError("There is no checkpoint yet: nothing is sealed.", next_step="ledger seal")
     write_outside(file, head.message, ledger.root, force=force)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from run_evidence.ledger.query.as_of import AsOf
     from run_evidence.ledger.query.limits import Limits
     from run_evidence.ledger.query.snapshot import Snapshot
-    from run_evidence.ledger.query.sql_query import Answer
+    from run_evidence.ledger.query.sql_query import QueryResult
 
 _BYTE_ORDER_MARKS: Final = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
@@ -240,7 +240,7 @@ def _print_schema(output_format: Format) -> None:
 
 
 def _write(
-    answer: Answer, output_format: Format, target: _Target, checkpoint: Mapping[str, Any] | None = None
+    answer: QueryResult, output_format: Format, target: _Target, checkpoint: Mapping[str, Any] | None = None
 ) -> None:
     """Print the rows, or write them to a file; in JSON they are a member of the checkpoint they were read under."""
     count = len(answer.rows)
@@ -259,7 +259,7 @@ def _write(
             say(f"({count} rows)")
 
 
-def _json_document(answer: Answer, output_format: Format, checkpoint: Mapping[str, Any] | None) -> bytes:
+def _json_document(answer: QueryResult, output_format: Format, checkpoint: Mapping[str, Any] | None) -> bytes:
     if output_format == "ndjson":
         return json_text(answer, lines=True)
     rows = json_text(answer)

@@ -18,7 +18,7 @@ from run_evidence.ledger.errors import UsageError
 from run_evidence.ledger.terminal import printable, table
 
 if TYPE_CHECKING:
-    from run_evidence.ledger.query.sql_query import Answer
+    from run_evidence.ledger.query.sql_query import QueryResult
 
 Format = Literal["table", "json", "ndjson", "csv", "spreadsheet", "markdown", "parquet"]
 
@@ -57,19 +57,19 @@ def format_of(asked: Format | None, output: Path | None) -> Format:
     return _SUFFIXES[suffix]
 
 
-def table_lines(answer: Answer, *, plain: bool = False) -> list[str]:
+def table_lines(answer: QueryResult, *, plain: bool = False) -> list[str]:
     """Lay the rows out for a person; long cells are cut. `plain` is for a file: no styles."""
     return table(answer.names, [[_shorten(_cell(value)) for value in row] for row in answer.rows], plain=plain)
 
 
-def markdown_lines(answer: Answer) -> list[str]:
+def markdown_lines(answer: QueryResult) -> list[str]:
     """Return the lines of a Markdown table."""
     lines = [list(map(_markdown, answer.names)), ["---"] * len(answer.names)]
     lines += [[_markdown(_cell(value)) for value in row] for row in answer.rows]
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 
-def csv_text(answer: Answer) -> str:
+def csv_text(answer: QueryResult) -> str:
     """Return RFC 4180 CSV, with line feeds: a cell is quoted where a reader could take it for something else.
 
     Not the `csv` module's: it leaves a carriage return unquoted before Python 3.11.9, and cannot tell NULL from an
@@ -80,7 +80,7 @@ def csv_text(answer: Answer) -> str:
     return "\n".join(map(",".join, lines))
 
 
-def spreadsheet_text(answer: Answer) -> str:
+def spreadsheet_text(answer: QueryResult) -> str:
     """Return CSV that a spreadsheet opens as data: with a byte order mark, and no text that is a formula.
 
     A text that would be one gets a `'` in front; numbers stay numbers.
@@ -90,7 +90,7 @@ def spreadsheet_text(answer: Answer) -> str:
     return _BYTE_ORDER_MARK + "\n".join(map(",".join, lines))
 
 
-def formulas(answer: Answer) -> int:
+def formulas(answer: QueryResult) -> int:
     """Count the texts that a spreadsheet would take for formulas."""
     return sum(
         isinstance(value, str) and _no_formula(value) != value
@@ -118,7 +118,7 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def json_text(answer: Answer, *, lines: bool = False) -> bytes:
+def json_text(answer: QueryResult, *, lines: bool = False) -> bytes:
     """Return the rows as a JSON array of objects, or as one JSON object a line."""
     import orjson
 

@@ -246,7 +246,7 @@ class Row:
     values: tuple[str | int | None, ...]
 
 
-def columns(entry: bytes) -> Row:
+def decode_entry(entry: bytes) -> Row:
     """Derive the columns of one entry, strictly.
 
     Raises `IntegrityError` when the bytes are not a canonical event, break the model, or carry an event_id or

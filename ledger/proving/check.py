@@ -15,12 +15,12 @@ import orjson
 
 from run_evidence.ledger.errors import IntegrityError, UsageError
 from run_evidence.ledger.model.document import RECORDED, recorded_documents
-from run_evidence.ledger.model.event import columns
+from run_evidence.ledger.model.event import decode_entry
 from run_evidence.ledger.proving.check_document import compare_document, number
 from run_evidence.ledger.tlog.merkle import leaf_hash
 from run_evidence.ledger.tlog.proof import check_consistency, check_inclusion
 from run_evidence.ledger.tlog.proof_file import Inclusion, ProofFile
-from run_evidence.ledger.tlog.trust import Trust, Vouched, check_head
+from run_evidence.ledger.tlog.trust import Trust, TrustedBy, require_trusted
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +36,20 @@ class Proven:
     root: str
     subject: tuple[str, str] | None
     entries: tuple[tuple[int, bytes], ...]
-    vouched: Vouched
+    vouched: TrustedBy
     compared: int = 0
     notes: tuple[str, ...] = ()
     recorded: tuple[str, str, int] | None = None
 
 
 def check_proof(proof: ProofFile, trust: Trust, document: bytes | None = None) -> Proven:
-    """Check the tree head, every entry's path to it, and the document, if the proof is about one.
+    """Check the checkpoint, every entry's path to it, and the document, if the proof is about one.
 
     `document` is the entry itself for a proof of one entry, the report for a proof behind a report.
 
     Raises: IntegrityError naming what does not hold; UsageError when a document is missing or not expected.
     """
-    vouched = check_head(proof.head, trust)
+    vouched = require_trusted(proof.head, trust)
     if not proof.inclusions:
         raise IntegrityError("there is no entry in the proof, so it proves nothing of what it is about")
     entries = tuple(_checked_entry(proof, inclusion, document) for inclusion in proof.inclusions)
@@ -142,7 +142,7 @@ def _records(event: dict[str, Any], digest: str) -> bool:
 
 def _event(index: int, entry: bytes) -> dict[str, Any]:
     try:
-        columns(entry)
+        decode_entry(entry)
     except IntegrityError as error:
         raise IntegrityError(f"entry {index} is in the log and is no event: {error}") from None
     body: dict[str, Any] = orjson.loads(entry)

@@ -69,7 +69,7 @@ def number(value: object) -> int:
 
 
 def named_checkpoint(document: Mapping[str, Any]) -> tuple[str, int, bytes] | None:
-    """Return (origin, size, root) of the tree head a document says it was derived at, `None` if it names none.
+    """Return (origin, size, root) of the checkpoint a document says it was derived at, `None` if it names none.
 
     Raises: IntegrityError when it names one in a form that cannot be compared.
     """
@@ -93,7 +93,7 @@ def compare_document(
 ) -> tuple[int, list[str]]:
     """Compare a document with proven entries by index; returns how many statements were held against one.
 
-    `roots` are the tree heads the proof reaches, by size. The second value says what nothing was compared with.
+    `roots` are the checkpoints the proof reaches, by size. The second value says what nothing was compared with.
 
     Raises: IntegrityError naming the place in the document, the entry, what was expected and what is there.
     """
@@ -101,7 +101,7 @@ def compare_document(
     notes = []
     stated = named_checkpoint(body)
     if stated is None:
-        notes.append("the document names no tree head")
+        notes.append("the document names no checkpoint")
     elif stated[0] != origin or roots.get(stated[1]) != stated[2]:
         raise IntegrityError(
             f"$.provenance.checkpoint is {stated[1]} entries of {stated[0]}, root {stated[2].hex()}; "

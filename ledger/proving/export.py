@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from run_evidence.ledger.errors import EnvironmentFault, IntegrityError, UsageError
-from run_evidence.ledger.storage.checkpoints import newest_head, read_head_file
+from run_evidence.ledger.storage.checkpoints import newest_checkpoint, read_checkpoint_file
 from run_evidence.ledger.storage.files import make_folder, read_regular, replace_atomic, replace_cached
 from run_evidence.ledger.storage.segment import read_batches
-from run_evidence.ledger.tlog.checkpoint import Checkpoint, Head
+from run_evidence.ledger.tlog.checkpoint import Checkpoint, StoredCheckpoint
 from run_evidence.ledger.tlog.merkle import EMPTY_ROOT, leaf_hash
 from run_evidence.ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, TileEdge, encode_bundle, tile_path
 
@@ -50,9 +50,9 @@ def export_tlog(ledger: Ledger, target: Path) -> Exported:
     when the entries do not give the head, or what the folder has is no prefix of the log.
     """
     ledger.require()
-    head = newest_head(ledger.layout)
+    head = newest_checkpoint(ledger.layout)
     if head is None:
-        raise UsageError("There is no tree head yet: nothing is sealed.", next_step="ledger seal")
+        raise UsageError("There is no checkpoint yet: nothing is sealed.", next_step="ledger seal")
     old = _present(head, target)
     try:
         make_folder(target)
@@ -70,7 +70,7 @@ def export_tlog(ledger: Ledger, target: Path) -> Exported:
     return Exported(old.size, head.checkpoint.size, files, bool(head.signatures))
 
 
-def _present(head: Head, target: Path) -> Checkpoint:
+def _present(head: StoredCheckpoint, target: Path) -> Checkpoint:
     """Return the head of what the folder has already; the empty tree where it has nothing."""
     new = head.checkpoint
     nothing = Checkpoint(new.origin, 0, EMPTY_ROOT)
@@ -84,7 +84,7 @@ def _present(head: Head, target: Path) -> Checkpoint:
                 f"{target} holds something else than an exported log.", next_step="name an empty folder"
             )
         return nothing  # an export that stopped before its first checkpoint
-    old = read_head_file(target / "checkpoint").checkpoint
+    old = read_checkpoint_file(target / "checkpoint").checkpoint
     if old.origin != new.origin or old.size > new.size:
         raise UsageError(
             f"{target} has {old.size} entries of {old.origin}; this log has {new.size} of {new.origin}.",

@@ -17,14 +17,14 @@ import orjson
 from run_evidence.ledger.errors import IntegrityError, UsageError
 from run_evidence.ledger.model.document import recorded_documents
 from run_evidence.ledger.proving.check_document import named_checkpoint, objects_in, read_document
-from run_evidence.ledger.storage.checkpoints import newest_head, read_head
-from run_evidence.ledger.storage.consistency import prove_growth
+from run_evidence.ledger.storage.checkpoints import newest_checkpoint, read_checkpoint
+from run_evidence.ledger.storage.consistency import prove_extension
 from run_evidence.ledger.storage.inclusion import AuditPaths
 from run_evidence.ledger.storage.search import answer, memory_database, sql_text
 from run_evidence.ledger.storage.tile_cache import TileCache
-from run_evidence.ledger.tlog.checkpoint import Checkpoint, Head
+from run_evidence.ledger.tlog.checkpoint import Checkpoint, StoredCheckpoint
 from run_evidence.ledger.tlog.merkle import leaf_hash
-from run_evidence.ledger.tlog.proof_file import Growth, Inclusion, ProofFile
+from run_evidence.ledger.tlog.proof_file import ConsistencyProof, Inclusion, ProofFile
 
 if TYPE_CHECKING:
     import duckdb
@@ -38,11 +38,11 @@ _DERIVATIONS = frozenset({"outcomes.derived.v1", "run.closed.v1", "run.reopened.
 
 @dataclass(frozen=True, slots=True)
 class Prover:
-    """A ledger's log open for proving under one tree head; make it with `open_prover`."""
+    """A ledger's log open for proving under one checkpoint; make it with `open_prover`."""
 
     layout: Layout
     log: Log
-    head: Head
+    head: StoredCheckpoint
     connection: duckdb.DuckDBPyConnection
 
     @property
@@ -71,7 +71,7 @@ class Prover:
         """Prove what a document rests on: the log's record of it, the events it names, the closings of its run.
 
         Raises: UsageError when the log has not recorded it, or it names something that is not sealed;
-        IntegrityError when the tree head it names is not one of this log.
+        IntegrityError when the checkpoint it names is not one of this log.
         """
         body = read_document(document)
         named = named_checkpoint(body)
@@ -123,8 +123,8 @@ class Prover:
             except IntegrityError as error:
                 raise IntegrityError(f"{error}; nothing was proved", next_step="ledger verify") from None
 
-    def _reach(self, named: tuple[str, int, bytes] | None) -> Growth | None:
-        """Lead from the tree head a document names to the one of the proof; `None` if it is that one."""
+    def _reach(self, named: tuple[str, int, bytes] | None) -> ConsistencyProof | None:
+        """Lead from the checkpoint a document names to the one of the proof; `None` if it is that one."""
         if named is None:
             return None
         origin, size, root = named
@@ -137,21 +137,21 @@ class Prover:
         old = Checkpoint(origin, size, root)
         if old == head:
             return None
-        return Growth(size, root, prove_growth(self.layout, lambda: self.log, old, head))
+        return ConsistencyProof(size, root, prove_extension(self.layout, lambda: self.log, old, head))
 
 
 @contextlib.contextmanager
 def open_prover(ledger: Ledger, size: int | None = None) -> Iterator[Prover]:
-    """Open a ledger for proving, under its newest tree head or the one of `size` entries.
+    """Open a ledger for proving, under its newest checkpoint or the one of `size` entries.
 
     Raises: NotALedgerError; UsageError when there is no such head; IntegrityError when the log cannot be
     loaded or is shorter than the head.
     """
     ledger.require()
-    head = newest_head(ledger.layout) if size is None else read_head(ledger.layout, size)
+    head = newest_checkpoint(ledger.layout) if size is None else read_checkpoint(ledger.layout, size)
     if head is None:
         raise UsageError(
-            "There is no tree head" + (f" of {size} entries." if size is not None else " yet: nothing is sealed."),
+            "There is no checkpoint" + (f" of {size} entries." if size is not None else " yet: nothing is sealed."),
             next_step="ledger seal",
         )
     log = ledger.log()

@@ -2,7 +2,7 @@
 
 A time of recording is read in two ways. For rows (`query`, `runs`, `show`) it is a condition on each entry, and
 unsealed ones count. A document is derived from a prefix of the tree, so for it the time becomes a size
-(`prefix.sealed_size`), and the tree head over that many entries is calculated where none was stored.
+(`prefix.sealed_size`), and the checkpoint over that many entries is calculated where none was stored.
 """
 
 from __future__ import annotations
@@ -87,10 +87,10 @@ def _is_file(path: Path) -> bool:
 
 
 def _checkpoint(path: Path) -> AsOf:
-    from run_evidence.ledger.storage.checkpoints import read_head_file
+    from run_evidence.ledger.storage.checkpoints import read_checkpoint_file
 
     try:
-        head = read_head_file(path).checkpoint
+        head = read_checkpoint_file(path).checkpoint
     except OSError as error:
         raise EnvironmentFault(f"The checkpoint {path} cannot be read: {error.strerror}.") from None
     return AsOf(size=head.size, head=head)

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING
 
 from run_evidence.ledger.errors import IntegrityError, UsageError
 from run_evidence.ledger.query.snapshot import open_snapshot
-from run_evidence.ledger.storage.checkpoints import newest_head
-from run_evidence.ledger.storage.consistency import calculate_from_entries, calculate_head, prove_growth, stated_end
+from run_evidence.ledger.storage.checkpoints import newest_checkpoint
+from run_evidence.ledger.storage.consistency import (
+    calculate_checkpoint,
+    calculate_from_entries,
+    prove_extension,
+    stated_end,
+)
 
 if TYPE_CHECKING:
     from run_evidence.ledger.ledger import Ledger
@@ -38,21 +43,21 @@ def sealed_size(ledger: Ledger, as_of: AsOf) -> int:
     return size
 
 
-def calculated_head(ledger: Ledger, log: Log, size: int) -> Checkpoint:
-    """Calculate the tree head over the first `size` entries of the log, for a prefix that no stored head is of.
+def calculated_checkpoint(ledger: Ledger, log: Log, size: int) -> Checkpoint:
+    """Calculate the checkpoint over the first `size` entries of the log, for a prefix that no stored head is of.
 
     From the tiles, and proved to be a prefix of the log's end and of the newest stored head where that is larger;
     from the entries where the tiles do not lead there and none can be written.
 
     Raises: IntegrityError when the entries do not lead there either.
     """
-    origin, newest = ledger.require(), newest_head(ledger.layout)
+    origin, newest = ledger.require(), newest_checkpoint(ledger.layout)
     above = newest.checkpoint if newest is not None and newest.checkpoint.size >= size else None
     try:
-        head = calculate_head(ledger.layout, log, origin, size)
-        prove_growth(ledger.layout, lambda: log, head, stated_end(log, origin))
+        head = calculate_checkpoint(ledger.layout, log, origin, size)
+        prove_extension(ledger.layout, lambda: log, head, stated_end(log, origin))
         if above is not None:
-            prove_growth(ledger.layout, lambda: log, head, above)
+            prove_extension(ledger.layout, lambda: log, head, above)
     except (IntegrityError, OSError):  # tiles that agree with each other alone, or can neither be read nor made
         head, *others = calculate_from_entries(log, origin, size, *([above.size] if above else []))
         if others and others[0] != above:

@@ -63,7 +63,7 @@ def view_docs() -> list[ViewDoc]:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QueryResult:
     """The rows of a query as Python values, and for each column its name and DuckDB type."""
 
     names: tuple[str, ...]
@@ -71,7 +71,7 @@ class Answer:
     rows: list[tuple[Any, ...]]
 
 
-def run_query(snapshot: Snapshot, sql: str, parameters: Mapping[str, str]) -> Answer:
+def run_query(snapshot: Snapshot, sql: str, parameters: Mapping[str, str]) -> QueryResult:
     """Run one query over the views and return its rows.
 
     Raises `UsageError` when it is not one query, is wrong (a wrong name comes with the nearest right one) or
@@ -101,20 +101,20 @@ class _Query:
             raise memory_is_used(self.snapshot.limits, "The answer alone takes")
 
 
-def _answer(query: _Query) -> Answer:
+def _answer(query: _Query) -> QueryResult:
     """Fetch the rows; an infinite date or time, which Python has none of, is the text `infinity` or `-infinity`."""
     relation = query.relation()
     types = tuple(map(str, relation.types))
     instead = {position: text for position, kind in enumerate(types) if (text := _endless(position + 1, kind))}
     if not instead:
-        return Answer(tuple(relation.columns), types, _rows(query, query.sql))
+        return QueryResult(tuple(relation.columns), types, _rows(query, query.sql))
     rows = _rows(query, relation.project(", ".join(["*", *instead.values()])).sql_query())
     for number, row in enumerate(rows):
         values = list(row[: len(types)])
         for position, text in zip(instead, row[len(types) :], strict=True):
             values[position] = values[position] if text is None else text
         rows[number] = tuple(values)
-    return Answer(tuple(relation.columns), types, rows)
+    return QueryResult(tuple(relation.columns), types, rows)
 
 
 def _endless(number: int, kind: str) -> str | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from run_evidence.ledger.errors import IntegrityError
 from run_evidence.ledger.sealing.signing import last_signed, remember
-from run_evidence.ledger.storage.checkpoints import heads_down
+from run_evidence.ledger.storage.checkpoints import checkpoints_below
 from run_evidence.ledger.storage.consistency import calculate_from_entries
 from run_evidence.ledger.storage.keyring import LogSigner, record_key
 from run_evidence.ledger.storage.log import open_log
@@ -52,7 +52,7 @@ def adopt(layout: Layout, origin: str, signer: LogSigner, *, forget: bool = Fals
 
 def _last_in_ledger(layout: Layout, key: Verifier, size: int) -> Checkpoint | None:
     """Return the largest stored checkpoint of up to `size` entries that the key signed."""
-    for head in heads_down(layout, below=size + 1):
+    for head in checkpoints_below(layout, below=size + 1):
         if head.names(key):
             open_note(head.message, [key])
             return head.checkpoint

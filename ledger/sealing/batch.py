@@ -65,7 +65,7 @@ class Entries:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class InboxBatch:
     """Some of the inbox: how many of the listed objects were `taken`, the names of those that can be sealed.
 
     `refused` says what is wrong with the others, `newer` which are of a later program; `read` is all that is in the
@@ -93,7 +93,7 @@ class _Loaded:
         return sum(item.content.count(b"\n") for item in self.items) if self.rows is None else len(self.rows)
 
 
-def pieces(layout: Layout, names: Sequence[str]) -> Iterator[Piece]:
+def inbox_batches(layout: Layout, names: Sequence[str]) -> Iterator[InboxBatch]:
     """Read these objects of the inbox in order, until they make a segment.
 
     Objects that are gone are left out, and so are, named in `refused`, those that cannot be sealed.
@@ -160,12 +160,12 @@ def _lines(items: Sequence[InboxObject]) -> pa.Array:
     return pc.split_pattern(whole, "\n").values
 
 
-def _piece(loaded: _Loaded) -> Piece:
+def _piece(loaded: _Loaded) -> InboxBatch:
     """Look at all objects at once; where that does not do, at each, and leave out what cannot be sealed."""
     rows = None if loaded.rows is None else derived(loaded.rows)
     if rows is not None:
         names = tuple(item.name for item in loaded.items)
-        return Piece(loaded.taken, names, loaded.refused, (), entries_of(pa.Table.from_batches([rows])))
+        return InboxBatch(loaded.taken, names, loaded.refused, (), entries_of(pa.Table.from_batches([rows])))
     sound, refused = [], list(loaded.refused)
     newer: list[str] = []
     found: list[Row] = []
@@ -180,4 +180,4 @@ def _piece(loaded: _Loaded) -> Piece:
             sound.append(item.name)
     tables = [table(found[i : i + ROW_GROUP_ROWS]) for i in range(0, len(found), ROW_GROUP_ROWS)]
     read = entries_of(pa.concat_tables([SCHEMA.empty_table(), *tables]))
-    return Piece(loaded.taken, tuple(sound), tuple(refused), tuple(newer), read)
+    return InboxBatch(loaded.taken, tuple(sound), tuple(refused), tuple(newer), read)

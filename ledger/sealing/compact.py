@@ -21,7 +21,7 @@ from run_evidence.ledger.storage.commit import CommitLostError, commit_compactio
 from run_evidence.ledger.storage.files import TMP_PREFIX, remove
 from run_evidence.ledger.storage.layout import Layout
 from run_evidence.ledger.storage.log import Log, Segment, load
-from run_evidence.ledger.storage.segment import read_batches, read_frontier, write
+from run_evidence.ledger.storage.segment import read_batches, stated_frontier, write
 from run_evidence.ledger.tlog.merkle import Frontier, leaf_hashes
 
 TARGET_ROWS: Final = 500_000
@@ -79,7 +79,7 @@ def _mergeable(log: Log, target_rows: int) -> Iterator[list[Segment]]:
 
 def _merge(log: Log, parts: Sequence[Segment]) -> None:
     """Write the merged segment and commit it, again and again while sealers commit first."""
-    frontier = read_frontier(parts[-1])
+    frontier = stated_frontier(parts[-1])
     segment = write(log.folder, _checked(log, parts, frontier), lambda: frontier)
     for part in parts:
         # From now on its age is counted from when it went out of use: a reader may have it open.
@@ -109,7 +109,7 @@ def _checked(log: Log, parts: Sequence[Segment], stated: Frontier) -> Iterator[p
 
 def _frontier_before(log: Log, segment: Segment) -> Frontier:
     earlier = [s for s in log.segments if s.end == segment.first_index]
-    return read_frontier(earlier[0]) if earlier else Frontier.empty()
+    return stated_frontier(earlier[0]) if earlier else Frontier.empty()
 
 
 def orphans(layout: Layout, log: Log, keep_seconds: float) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Asking witnesses to cosign a ledger's newest tree head. Source: C2SP tlog-witness, add-checkpoint."""
+"""Asking witnesses to cosign a ledger's newest checkpoint. Source: C2SP tlog-witness, add-checkpoint."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 
 from run_evidence.ledger.errors import EnvironmentFault, IntegrityError, UsageError
 from run_evidence.ledger.sealing.signing import add_lines
-from run_evidence.ledger.storage.checkpoints import read_head
-from run_evidence.ledger.storage.consistency import calculate_head, prove_growth
-from run_evidence.ledger.storage.keyring import Notary
+from run_evidence.ledger.storage.checkpoints import read_checkpoint
+from run_evidence.ledger.storage.consistency import calculate_checkpoint, prove_extension
+from run_evidence.ledger.storage.keyring import SigningSetup
 from run_evidence.ledger.storage.layout import Layout
 from run_evidence.ledger.storage.log import load
 from run_evidence.ledger.tlog.add_checkpoint import SIZE_TYPE, format_request
-from run_evidence.ledger.tlog.checkpoint import Checkpoint, Head
+from run_evidence.ledger.tlog.checkpoint import Checkpoint, StoredCheckpoint
 from run_evidence.ledger.tlog.keys import COSIGNATURE, Signature, Verifier, cosigned_at
 from run_evidence.ledger.tlog.merkle import parse_size
 from run_evidence.ledger.tlog.note import add_signatures, open_note, parse_signatures
@@ -30,7 +30,7 @@ _MAX_COSIGNATURES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CosignResult:
     """What witnesses did not do.
 
     `faults` are of those that could not be asked or answered nonsense, for a later seal to ask again;
@@ -42,39 +42,39 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _Response:
     status: int
     content_type: str
     body: bytes
 
 
-def cosign_head(layout: Layout, size: int, notary: Notary) -> Asked:
-    """Ask the notary's witnesses to cosign the head of `size`, and store what comes; returns what went wrong.
+def cosign_checkpoint(layout: Layout, size: int, signing_setup: SigningSetup) -> CosignResult:
+    """Ask the witnesses to cosign the checkpoint of `size`, and store what comes; returns what went wrong.
 
     With witness keys, only their cosignatures are stored. What one witness answers says nothing about another:
     a good cosignature is stored whatever the others say.
     """
-    head = read_head(layout, size)
+    head = read_checkpoint(layout, size)
     if head is None:
-        return Asked()
+        return CosignResult()
     if not head.signatures:
-        return Asked(("The newest checkpoint is not signed, and a witness cosigns only signed ones.",))
+        return CosignResult(("The newest checkpoint is not signed, and a witness cosigns only signed ones.",))
     faults: list[str] = []
     contradictions: list[str] = []
     cosignatures: list[Signature] = []
-    for url in notary.witnesses:
+    for url in signing_setup.witnesses:
         try:
-            cosignatures.extend(_kept(head, _ask(layout, url, head), notary.witness_keys, url))
+            cosignatures.extend(_kept(head, _ask(layout, url, head), signing_setup.witness_keys, url))
         except EnvironmentFault as fault:
             faults.append(str(fault))
         except IntegrityError as error:
             contradictions.append(str(error))
     if cosignatures:
         add_lines(layout, head, cosignatures)
-    return Asked(tuple(faults), tuple(contradictions))
+    return CosignResult(tuple(faults), tuple(contradictions))
 
 
-def _kept(head: Head, answer: bytes, keys: Sequence[Verifier], url: str) -> list[Signature]:
+def _kept(head: StoredCheckpoint, answer: bytes, keys: Sequence[Verifier], url: str) -> list[Signature]:
     """Return the cosignatures that are worth storing: by `keys` and right, or of the right form without keys."""
     wanted = [key for key in keys if key.algorithm == COSIGNATURE]
     named = {(key.name, key.key_id) for key in wanted}
@@ -95,7 +95,7 @@ def _kept(head: Head, answer: bytes, keys: Sequence[Verifier], url: str) -> list
     raise EnvironmentFault(f"The witness at {url} signed with another key than was given.")
 
 
-def _ask(layout: Layout, url: str, head: Head) -> bytes:
+def _ask(layout: Layout, url: str, head: StoredCheckpoint) -> bytes:
     """Submit the head from where the witness says it is; it says so when asked from nothing."""
     new = head.checkpoint
     answer = _post(url, format_request(0, (), head.message))
@@ -117,14 +117,14 @@ def _ask(layout: Layout, url: str, head: Head) -> bytes:
     return answer.body
 
 
-def _stated_size(answer: _Answer, url: str) -> int:
+def _stated_size(answer: _Response, url: str) -> int:
     try:
         return parse_size(answer.body.decode("ascii", "replace").removesuffix("\n"), "its size")
     except IntegrityError as error:
         raise EnvironmentFault(f"The witness at {url} answered 409 without a size: {error}.") from None
 
 
-def _is_page(answer: _Answer) -> bool:
+def _is_page(answer: _Response) -> bool:
     """Return whether the answer is a web page, which no witness sends: a proxy answered in its place."""
     return "html" in answer.content_type.lower()
 
@@ -132,17 +132,17 @@ def _is_page(answer: _Answer) -> bool:
 def _proof(layout: Layout, old_size: int, new: Checkpoint) -> tuple[bytes, ...]:
     """Prove that our own tree of `old_size` is a prefix of the head; the witness compares it with its own."""
     log = load(layout.log)
-    return prove_growth(layout, lambda: log, calculate_head(layout, log, new.origin, old_size), new)
+    return prove_extension(layout, lambda: log, calculate_checkpoint(layout, log, new.origin, old_size), new)
 
 
 def _contradiction(url: str, head: Checkpoint, why: str) -> IntegrityError:
     return IntegrityError(
-        f"The witness at {url} refuses the head of {head.size} entries of {head.origin}: {why}.",
+        f"The witness at {url} refuses the checkpoint of {head.size} entries of {head.origin}: {why}.",
         next_step="the log was cut or rewritten: compare it with a copy, and keep this state as evidence",
     )
 
 
-def _post(url: str, body: bytes) -> _Answer:
+def _post(url: str, body: bytes) -> _Response:
     """Send one request and read its answer, in `_SECONDS` in all however slowly the other side speaks."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -160,7 +160,7 @@ def _post(url: str, body: bytes) -> _Answer:
         content = response.read(_MAX_ANSWER_BYTES)
         if late.is_set():
             raise TimeoutError("it was cut off")
-        return _Answer(response.status, response.headers.get("Content-Type", ""), content)
+        return _Response(response.status, response.headers.get("Content-Type", ""), content)
     except (OSError, http.client.HTTPException, ValueError) as error:
         why = f"it took longer than {_SECONDS:.0f} s" if late.is_set() else str(error) or repr(error)
         raise EnvironmentFault(f"The witness at {url} did not answer: {why}.") from None
@@ -176,5 +176,5 @@ def _hang_up(connection: http.client.HTTPConnection, late: threading.Event) -> N
             connection.sock.shutdown(socket.SHUT_RDWR)
 
 
-def _text(answer: _Answer) -> str:
+def _text(answer: _Response) -> str:
     return answer.body.decode("utf-8", "replace").strip()[:500]

@@ -22,17 +22,17 @@ import pyarrow as pa
 
 from run_evidence.ledger.errors import EnvironmentFault
 from run_evidence.ledger.model.conflict import conflict_event
-from run_evidence.ledger.model.event import Key, Row, columns, encode
-from run_evidence.ledger.sealing.batch import Entries, entries_of, pieces
+from run_evidence.ledger.model.event import Key, Row, decode_entry, encode
+from run_evidence.ledger.sealing.batch import Entries, entries_of, inbox_batches
 from run_evidence.ledger.sealing.signing import (
     NoMemoryError,
     last_signed,
     require_agreement,
     require_length,
-    write_head,
+    write_checkpoint,
 )
 from run_evidence.ledger.storage import inbox
-from run_evidence.ledger.storage.checkpoints import head_sizes, read_head
+from run_evidence.ledger.storage.checkpoints import checkpoint_sizes, read_checkpoint
 from run_evidence.ledger.storage.commit import CommitLostError, commit_append
 from run_evidence.ledger.storage.files import remove
 from run_evidence.ledger.storage.keyring import LogSigner
@@ -40,7 +40,7 @@ from run_evidence.ledger.storage.layout import Layout
 from run_evidence.ledger.storage.log import Log, open_log
 from run_evidence.ledger.storage.rows import indexed, table, views
 from run_evidence.ledger.storage.search import sealed_digests
-from run_evidence.ledger.storage.segment import read_frontier, write
+from run_evidence.ledger.storage.segment import stated_frontier, write
 from run_evidence.ledger.storage.tile_cache import GrowingTiles, TileCache
 from run_evidence.ledger.tlog.checkpoint import Checkpoint
 from run_evidence.ledger.tlog.keys import format_vkey
@@ -136,7 +136,7 @@ def _seal_segment(layout: Layout, origin: str, names: Sequence[str], now: int, s
         _require_own(log)
         if signer is not None:
             require_length(log.size, last, signer)  # nothing is added to a log that was cut
-        _complete_heads(layout, origin, log, signer)
+        _write_missing_checkpoints(layout, origin, log, signer)
         intake = _Intake(layout, log, _frontier(layout, origin, log), now, known)
         try:
             _commit(log, intake, intake.rows(names))
@@ -148,7 +148,7 @@ def _seal_segment(layout: Layout, origin: str, names: Sequence[str], now: int, s
         frontier = intake.tree.frontier()
         if frontier.size:
             try:
-                write_head(layout, Checkpoint(origin, frontier.size, frontier.root()), signer)
+                write_checkpoint(layout, Checkpoint(origin, frontier.size, frontier.root()), signer)
             except NoMemoryError as error:  # sealed all the same, as by a process without the key
                 intake.unsigned = str(error), str(error.next_step)
         return intake
@@ -189,7 +189,7 @@ class _Intake:
         Whether they are new to the log is asked at the end, once for all of them: in a log of ten million entries
         that takes as long as sealing 50,000. Raises `_SealedBeforeError` when some are not, which is seldom.
         """
-        for piece in pieces(self._layout, names):
+        for piece in inbox_batches(self._layout, names):
             self.taken += piece.taken
             self.objects += piece.objects
             self.refused += piece.refused
@@ -231,7 +231,7 @@ class _Intake:
     def _alarm(self, recorded_digest: str, rejected: bytes) -> Row:
         encoded = encode(conflict_event(recorded_digest, rejected), self._now)
         inbox.keep_blob(self._layout, encoded)
-        return columns(encoded.entry)
+        return decode_entry(encoded.entry)
 
     def _grown_by(self, new: Entries) -> pa.Table:
         first_index = self.tree.size
@@ -267,18 +267,18 @@ def _require_own(log: Log) -> None:
         )
 
 
-def _complete_heads(layout: Layout, origin: str, log: Log, signer: LogSigner | None) -> None:
+def _write_missing_checkpoints(layout: Layout, origin: str, log: Log, signer: LogSigner | None) -> None:
     """Write the heads that are missing at the ends of segments, because a seal died before it wrote one.
 
     So only the newest segment can ever be without one, and any other that is missing was deleted. Signed where
     there is a key: the seal may be another one that is at work, and a head is never seen without its signature.
     """
-    missing = {segment.end: segment for segment in log.segments}.keys() - set(head_sizes(layout))
+    missing = {segment.end: segment for segment in log.segments}.keys() - set(checkpoint_sizes(layout))
     for segment in log.segments:
         if segment.end in missing:
-            frontier = read_frontier(segment)
+            frontier = stated_frontier(segment)
             with contextlib.suppress(NoMemoryError):  # said of the newest head
-                write_head(layout, Checkpoint(origin, frontier.size, frontier.root()), signer)
+                write_checkpoint(layout, Checkpoint(origin, frontier.size, frontier.root()), signer)
 
 
 def _frontier(layout: Layout, origin: str, log: Log) -> Frontier:
@@ -286,6 +286,6 @@ def _frontier(layout: Layout, origin: str, log: Log) -> Frontier:
 
     This is where a seal notices that the newest segment was exchanged, and does not build on it.
     """
-    frontier = read_frontier(log.segments[-1]) if log.segments else Frontier.empty()
-    require_agreement(read_head(layout, frontier.size), Checkpoint(origin, frontier.size, frontier.root()))
+    frontier = stated_frontier(log.segments[-1]) if log.segments else Frontier.empty()
+    require_agreement(read_checkpoint(layout, frontier.size), Checkpoint(origin, frontier.size, frontier.root()))
     return frontier

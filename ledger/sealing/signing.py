@@ -1,4 +1,4 @@
-"""Writing tree heads: a head is signed only after the last one the key signed was proved to be a prefix of it."""
+"""Writing checkpoints: a head is signed only after the last one the key signed was proved to be a prefix of it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from run_evidence.ledger.errors import IntegrityError, LedgerError
-from run_evidence.ledger.storage.checkpoints import heads_down, read_head
-from run_evidence.ledger.storage.consistency import prove_growth
+from run_evidence.ledger.storage.checkpoints import checkpoints_below, read_checkpoint
+from run_evidence.ledger.storage.consistency import prove_extension
 from run_evidence.ledger.storage.files import changing, create_exclusive, replace_atomic
 from run_evidence.ledger.storage.keyring import (
     MEMORY_SETTING,
@@ -19,7 +19,7 @@ from run_evidence.ledger.storage.keyring import (
 )
 from run_evidence.ledger.storage.layout import Layout
 from run_evidence.ledger.storage.log import load
-from run_evidence.ledger.tlog.checkpoint import Checkpoint, Head, format_checkpoint
+from run_evidence.ledger.tlog.checkpoint import Checkpoint, StoredCheckpoint, format_checkpoint
 from run_evidence.ledger.tlog.keys import Signature, Signer, Verifier, format_vkey
 from run_evidence.ledger.tlog.merkle import MAX_SIZE
 from run_evidence.ledger.tlog.note import add_signatures, format_note, open_note, sign_note
@@ -34,7 +34,7 @@ class NoMemoryError(LedgerError):
     """The key has no memory of this log, so nobody knows what it signed last; its owner has to decide."""
 
 
-def write_head(layout: Layout, checkpoint: Checkpoint, signer: LogSigner | None) -> Head:
+def write_checkpoint(layout: Layout, checkpoint: Checkpoint, signer: LogSigner | None) -> StoredCheckpoint:
     """Write the head of this size, signed if there is a key; one that is there already must say the same.
 
     What the key signed last, as its memory has it, is proved to be a prefix of this head, whatever the ledger
@@ -48,7 +48,7 @@ def write_head(layout: Layout, checkpoint: Checkpoint, signer: LogSigner | None)
     """
     if signer is None:
         return _create(layout, checkpoint)
-    require_agreement(read_head(layout, checkpoint.size), checkpoint)
+    require_agreement(read_checkpoint(layout, checkpoint.size), checkpoint)
     try:
         require_memory(layout, checkpoint.origin, signer)
         with signer.memory.held():
@@ -67,17 +67,17 @@ def _is_in(error: OSError, folder: Path) -> bool:
     return str(error.filename or "").startswith(str(folder))
 
 
-def _write_signed(layout: Layout, checkpoint: Checkpoint, signer: LogSigner) -> Head:
+def _write_signed(layout: Layout, checkpoint: Checkpoint, signer: LogSigner) -> StoredCheckpoint:
     key = signer.key.verifier()
     last = _require_agreement_with_last(layout, checkpoint, signer)
     records = read_records(layout)
     if checkpoint.size < min((r.signed_from for r in records if r.signed_from is not None), default=0):
         return _create(layout, checkpoint)  # heads from before the first key's time stay as they are
-    stored = read_head(layout, checkpoint.size)
+    stored = read_checkpoint(layout, checkpoint.size)
     signed, unsigned = _behind(layout, checkpoint.size, records)
     if stored is None or unsigned or not _signed_by(stored, [key]):
         for old in (*unsigned, *signed[:1]):
-            prove_growth(layout, lambda: load(layout.log), old.checkpoint, checkpoint)
+            prove_extension(layout, lambda: load(layout.log), old.checkpoint, checkpoint)
     # Before the signature is anywhere else: a crash in between leaves a head that is signed again.
     if last is None or last.size <= checkpoint.size:
         remember(signer, checkpoint)
@@ -114,13 +114,15 @@ def require_memory(layout: Layout, origin: str, signer: LogSigner) -> None:
 
 def _first_signed(layout: Layout, key: Verifier, size: int) -> int:
     """Return the smallest size whose head the key signed, else `size`: the record of it may have been lost."""
-    return min((h.checkpoint.size for h in heads_down(layout, below=size) if _signed_by(h, [key])), default=size)
+    return min(
+        (h.checkpoint.size for h in checkpoints_below(layout, below=size) if _signed_by(h, [key])), default=size
+    )
 
 
 def _has_signed(layout: Layout, key: Verifier) -> bool:
     if any(r.verifier == key and r.signed_from is not None for r in read_records(layout)):
         return True
-    return any(head.names(key) for head in heads_down(layout, below=MAX_SIZE))
+    return any(head.names(key) for head in checkpoints_below(layout, below=MAX_SIZE))
 
 
 def _require_agreement_with_last(layout: Layout, checkpoint: Checkpoint, signer: LogSigner) -> Checkpoint | None:
@@ -136,7 +138,7 @@ def _require_agreement_with_last(layout: Layout, checkpoint: Checkpoint, signer:
         require_length(load(layout.log).size, last, signer)
     old, new = sorted((last, checkpoint), key=lambda head: head.size)
     try:
-        prove_growth(layout, lambda: load(layout.log), old, new)
+        prove_extension(layout, lambda: load(layout.log), old, new)
     except IntegrityError:
         raise IntegrityError(
             f"This log is not an extension of the {last.size} entries this key signed, root {last.root.hex()}: "
@@ -184,13 +186,13 @@ def remember(signer: LogSigner, checkpoint: Checkpoint) -> None:
     signer.memory.remember(checkpoint.origin, sign_note(format_checkpoint(checkpoint), [signer.key]))
 
 
-def _create(layout: Layout, checkpoint: Checkpoint) -> Head:
+def _create(layout: Layout, checkpoint: Checkpoint) -> StoredCheckpoint:
     with contextlib.suppress(FileExistsError):
         create_exclusive(layout.checkpoint(checkpoint.size), format_checkpoint(checkpoint).encode())
     return _stored(layout, checkpoint)
 
 
-def _create_signed(layout: Layout, checkpoint: Checkpoint, signer: Signer) -> Head:
+def _create_signed(layout: Layout, checkpoint: Checkpoint, signer: Signer) -> StoredCheckpoint:
     with contextlib.suppress(FileExistsError):
         create_exclusive(layout.checkpoint(checkpoint.size), sign_note(format_checkpoint(checkpoint), [signer]))
     head = _stored(layout, checkpoint)
@@ -200,8 +202,8 @@ def _create_signed(layout: Layout, checkpoint: Checkpoint, signer: Signer) -> He
     return _stored(layout, checkpoint)
 
 
-def _stored(layout: Layout, checkpoint: Checkpoint) -> Head:
-    head = read_head(layout, checkpoint.size)
+def _stored(layout: Layout, checkpoint: Checkpoint) -> StoredCheckpoint:
+    head = read_checkpoint(layout, checkpoint.size)
     if head is None:
         name = f"checkpoints/{checkpoint.size:016d}"
         raise IntegrityError(f"{name} was removed while it was written.", next_step="ledger seal")
@@ -209,7 +211,7 @@ def _stored(layout: Layout, checkpoint: Checkpoint) -> Head:
     return head
 
 
-def require_agreement(stored: Head | None, calculated: Checkpoint) -> None:
+def require_agreement(stored: StoredCheckpoint | None, calculated: Checkpoint) -> None:
     """Pass if the stored head, where there is one, says what was calculated. Raises: IntegrityError."""
     if stored is None or stored.checkpoint == calculated:
         return
@@ -222,7 +224,7 @@ def require_agreement(stored: Head | None, calculated: Checkpoint) -> None:
     )
 
 
-def _signed_by(head: Head, keys: Sequence[Verifier]) -> bool:
+def _signed_by(head: StoredCheckpoint, keys: Sequence[Verifier]) -> bool:
     """Tell whether the head has a signature by one of the keys. Raises: IntegrityError when one is wrong."""
     if not any(map(head.names, keys)):
         return False
@@ -230,7 +232,9 @@ def _signed_by(head: Head, keys: Sequence[Verifier]) -> bool:
     return True
 
 
-def _behind(layout: Layout, size: int, records: Sequence[KeyRecord]) -> tuple[list[Head], list[Head]]:
+def _behind(
+    layout: Layout, size: int, records: Sequence[KeyRecord]
+) -> tuple[list[StoredCheckpoint], list[StoredCheckpoint]]:
     """Return the heads below `size` that the ledger's keys signed, nearest first, and the unsigned among them.
 
     Looks back until `_SIGNED_IN_A_ROW` heads are signed: a rival without the key may have been slow to write
@@ -238,10 +242,10 @@ def _behind(layout: Layout, size: int, records: Sequence[KeyRecord]) -> tuple[li
     """
     keys = [record.verifier for record in records]
     first = min((r.signed_from for r in records if r.signed_from is not None), default=size)
-    signed: list[Head] = []
-    unsigned: list[Head] = []
+    signed: list[StoredCheckpoint] = []
+    unsigned: list[StoredCheckpoint] = []
     in_a_row = 0
-    for head in heads_down(layout, below=size):
+    for head in checkpoints_below(layout, below=size):
         if head.checkpoint.size < first or in_a_row == _SIGNED_IN_A_ROW:
             break
         if _signed_by(head, keys):
@@ -253,18 +257,18 @@ def _behind(layout: Layout, size: int, records: Sequence[KeyRecord]) -> tuple[li
     return signed, unsigned
 
 
-def _sign_stored(layout: Layout, head: Head, signer: Signer) -> None:
+def _sign_stored(layout: Layout, head: StoredCheckpoint, signer: Signer) -> None:
     add_lines(layout, head, [signer.sign(head.text)])
 
 
-def add_lines(layout: Layout, head: Head, signatures: Sequence[Signature]) -> None:
+def add_lines(layout: Layout, head: StoredCheckpoint, signatures: Sequence[Signature]) -> None:
     """Add signature lines to a stored head; what others add at the same moment stays.
 
     A head that is gone, or says something else by now, is left alone.
     """
     path = layout.checkpoint(head.checkpoint.size)
     with changing(path.parent):
-        stored = read_head(layout, head.checkpoint.size)
+        stored = read_checkpoint(layout, head.checkpoint.size)
         if stored is None or stored.text != head.text:
             return
         added = add_signatures(stored.message, signatures) if stored.signatures else None

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from run_evidence.ledger.errors import EnvironmentFault, IntegrityError
-from run_evidence.ledger.model.event import columns
-from run_evidence.ledger.storage.checkpoints import head_sizes, read_head
+from run_evidence.ledger.model.event import decode_entry
+from run_evidence.ledger.storage.checkpoints import checkpoint_sizes, read_checkpoint
 from run_evidence.ledger.storage.commit import CommitLostError, commit_exchange
 from run_evidence.ledger.storage.files import remove
 from run_evidence.ledger.storage.layout import Layout
@@ -100,7 +100,7 @@ def _rows(tree: _Tree, entries: Iterator[tuple[int, bytes]], count: int) -> Iter
                 )
         tree.grow([leaf_hash(entry) for _, entry in chunk])
         done += len(chunk)
-        yield table([columns(entry) for _, entry in chunk], first)
+        yield table([decode_entry(entry) for _, entry in chunk], first)
     if done != count:
         raise IntegrityError(
             f"The foreign files of the log have {done} entries where {count} are expected.",
@@ -115,7 +115,7 @@ class _Tree:
         self.frontier = Frontier.empty()
         self._layout = layout
         self._origin = origin
-        self._stops = head_sizes(layout)  # largest first
+        self._stops = checkpoint_sizes(layout)  # largest first
 
     @property
     def size(self) -> int:
@@ -124,7 +124,7 @@ class _Tree:
 
     def end_of_segment(self, upto: int, target_rows: int) -> int:
         """Return where a segment that begins here ends: at a checkpoint, as a sealed one does, or at `upto`."""
-        ends = [size for size in head_sizes(self._layout) if self.size < size < upto]
+        ends = [size for size in checkpoint_sizes(self._layout) if self.size < size < upto]
         if upto <= self.size + target_rows:
             return upto
         return max((size for size in ends if size <= self.size + target_rows), default=min([*ends, upto]))
@@ -156,7 +156,7 @@ class _Tree:
             )
 
     def _compare(self) -> None:
-        stored = read_head(self._layout, self.size)
+        stored = read_checkpoint(self._layout, self.size)
         calculated = Checkpoint(self._origin, self.size, self.frontier.root())
         if stored is not None and stored.checkpoint != calculated:
             raise IntegrityError(

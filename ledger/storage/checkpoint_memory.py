@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from run_evidence.ledger.errors import IntegrityError
 from run_evidence.ledger.storage.files import make_private_folder, read_regular, replace_atomic
-from run_evidence.ledger.tlog.checkpoint import Head, parse_head
+from run_evidence.ledger.tlog.checkpoint import StoredCheckpoint, parse_stored
 from run_evidence.ledger.tlog.note import MAX_NOTE_BYTES
 
 _SUFFIX: Final = ".checkpoint"
@@ -40,14 +40,14 @@ class CheckpointMemory:
             name = f"{name[:100]}-{hashlib.sha256(origin.encode()).hexdigest()}"
         return self.folder / f"{name}{_SUFFIX}"
 
-    def last(self, origin: str) -> Head | None:
+    def last(self, origin: str) -> StoredCheckpoint | None:
         """Return the checkpoint remembered of a log, `None` where there is none. Its signatures are not verified.
 
         Raises: IntegrityError when the file holds no checkpoint of this log; OSError as it comes.
         """
         path = self.path(origin)
         try:
-            head = parse_head(read_regular(path, follow=True, max_bytes=MAX_NOTE_BYTES))
+            head = parse_stored(read_regular(path, follow=True, max_bytes=MAX_NOTE_BYTES))
         except FileNotFoundError:
             return None
         except IntegrityError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from run_evidence.ledger.errors import IntegrityError
 from run_evidence.ledger.storage.layout import Layout
-from run_evidence.ledger.storage.segment import read_frontier as stated_frontier
+from run_evidence.ledger.storage.segment import stated_frontier
 from run_evidence.ledger.storage.tile_cache import TileCache, from_tiles, leaves
 from run_evidence.ledger.tlog.checkpoint import Checkpoint
 from run_evidence.ledger.tlog.merkle import Frontier
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _LEAVES_AT_ONCE = 1 << 16
 
 
-def prove_growth(layout: Layout, log: Callable[[], Log], old: Checkpoint, new: Checkpoint) -> tuple[bytes, ...]:
+def prove_extension(layout: Layout, log: Callable[[], Log], old: Checkpoint, new: Checkpoint) -> tuple[bytes, ...]:
     """Return the consistency proof between two heads, checked against both.
 
     Tiles are a cache: where they do not lead from one head to the other they are made again from `log` (which
@@ -32,12 +32,12 @@ def prove_growth(layout: Layout, log: Callable[[], Log], old: Checkpoint, new: C
         return from_tiles(TileCache(layout), log, lambda cache: _checked(cache, old, new))
     except IntegrityError as error:
         raise IntegrityError(
-            f"The head of {new.size} entries is not an extension of the one of {old.size}: {error}.",
+            f"The checkpoint of {new.size} entries is not an extension of the one of {old.size}: {error}.",
             next_step="ledger verify",
         ) from None
 
 
-def calculate_head(layout: Layout, log: Log, origin: str, size: int) -> Checkpoint:
+def calculate_checkpoint(layout: Layout, log: Log, origin: str, size: int) -> Checkpoint:
     """Calculate the checkpoint over the first `size` entries of the log; it has that many.
 
     From the tiles where there are any or some can be written, else from the entries. What tiles say is not
@@ -86,7 +86,7 @@ def require_prefix(layout: Layout, origin: str, log: Log, head: Checkpoint) -> N
         raise IntegrityError(f"The checkpoint is of {head.origin}, this ledger's log is {origin}.")
     try:
         TileCache(layout).catch_up(log)
-        prove_growth(layout, lambda: log, head, stated_end(log, origin))
+        prove_extension(layout, lambda: log, head, stated_end(log, origin))
     except (IntegrityError, OSError):  # tiles of another history, or such as can neither be read nor made
         pass
     else:

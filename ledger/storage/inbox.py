@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from run_evidence.ledger.errors import IntegrityError, NewerSchemaError
-from run_evidence.ledger.model.event import Encoded, Row, columns
+from run_evidence.ledger.model.event import Encoded, Row, decode_entry
 from run_evidence.ledger.model.schema import VERSION
 from run_evidence.ledger.storage.files import create_exclusive, create_idempotent, read_regular, remove, sync_folder
 from run_evidence.ledger.storage.layout import Layout, inbox_name, is_inbox_name, matches_inbox_name
@@ -125,7 +125,7 @@ def rows(item: InboxObject) -> list[Row]:
     found = []
     for line, entry in enumerate(item.entries, start=1):
         try:
-            found.append(columns(entry))
+            found.append(decode_entry(entry))
         except IntegrityError as error:
             raise IntegrityError(
                 f"inbox/{item.name} line {line}: {error} The object is left where it is and will not be sealed.",

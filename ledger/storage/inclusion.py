@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class AuditPaths:
-    """Paths under one tree head. A cache that leads elsewhere is made again, once, before the log is blamed."""
+    """Paths under one checkpoint. A cache that leads elsewhere is made again, once, before the log is blamed."""
 
     layout: Layout
     log: Log

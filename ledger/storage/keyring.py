@@ -1,4 +1,4 @@
-"""Who signs a ledger's tree heads: the keys it names as its own, and where a process finds the private one.
+"""Who signs a ledger's checkpoints: the keys it names as its own, and where a process finds the private one.
 
 `keys/<key id>.json` is the ledger's own, public note of a key: the verifier key, and from which size on every
 head carries its signature. It lets `ledger verify` notice a signature that was taken away. Whoever can change
@@ -117,7 +117,7 @@ class LogSigner:
 
 
 @dataclass(frozen=True, slots=True)
-class Notary:
+class SigningSetup:
     """Where a process looks for the ledger's private key, and which witnesses it asks.
 
     `key_file` is one the user named and must be there; `folder` is where `ledger key new` puts keys, and holds

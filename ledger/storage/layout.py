@@ -41,7 +41,7 @@ class Layout:
 
     @property
     def checkpoints(self) -> Path:
-        """Tree heads, one file for each sealed size."""
+        """Checkpoints, one file for each sealed size."""
         return self.root / "checkpoints"
 
     @property
@@ -75,7 +75,7 @@ class Layout:
         return self.root / "last-sync"
 
     def checkpoint(self, size: int) -> Path:
-        """Return the path of the tree head of the first `size` entries."""
+        """Return the path of the checkpoint of the first `size` entries."""
         return self.checkpoints / f"{size:016d}"
 
     def blob(self, sha256: str) -> Path:
@@ -119,5 +119,5 @@ def is_segment_name(name: str) -> bool:
 
 
 def is_checkpoint_name(name: str) -> bool:
-    """Tell a tree head from anything else in the folder."""
+    """Tell a checkpoint from anything else in the folder."""
     return _CHECKPOINT_NAME.fullmatch(name) is not None

@@ -135,7 +135,7 @@ def open_segment(segment: Segment) -> Iterator[pq.ParquetFile]:
         raise read_fault(where, error, "restore this file from a copy of the ledger, then: ledger verify") from None
 
 
-def read_frontier(segment: Segment) -> Frontier:
+def stated_frontier(segment: Segment) -> Frontier:
     """Return the frontier of the tree after the segment's last entry, as its footer states it."""
     with open_segment(segment) as file:
         stated = (file.metadata.metadata or {}).get(_FRONTIER, b"")

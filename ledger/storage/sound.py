@@ -1,4 +1,4 @@
-"""Whether many rows are what their entries say: the rules of `model.event.columns`, held against whole columns.
+"""Whether many rows are what their entries say: `model.event.decode_entry`'s rules, for whole columns.
 
 The columns of a row write its entry again, and it has to come out to the byte. As every text is escaped as JSON
 escapes it and every payload is one canonical object, only the columns that follow from an entry write it; so

@@ -1,7 +1,7 @@
 """The tree's hashes kept beside the log as C2SP tiles, so that a proof reads a handful of small files.
 
 A cache and nothing more: it is made from the entries, any process can make it again, and what is proved
-from it is checked against a tree head before it is handed out. `tile/frontier` says how far it reaches; it
+from it is checked against a checkpoint before it is handed out. `tile/frontier` says how far it reaches; it
 is written last, so a crash leaves tiles that nobody counts on.
 """
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from run_evidence.ledger.errors import IntegrityError
-from run_evidence.ledger.tlog.checkpoint import Head, parse_head
+from run_evidence.ledger.tlog.checkpoint import StoredCheckpoint, parse_stored
 from run_evidence.ledger.tlog.keys import decode_base64, encode_base64
 from run_evidence.ledger.tlog.merkle import HASH_BYTES, parse_size
 
@@ -22,7 +22,7 @@ class Request:
 
     old_size: int
     proof: tuple[bytes, ...]
-    head: Head
+    head: StoredCheckpoint
 
 
 def format_request(old_size: int, proof: tuple[bytes, ...], message: bytes) -> bytes:
@@ -43,4 +43,4 @@ def parse_request(body: bytes) -> Request:
     proof = tuple(decode_base64(line, "a consistency proof line") for line in lines[1:])
     if any(len(value) != HASH_BYTES for value in proof):
         raise IntegrityError(f"a consistency proof line is not a hash of {HASH_BYTES} bytes")
-    return Request(parse_size(lines[0].removeprefix("old "), "the old line"), proof, parse_head(message))
+    return Request(parse_size(lines[0].removeprefix("old "), "the old line"), proof, parse_stored(message))

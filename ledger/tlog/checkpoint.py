@@ -19,7 +19,7 @@ from run_evidence.ledger.tlog.note import MAX_NOTE_BYTES, split_note
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A tree head: the log's name, its number of entries, and the root over them (32 bytes).
+    """A checkpoint: the log's name, its number of entries, and the root over them (32 bytes).
 
     Raises: IntegrityError for an empty or multi-line origin, a size or root out of range, or a root of an
     empty tree that is not EMPTY_ROOT.
@@ -66,8 +66,8 @@ def parse_checkpoint(text: str) -> Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """A tree head with the exact bytes it is stored as, and the signatures in them, none of them verified."""
+class StoredCheckpoint:
+    """A checkpoint with the exact bytes it is stored as, and the signatures in them, none of them verified."""
 
     checkpoint: Checkpoint
     text: str
@@ -79,7 +79,7 @@ class Head:
         return any((s.name, s.key_id) == (key.name, key.key_id) for s in self.signatures)
 
 
-def parse_head(message: bytes) -> Head:
+def parse_stored(message: bytes) -> StoredCheckpoint:
     """Read a stored head: three lines, or a signed note over three lines.
 
     Raises: IntegrityError for anything else.
@@ -91,4 +91,4 @@ def parse_head(message: bytes) -> Head:
             text, signatures = message.decode(), ()
         except UnicodeDecodeError as error:
             raise IntegrityError(f"a checkpoint is text, byte {error.start} is not UTF-8") from None
-    return Head(parse_checkpoint(text), text, message, signatures)
+    return StoredCheckpoint(parse_checkpoint(text), text, message, signatures)

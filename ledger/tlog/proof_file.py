@@ -1,6 +1,6 @@
 """Proofs as files: what somebody without the ledger needs to see that an entry is in it.
 
-One entry is a C2SP `tlog-proof`, whose `extra` line carries the entry. Several entries under one tree head, of
+One entry is a C2SP `tlog-proof`, whose `extra` line carries the entry. Several entries under one checkpoint, of
 a run or behind a document, are the same thing with more than one entry in it: `run-evidence-ledger/proof@v1`
 (docs/format.md, Proof files). Nothing here touches a disk, and nothing is believed: `ledger.proving.check` does
 the checking.
@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from run_evidence.ledger.errors import IntegrityError
-from run_evidence.ledger.tlog.checkpoint import Checkpoint, Head, parse_head
+from run_evidence.ledger.tlog.checkpoint import Checkpoint, StoredCheckpoint, parse_stored
 from run_evidence.ledger.tlog.keys import decode_base64, encode_base64
 from run_evidence.ledger.tlog.merkle import HASH_BYTES, MAX_SIZE, parse_size
 
@@ -40,7 +40,7 @@ class Inclusion:
 
 
 @dataclass(frozen=True, slots=True)
-class Growth:
+class ConsistencyProof:
     """A smaller tree, and the consistency proof that it is a prefix of the tree of the head."""
 
     size: int
@@ -56,13 +56,13 @@ class ProofFile:
     """
 
     inclusions: tuple[Inclusion, ...]
-    head: Head
+    head: StoredCheckpoint
     subject: tuple[str, str] | None = None
-    growth: Growth | None = None
+    growth: ConsistencyProof | None = None
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """The tree head that everything in the file is proved against."""
+        """The checkpoint that everything in the file is proved against."""
         return self.head.checkpoint
 
 
@@ -101,12 +101,12 @@ def parse_proof(data: bytes) -> ProofFile:
         raise IntegrityError(f"a proof file of {len(data)} bytes; at most {MAX_PROOF_BYTES} are read")
     above, blank, message = data.partition(b"\n\n")
     if not blank:
-        raise IntegrityError("a proof file has a blank line before its tree head; this one ends without")
+        raise IntegrityError("a proof file has a blank line before its checkpoint; this one ends without")
     try:
         lines = _Lines(above.decode("ascii").split("\n"))
     except UnicodeDecodeError as error:
-        raise IntegrityError(f"a proof file is ASCII above its tree head; byte {error.start} is not") from None
-    head = parse_head(message)
+        raise IntegrityError(f"a proof file is ASCII above its checkpoint; byte {error.start} is not") from None
+    head = parse_stored(message)
     kind = lines.take()
     if kind == TLOG_PROOF:
         proof = ProofFile((_read_tlog(lines),), head)
@@ -120,7 +120,7 @@ def parse_proof(data: bytes) -> ProofFile:
 
 
 class _Lines:
-    """The lines above the tree head, read one after the other."""
+    """The lines above the checkpoint, read one after the other."""
 
     def __init__(self, lines: list[str]) -> None:
         self._lines = lines
@@ -168,13 +168,13 @@ def _read_tlog(lines: _Lines) -> Inclusion:
     return Inclusion(index, entry, lines.take_hashes())
 
 
-def _read_bundle(lines: _Lines, head: Head) -> ProofFile:
+def _read_bundle(lines: _Lines, head: StoredCheckpoint) -> ProofFile:
     growth = None
     subject = _read_subject(lines)
     if lines.next_is("old"):
         size, _, root = lines.take_after("old").partition(" ")
         where = f"line {lines.number - 1} of the proof file"
-        growth = Growth(parse_size(size, where), _hash(root, where), lines.take_hashes())
+        growth = ConsistencyProof(parse_size(size, where), _hash(root, where), lines.take_hashes())
     inclusions = []
     before = -1
     while lines.next_is("entry"):

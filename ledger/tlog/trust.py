@@ -1,4 +1,4 @@
-"""What a verifier trusts, held against a tree head: the log's key, witnesses, or a copy of a head they kept."""
+"""What a verifier trusts, held against a checkpoint: the log's key, witnesses, or a copy of a head they kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from run_evidence.ledger.errors import IntegrityError, UsageError
-from run_evidence.ledger.tlog.checkpoint import Checkpoint, Head
+from run_evidence.ledger.tlog.checkpoint import Checkpoint, StoredCheckpoint
 from run_evidence.ledger.tlog.keys import COSIGNATURE, ED25519, Verifier, cosigned_at, format_vkey, parse_vkey
 from run_evidence.ledger.tlog.note import UnknownSignerError, open_note
 
@@ -15,7 +15,7 @@ from run_evidence.ledger.tlog.note import UnknownSignerError, open_note
 class Trust:
     """The keys a verifier brought along. One of `logs` has to have signed, each of `witnesses` cosigned.
 
-    `copy` is a tree head that was kept: the one looked at has to be the same. `origin` names the log.
+    `copy` is a checkpoint that was kept: the one looked at has to be the same. `origin` names the log.
     """
 
     logs: tuple[Verifier, ...] = ()
@@ -28,7 +28,7 @@ NOTHING_BROUGHT = Trust()
 
 
 @dataclass(frozen=True, slots=True)
-class Vouched:
+class TrustedBy:
     """Who vouches for a head: verifier keys of the log, and (witness key, time of cosigning in seconds)."""
 
     signed_by: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ def read_trust(
     return Trust(logs, witnesses, copy, origin)
 
 
-def check_head(head: Head, trust: Trust) -> Vouched:
+def require_trusted(head: StoredCheckpoint, trust: Trust) -> TrustedBy:
     """Pass if everything that is trusted vouches for this head, and return who does.
 
     A signature by a key that is not trusted says nothing and is passed over; a wrong one by a trusted key is
@@ -64,7 +64,7 @@ def check_head(head: Head, trust: Trust) -> Vouched:
 
     Raises: IntegrityError saying which signature is missing or wrong, or what differs.
     """
-    where = f"the head of {head.checkpoint.size} entries of {head.checkpoint.origin}"
+    where = f"the checkpoint of {head.checkpoint.size} entries of {head.checkpoint.origin}"
     if trust.origin is not None and head.checkpoint.origin != trust.origin:
         raise IntegrityError(f"{where} is of another log, expected {trust.origin}")
     if trust.copy is not None and trust.copy != head.checkpoint:
@@ -74,7 +74,7 @@ def check_head(head: Head, trust: Trust) -> Vouched:
         )
     wanted = [*trust.logs, *trust.witnesses]
     if not wanted:
-        return Vouched()
+        return TrustedBy()
     if not head.signatures:
         raise IntegrityError(f"{where} is not signed, expected a signature by {_names(trust.logs or wanted)}")
     try:
@@ -92,7 +92,7 @@ def check_head(head: Head, trust: Trust) -> Vouched:
         if (key.name, key.key_id) not in signed:
             raise IntegrityError(f"{where} has no cosignature by the witness {_names([key])}")
     times = [(format_vkey(key), cosigned_at(signed[key.name, key.key_id])) for key in trust.witnesses]
-    return Vouched(tuple(map(format_vkey, by_log)), tuple(times))
+    return TrustedBy(tuple(map(format_vkey, by_log)), tuple(times))
 
 
 def _names(keys: Sequence[Verifier]) -> str:

@@ -1,4 +1,4 @@
-"""Verifying tree heads: their form, who signed them, and the copies that others kept."""
+"""Verifying checkpoints: their form, who signed them, and the copies that others kept."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from run_evidence.ledger.errors import IntegrityError
-from run_evidence.ledger.storage.checkpoints import head_sizes, read_head, read_head_file
+from run_evidence.ledger.storage.checkpoints import checkpoint_sizes, read_checkpoint, read_checkpoint_file
 from run_evidence.ledger.storage.keyring import KeyRecord, read_records
 from run_evidence.ledger.storage.layout import Layout, is_checkpoint_name
-from run_evidence.ledger.tlog.checkpoint import Head
+from run_evidence.ledger.tlog.checkpoint import StoredCheckpoint
 from run_evidence.ledger.tlog.keys import Verifier, cosigned_at, format_vkey
 from run_evidence.ledger.tlog.note import open_note
 from run_evidence.ledger.tlog.trust import Trust
@@ -30,7 +30,7 @@ _HEAD_TRIES: Final = 20
 _HEAD_PAUSE_S: Final = 0.1
 
 
-def read_heads(layout: Layout, result: Verification) -> dict[int, Head]:
+def read_checkpoints(layout: Layout, result: Verification) -> dict[int, StoredCheckpoint]:
     """Return the stored heads by size; what is wrong with one is a finding, and it is left out."""
     heads = {}
     for path in sorted(layout.checkpoints.iterdir()) if layout.checkpoints.is_dir() else ():
@@ -39,7 +39,7 @@ def read_heads(layout: Layout, result: Verification) -> dict[int, Head]:
         where = f"checkpoints/{path.name}"
         result.checkpoints += 1
         try:
-            head = read_head_file(path, follow=False)
+            head = read_checkpoint_file(path, follow=False)
         except FileNotFoundError:
             continue
         except IntegrityError as error:
@@ -55,7 +55,7 @@ def read_heads(layout: Layout, result: Verification) -> dict[int, Head]:
     return heads
 
 
-def read_copies(paths: Sequence[Path], trust: Trust, result: Verification) -> dict[str, Head]:
+def read_copies(paths: Sequence[Path], trust: Trust, result: Verification) -> dict[str, StoredCheckpoint]:
     """Return the older heads a verifier kept, by file name, after checking whose they are and who signed them.
 
     Raises: EnvironmentFault-like OSError when a file cannot be read.
@@ -63,7 +63,7 @@ def read_copies(paths: Sequence[Path], trust: Trust, result: Verification) -> di
     copies = {}
     for path in paths:
         try:
-            head = read_head_file(path)
+            head = read_checkpoint_file(path)
         except IntegrityError as error:
             problem = str(error).removeprefix(f"{path}: ")
             result.add(Finding(str(path), problem, kind="not compared", next_step="name a copy of a checkpoint"))
@@ -92,7 +92,9 @@ class Signing:
     signed_from: tuple[int, ...]
 
 
-def verify_signatures(layout: Layout, heads: Mapping[int, Head], trust: Trust, result: Verification) -> Signing:
+def verify_signatures(
+    layout: Layout, heads: Mapping[int, StoredCheckpoint], trust: Trust, result: Verification
+) -> Signing:
     """Check every signature by a key that is known, and that none is missing below the last one that is there.
 
     A key is known because the verifier brought it, or else because the ledger names it as its own. Between the
@@ -131,7 +133,7 @@ def verify_signatures(layout: Layout, heads: Mapping[int, Head], trust: Trust, r
     return signing
 
 
-def covered_size(heads: Mapping[int, Head], keys: Sequence[Verifier]) -> int:
+def covered_size(heads: Mapping[int, StoredCheckpoint], keys: Sequence[Verifier]) -> int:
     """Return the size of the largest of these heads that has a line by one of the keys; 0 where none has."""
     return max((size for size, head in heads.items() if any(map(head.names, keys))), default=0)
 
@@ -139,7 +141,7 @@ def covered_size(heads: Mapping[int, Head], keys: Sequence[Verifier]) -> int:
 def verify_coverage(
     layout: Layout,
     log: Log,
-    heads: Mapping[int, Head],
+    heads: Mapping[int, StoredCheckpoint],
     calculated: Checkpoint,
     trust: Trust,
     signing: Signing,
@@ -150,7 +152,7 @@ def verify_coverage(
     `calculated` is the checkpoint over all of the log. What is not covered is no alteration: a seal that died
     between its commit and its checkpoint leaves the same as somebody who deletes the newest checkpoints.
     """
-    heads = _with_late_heads(layout, log, heads, calculated, signing)
+    heads = _with_late_checkpoints(layout, log, heads, calculated, signing)
     if log.size == 0 and (signing.recorded or trust.logs):
         problem = "nothing is sealed, so there is nothing that the key stands for"
         result.add(Finding("log", problem, kind="not covered", next_step="ledger sync, then: ledger seal"))
@@ -158,11 +160,11 @@ def verify_coverage(
         problem = "the ledger holds no entry: nothing was verified"
         result.add(Finding("log", problem, kind="nothing there", next_step="ledger sync"))
     require_covered(log.size, heads, signing, result)
-    require_heads(log, heads, result)
+    require_checkpoints(log, heads, result)
     result.beyond_checkpoint = max(log.size - max(heads, default=0), 0)
 
 
-def require_heads(log: Log, heads: Mapping[int, Head], result: Verification) -> None:
+def require_checkpoints(log: Log, heads: Mapping[int, StoredCheckpoint], result: Verification) -> None:
     """Add a finding for each segment, but the last, that has no head at its end: a seal writes what is missing."""
     for segment in log.segments[:-1]:
         if segment.end not in heads:
@@ -171,7 +173,9 @@ def require_heads(log: Log, heads: Mapping[int, Head], result: Verification) -> 
             result.add(Finding(where, problem, kind="not covered", next_step="ledger seal"))
 
 
-def require_covered(size: int, heads: Mapping[int, Head], signing: Signing, result: Verification) -> None:
+def require_covered(
+    size: int, heads: Mapping[int, StoredCheckpoint], signing: Signing, result: Verification
+) -> None:
     """Add a finding where the first `size` entries do not all lie under a head with a line by a wanted key."""
     covered = covered_size(heads, signing.wanted)
     if signing.wanted and covered < size:
@@ -181,9 +185,9 @@ def require_covered(size: int, heads: Mapping[int, Head], signing: Signing, resu
         result.add(Finding("checkpoints", problem, covered, kind="not covered", next_step=step))
 
 
-def _with_late_heads(
-    layout: Layout, log: Log, heads: Mapping[int, Head], calculated: Checkpoint, signing: Signing
-) -> Mapping[int, Head]:
+def _with_late_checkpoints(
+    layout: Layout, log: Log, heads: Mapping[int, StoredCheckpoint], calculated: Checkpoint, signing: Signing
+) -> Mapping[int, StoredCheckpoint]:
     """Return the heads, and those that seals have written since they were read, the one over all of `log` included.
 
     Waits a little for that one where a seal may be between the commit of the last segment and its head.
@@ -194,17 +198,17 @@ def _with_late_heads(
             break
         if attempt:
             time.sleep(_HEAD_PAUSE_S)
-        for size in head_sizes(layout):
+        for size in checkpoint_sizes(layout):
             if size in found or size > log.size:
                 continue
             with contextlib.suppress(IntegrityError, OSError):  # it was written after the others were verified
-                head = read_head(layout, size)
+                head = read_checkpoint(layout, size)
                 if head is not None and _is_sound(head, calculated, signing):
                     found[size] = head
     return found
 
 
-def _is_sound(head: Head, calculated: Checkpoint, signing: Signing) -> bool:
+def _is_sound(head: StoredCheckpoint, calculated: Checkpoint, signing: Signing) -> bool:
     """Return whether a head is of this log, and its lines by known keys are right. Raises: IntegrityError."""
     if any(map(head.names, signing.known)):
         open_note(head.message, signing.known)
@@ -222,14 +226,16 @@ def _is_fresh(log: Log) -> bool:
         return False
 
 
-def _unchecked(heads: Iterable[Head], keys: Sequence[Verifier]) -> tuple[str, ...]:
+def _unchecked(heads: Iterable[StoredCheckpoint], keys: Sequence[Verifier]) -> tuple[str, ...]:
     """Name the signers of lines that none of the keys can check."""
     checked = {(key.name, key.key_id) for key in keys}
     lines = (line for head in heads for line in head.signatures)
     return tuple(sorted({f"{s.name}+{s.key_id.hex()}" for s in lines if (s.name, s.key_id) not in checked}))
 
 
-def _verify_records(records: Sequence[KeyRecord], heads: Mapping[int, Head], result: Verification) -> None:
+def _verify_records(
+    records: Sequence[KeyRecord], heads: Mapping[int, StoredCheckpoint], result: Verification
+) -> None:
     """See that each key signed from where on its note says it did.
 
     A key may have signed smaller heads that an earlier one had left unsigned.
@@ -256,7 +262,7 @@ def verify_length(size: int, signing: Signing, result: Verification) -> None:
             result.add(Finding("keys", problem, None, str(signed_from), str(size)))
 
 
-def _check_lines(where: str, head: Head, keys: Sequence[Verifier], result: Verification) -> bool:
+def _check_lines(where: str, head: StoredCheckpoint, keys: Sequence[Verifier], result: Verification) -> bool:
     """Check the signatures that claim to be by one of the keys; False, and a finding, if one is wrong."""
     if not any(map(head.names, keys)):
         return True
@@ -268,7 +274,9 @@ def _check_lines(where: str, head: Head, keys: Sequence[Verifier], result: Verif
     return True
 
 
-def _wanted(size: int, heads: Mapping[int, Head], trust: Trust, records: Sequence[KeyRecord]) -> Sequence[Verifier]:
+def _wanted(
+    size: int, heads: Mapping[int, StoredCheckpoint], trust: Trust, records: Sequence[KeyRecord]
+) -> Sequence[Verifier]:
     """Return the keys of which one has to have signed the head of this size; empty where none has to."""
     if trust.logs:
         started = [r.signed_from for r in records if r.verifier in trust.logs and r.signed_from is not None]
@@ -282,7 +290,7 @@ def _wanted(size: int, heads: Mapping[int, Head], trust: Trust, records: Sequenc
 
 def _require_signature(
     size: int,
-    heads: Mapping[int, Head],
+    heads: Mapping[int, StoredCheckpoint],
     wanted: Sequence[Verifier],
     known: Sequence[Verifier],
     kind: Kind,
@@ -302,7 +310,7 @@ def _require_signature(
         result.add(Finding(where, problem, None, expected or None, found))
 
 
-def _describe_newest(head: Head, trust: Trust, known: Sequence[Verifier], result: Verification) -> None:
+def _describe_newest(head: StoredCheckpoint, trust: Trust, known: Sequence[Verifier], result: Verification) -> None:
     result.signed_by = tuple(format_vkey(key) for key in known if head.names(key))
     cosigned = {(s.name, s.key_id): s for s in head.signatures}
     times = []

@@ -19,7 +19,7 @@ import orjson
 from run_evidence.ledger.errors import IntegrityError
 from run_evidence.ledger.storage.checkpoint_memory import CheckpointMemory
 from run_evidence.ledger.storage.files import read_regular, replace_atomic
-from run_evidence.ledger.tlog.checkpoint import Head
+from run_evidence.ledger.tlog.checkpoint import StoredCheckpoint
 from run_evidence.ledger.tlog.keys import Verifier
 from run_evidence.ledger.tlog.note import format_note
 from run_evidence.ledger.verification.findings import Finding, Verification
@@ -31,7 +31,7 @@ class VerifierMemory:
 
     folder: Path
 
-    def last(self, result: Verification) -> dict[str, Head]:
+    def last(self, result: Verification) -> dict[str, StoredCheckpoint]:
         """Return the checkpoint remembered of this log by the name of its file; a damaged memory is a finding."""
         memory = CheckpointMemory(self.folder)
         path = memory.path(result.origin)
@@ -48,7 +48,10 @@ class VerifierMemory:
         return {str(path): head}
 
     def compare_signatures(
-        self, remembered: Mapping[str, Head], heads: Mapping[int, Head], result: Verification
+        self,
+        remembered: Mapping[str, StoredCheckpoint],
+        heads: Mapping[int, StoredCheckpoint],
+        result: Verification,
     ) -> None:
         """Add a finding where the remembered checkpoint, or a signature on it that was verified, is gone."""
         for where, before in remembered.items():
@@ -91,7 +94,7 @@ class VerifierMemory:
             result.stranger = f"at this address the log {origin} was verified before; this is {result.origin}"
 
     def remember(
-        self, address: Path, heads: Mapping[int, Head], keys: Sequence[Verifier], result: Verification
+        self, address: Path, heads: Mapping[int, StoredCheckpoint], keys: Sequence[Verifier], result: Verification
     ) -> None:
         """Keep the newest checkpoint of a verification that found nothing, with its signatures by these keys.
 

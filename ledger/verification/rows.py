@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from run_evidence.ledger.errors import IntegrityError, NewerSchemaError
-from run_evidence.ledger.model.event import BLOB_START, blob_name, columns
+from run_evidence.ledger.model.event import BLOB_START, blob_name, decode_entry
 from run_evidence.ledger.storage.log import Log, Segment
 from run_evidence.ledger.storage.rows import SCHEMA, indexed, table, texts_of, views
 from run_evidence.ledger.storage.segment import UNSTATED, file_problem, footer_problems, read_batches, row_groups
@@ -206,7 +206,7 @@ def _derived(stored: pa.RecordBatch, where: str, first: int, findings: list[Find
         found = []
         for index, entry in enumerate(views(stored.column("entry")), start=first):
             try:
-                found.append(columns(bytes(entry)))
+                found.append(decode_entry(bytes(entry)))
             except (IntegrityError, NewerSchemaError) as error:  # the segment says a version that is known
                 findings.append(Finding(where, str(error), index))
         rows = table(found, first)

@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from run_evidence.ledger.errors import IntegrityError, UsageError
-from run_evidence.ledger.storage.consistency import prove_growth
+from run_evidence.ledger.storage.consistency import prove_extension
 from run_evidence.ledger.storage.inclusion import AuditPaths
 from run_evidence.ledger.storage.log import Log, load
 from run_evidence.ledger.storage.tile_cache import TileCache
-from run_evidence.ledger.tlog.checkpoint import Head
+from run_evidence.ledger.tlog.checkpoint import StoredCheckpoint
 from run_evidence.ledger.tlog.merkle import leaf_hash
 from run_evidence.ledger.tlog.trust import NOTHING_BROUGHT, Trust
-from run_evidence.ledger.verification.checkpoints import read_copies, read_heads, require_covered, verify_signatures
+from run_evidence.ledger.verification.checkpoints import (
+    read_checkpoints,
+    read_copies,
+    require_covered,
+    verify_signatures,
+)
 from run_evidence.ledger.verification.findings import Finding, Progress, Verification
 from run_evidence.ledger.verification.rows import Group, check_some, groups
 
@@ -46,7 +51,7 @@ def verify_sample(
     if count < 1:
         raise UsageError(f"--sample {count}: a look at no entry shows nothing.", next_step="--sample 1000")
     result = Verification(ledger.require(), sampled=0)
-    heads = read_heads(ledger.layout, result)
+    heads = read_checkpoints(ledger.layout, result)
     signing = verify_signatures(ledger.layout, heads, trust, result)
     copies = read_copies(since, trust, result)
     remembered = memory.last(result) if memory else {}
@@ -78,7 +83,9 @@ def verify_sample(
     return result
 
 
-def _look(ledger: Ledger, log: Log, head: Head, count: int, progress: Progress, result: Verification) -> None:
+def _look(
+    ledger: Ledger, log: Log, head: StoredCheckpoint, count: int, progress: Progress, result: Verification
+) -> None:
     size = head.checkpoint.size
     chosen = sorted(random.SystemRandom().sample(range(size), min(count, size)))
     TileCache(ledger.layout).catch_up(log)
@@ -121,7 +128,7 @@ def _by_group(log: Log, chosen: Sequence[int], result: Verification) -> list[tup
 
 
 def _compare_copies(
-    ledger: Ledger, log: Log, newest: Head, copies: dict[str, Head], result: Verification
+    ledger: Ledger, log: Log, newest: StoredCheckpoint, copies: dict[str, StoredCheckpoint], result: Verification
 ) -> list[int]:
     proved = []
     for where, copy in copies.items():
@@ -131,7 +138,7 @@ def _compare_copies(
             result.add(Finding(where, problem, None, *sizes))
             continue
         try:
-            prove_growth(ledger.layout, lambda: log, copy.checkpoint, newest.checkpoint)
+            prove_extension(ledger.layout, lambda: log, copy.checkpoint, newest.checkpoint)
             proved.append(copy.checkpoint.size)
         except IntegrityError as error:
             result.add(Finding(where, f"history was rewritten: {error}"))

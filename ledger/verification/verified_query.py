@@ -1,4 +1,4 @@
-"""Rows with their proof: every segment behind a query is verified against a tree head before it is asked.
+"""Rows with their proof: every segment behind a query is verified against a checkpoint before it is asked.
 
 A query touches every segment: it learns from each one's statistics whether it has to read it, and forged
 statistics would make rows invisible. So all of them are verified, not only those whose rows come out; to verify
@@ -17,9 +17,9 @@ from run_evidence.ledger.errors import IntegrityError, UsageError
 from run_evidence.ledger.query.as_of import NOW, AsOf
 from run_evidence.ledger.query.limits import Limits
 from run_evidence.ledger.query.snapshot import Snapshot, open_snapshot
-from run_evidence.ledger.storage.checkpoints import newest_head
-from run_evidence.ledger.tlog.checkpoint import Head
-from run_evidence.ledger.tlog.trust import NOTHING_BROUGHT, Trust, check_head
+from run_evidence.ledger.storage.checkpoints import newest_checkpoint
+from run_evidence.ledger.tlog.checkpoint import StoredCheckpoint
+from run_evidence.ledger.tlog.trust import NOTHING_BROUGHT, Trust, require_trusted
 from run_evidence.ledger.verification.findings import Finding, Progress
 from run_evidence.ledger.verification.verify import verify
 
@@ -36,7 +36,7 @@ class Verified:
     """
 
     snapshot: Snapshot
-    head: Head
+    head: StoredCheckpoint
     size: int
 
 
@@ -64,17 +64,17 @@ def open_verified(
 
     `memory` is the verifier's own, as for `verify`. What is sealed behind the prefix need not be signed yet.
 
-    Raises: what `open_snapshot` raises; UsageError when there is no tree head over the prefix; IntegrityError
+    Raises: what `open_snapshot` raises; UsageError when there is no checkpoint over the prefix; IntegrityError
     naming the first finding.
     """
     ledger.require()
-    head = newest_head(ledger.layout)
+    head = newest_checkpoint(ledger.layout)
     size = as_of.size if as_of.size is not None else head.checkpoint.size if head else 0
     if head is None or head.checkpoint.size < size:
         raise UsageError(
-            f"No tree head covers the first {size} entries, so nothing proves them yet.", next_step="ledger seal"
+            f"No checkpoint covers the first {size} entries, so nothing proves them yet.", next_step="ledger seal"
         )
-    check_head(head, trust)
+    require_trusted(head, trust)
     with open_snapshot(ledger, replace(as_of, size=size), limits=limits or Limits()) as snapshot:
         # The very segments the snapshot reads: what a compaction puts in their place meanwhile is not asked.
         result = verify(ledger, progress, trust=trust, workers=workers, log=snapshot.log, memory=memory)

@@ -22,13 +22,13 @@ from run_evidence.ledger.storage.layout import Layout, is_erased_mark
 from run_evidence.ledger.storage.log import Log, Segment, load
 from run_evidence.ledger.storage.rows import table
 from run_evidence.ledger.storage.search import answer, memory_database, sql_text
-from run_evidence.ledger.storage.segment import read_frontier
-from run_evidence.ledger.tlog.checkpoint import Checkpoint, Head
+from run_evidence.ledger.storage.segment import stated_frontier
+from run_evidence.ledger.tlog.checkpoint import Checkpoint, StoredCheckpoint
 from run_evidence.ledger.tlog.merkle import Frontier
 from run_evidence.ledger.tlog.trust import NOTHING_BROUGHT, Trust
 from run_evidence.ledger.verification.checkpoints import (
+    read_checkpoints,
     read_copies,
-    read_heads,
     verify_coverage,
     verify_length,
     verify_signatures,
@@ -74,7 +74,7 @@ def verify(
     """
     result = Verification(ledger.require())
     layout = ledger.layout
-    heads = read_heads(layout, result)
+    heads = read_checkpoints(layout, result)
     signing = verify_signatures(layout, heads, trust, result)
     copies = read_copies(since, trust, result)
     remembered = memory.last(result) if memory else {}
@@ -100,7 +100,7 @@ def verify(
     _verify_segments(log, tree, blobs, result, progress, workers)
     result.root = tree.frontier().root().hex()
     now = _size_now(layout, log, [*heads, *signing.signed_from])
-    _verify_heads(now, heads, tree, result)
+    _verify_checkpoints(now, heads, tree, result)
     result.since = _verify_copies(log, copies, tree, result)
     _verify_copies(log, remembered, tree, result)
     verify_length(now, signing, result)
@@ -226,7 +226,7 @@ def _finish_segment(item: Checked, tree: GrowingTree, ids: Sequence[str], result
         result.add(Finding(where, problem, None, str(segment.count), got))
         return False
     try:
-        stated = read_frontier(segment)
+        stated = stated_frontier(segment)
     except IntegrityError as error:
         result.add(Finding(where, str(error)))
         return False
@@ -259,7 +259,9 @@ def _size_now(layout: Layout, log: Log, sizes: Sequence[int]) -> int:
         return log.size
 
 
-def _verify_heads(now: int, heads: Mapping[int, Head], tree: GrowingTree, result: Verification) -> None:
+def _verify_checkpoints(
+    now: int, heads: Mapping[int, StoredCheckpoint], tree: GrowingTree, result: Verification
+) -> None:
     for size, head in heads.items():
         where = f"checkpoints/{size:016d}"
         if size > now:
@@ -271,7 +273,9 @@ def _verify_heads(now: int, heads: Mapping[int, Head], tree: GrowingTree, result
             result.add(Finding(where, problem, None, calculated, claimed))
 
 
-def _verify_copies(log: Log, copies: Mapping[str, Head], tree: GrowingTree, result: Verification) -> list[int]:
+def _verify_copies(
+    log: Log, copies: Mapping[str, StoredCheckpoint], tree: GrowingTree, result: Verification
+) -> list[int]:
     """See that the log only grew since each copy: its first entries give the copy's root. Returns those sizes."""
     proved = []
     for where, copy in copies.items():

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from run_evidence.ledger.errors import EnvironmentFault, LedgerError
 from run_evidence.ledger.tlog.add_checkpoint import MAX_REQUEST_BYTES
-from run_evidence.ledger.witness.witness import Answer, Witness
+from run_evidence.ledger.witness.witness import Response, Witness
 
 _PATH: Final = "/add-checkpoint"
 _SECONDS: Final = 10.0
@@ -70,23 +70,23 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Say that there is nothing to read here."""
-        self._say(Answer(405, b"POST a checkpoint to /add-checkpoint\n"))
+        self._say(Response(405, b"POST a checkpoint to /add-checkpoint\n"))
 
-    def _answer(self) -> Answer:
+    def _answer(self) -> Response:
         if self.path != _PATH:
-            return Answer(404, b"POST a checkpoint to /add-checkpoint\n")
+            return Response(404, b"POST a checkpoint to /add-checkpoint\n")
         length = self.headers.get("Content-Length", "")
         if not length.isascii() or not length.isdigit():
-            return Answer(411, b"the request must state its length\n")
+            return Response(411, b"the request must state its length\n")
         if int(length) > MAX_REQUEST_BYTES:
-            return Answer(413, f"at most {MAX_REQUEST_BYTES} bytes are read\n".encode())
+            return Response(413, f"at most {MAX_REQUEST_BYTES} bytes are read\n".encode())
         body = self.rfile.read(int(length))
         try:
             return self.server.witness.add_checkpoint(body)
         except (LedgerError, OSError) as error:  # its memory is damaged or full: nothing was cosigned
-            return Answer(500, f"{error}\n".encode())
+            return Response(500, f"{error}\n".encode())
 
-    def _say(self, answer: Answer) -> None:
+    def _say(self, answer: Response) -> None:
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.body)))

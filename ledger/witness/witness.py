@@ -1,4 +1,4 @@
-"""A witness: it remembers the last tree head of each log it knows, and cosigns only what extends it.
+"""A witness: it remembers the last checkpoint of each log it knows, and cosigns only what extends it.
 
 So that even the holder of a log's key cannot rewrite history unseen: the rewritten log is no extension of the
 head the witness remembers, and gets no cosignature. Its memory is its own, in its own folder, with its own key.
@@ -19,7 +19,7 @@ from typing import Final
 from urllib.parse import quote
 
 from run_evidence.ledger.errors import EnvironmentFault, IntegrityError, UsageError
-from run_evidence.ledger.storage.checkpoints import read_head_file
+from run_evidence.ledger.storage.checkpoints import read_checkpoint_file
 from run_evidence.ledger.storage.files import make_folder, replace_atomic
 from run_evidence.ledger.tlog.add_checkpoint import SIZE_TYPE, Request, parse_request
 from run_evidence.ledger.tlog.checkpoint import Checkpoint
@@ -32,7 +32,7 @@ _TEXT: Final = "text/plain; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What the witness says to a request: an HTTP status, a content type and a body."""
 
     status: int
@@ -53,7 +53,7 @@ class Witness:
     clock_s: Callable[[], int] = lambda: int(time.time())
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add_checkpoint(self, body: bytes) -> Answer:
+    def add_checkpoint(self, body: bytes) -> Response:
         """Answer one request. What it answers 200 to is in its memory, durably, before it answers."""
         try:
             request = parse_request(body)
@@ -72,13 +72,13 @@ class Witness:
         with self._lock:  # looking at the last size and remembering the new one must be one step
             return self._extend(request)
 
-    def _extend(self, request: Request) -> Answer:
+    def _extend(self, request: Request) -> Response:
         new = request.head.checkpoint
         last = self.last(new.origin)
         if request.old_size != last.size:
-            return Answer(409, f"{last.size}\n".encode(), SIZE_TYPE)
+            return Response(409, f"{last.size}\n".encode(), SIZE_TYPE)
         if new.size == last.size and new.root != last.root:
-            return Answer(409, f"{last.size}\n".encode(), SIZE_TYPE)
+            return Response(409, f"{last.size}\n".encode(), SIZE_TYPE)
         try:
             check_consistency(
                 request.proof,
@@ -91,7 +91,7 @@ class Witness:
             return _refusal(422, str(error))
         signature = self.signer.cosign(request.head.text, self.clock_s())
         replace_atomic(self._path(new.origin), format_note(request.head.text, [signature]))
-        return Answer(200, format_signature(signature).encode())
+        return Response(200, format_signature(signature).encode())
 
     def last(self, origin: str) -> Checkpoint:
         """Return the last head cosigned for a log; the empty tree where there was none.
@@ -99,7 +99,7 @@ class Witness:
         Raises: IntegrityError when the memory is damaged; a witness that forgot must not start over.
         """
         try:
-            head = read_head_file(self._path(origin))
+            head = read_checkpoint_file(self._path(origin))
         except FileNotFoundError:
             return Checkpoint(origin, 0, EMPTY_ROOT)
         open_note(head.message, [self.signer.verifier()])
@@ -137,5 +137,5 @@ def open_witness(signer: Signer, logs: Mapping[str, tuple[Verifier, ...]], folde
     return witness
 
 
-def _refusal(status: int, why: str) -> Answer:
-    return Answer(status, f"{why}\n".encode())
+def _refusal(status: int, why: str) -> Response:
+    return Response(status, f"{why}\n".encode())

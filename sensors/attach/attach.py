@@ -60,7 +60,7 @@ def with_ledger(  # noqa: PLR0913 - the options of the one public call, all but 
     address = open_ledger(ledger)
     options = (hook_timeout_seconds, grace_seconds, tick_seconds, release_id, log_lines)
     addition = addition_of(
-        (address.root, address.notary, declared, hook, status_sensors, *options),
+        (address.root, address.signing_setup, declared, hook, status_sensors, *options),
         Attachment(address, declared, *options),
         hook=hook,
         status_sensors=status_sensors,

@@ -13,7 +13,7 @@ from run_evidence.ledger import Ledger
 from run_evidence.ledger.ledger import OwnEvent
 from run_evidence.sensors.attach.failure_log import report_trouble
 from run_evidence.sensors.attach.release import process_correlation
-from run_evidence.sensors.capture.context import DEFAULT_GRACE_SECONDS, Capturing
+from run_evidence.sensors.capture.context import DEFAULT_GRACE_SECONDS, CaptureContext
 from run_evidence.sensors.capture.policy import Policy, declaration, latest_policy
 from run_evidence.sensors.dagster_log.source import RUNLESS
 
@@ -43,10 +43,10 @@ class Attachment:
     _asked_at: float = field(default=-math.inf, init=False)
     _at_work: dict[str, threading.Thread] = field(default_factory=dict, init=False)
 
-    def capturing(self) -> Capturing:
+    def capturing(self) -> CaptureContext:
         """Return how this process captures: in the release it runs."""
         defaults = process_correlation(self.release_id)
-        return Capturing(self.ledger, self.policy, defaults, self.grace_seconds, self.log_lines)
+        return CaptureContext(self.ledger, self.policy, defaults, self.grace_seconds, self.log_lines)
 
     def declare_policy(self, runless: Iterable[OwnEvent], declared_at: int) -> None:
         """Record the policy when it is not the one declared last, so that `ledger sync` applies it too."""

@@ -32,7 +32,7 @@ _DAY_US: Final = 86_400_000_000
 
 
 @dataclass(slots=True)
-class Tail:
+class HookState:
     """The runs this process is capturing; one run at a time is the normal case."""
 
     captures: dict[str, RunCapture] = field(default_factory=dict)
@@ -52,20 +52,20 @@ def ledger_hook(attachment: Attachment) -> HookDefinition:
     """Make the hook; it fires after a step's success and failure alike and needs no resource."""
     import dagster as dg
 
-    tail = Tail()
+    tail = HookState()
 
     def capture_step(context: Any, events: Sequence[Any]) -> dg.HookExecutionResult:
         # The events handed over have neither ids nor times: what counts is what the instance has stored.
         instance, run_id = context.instance, context.run_id
         failed = any(event.is_step_failure for event in events)
         if not instance.is_ephemeral and (tail.is_due(run_id, time.monotonic()) or failed):
-            attachment.hooked(instance, run_id, lambda: capture_tail(tail, attachment, instance, run_id))
+            attachment.hooked(instance, run_id, lambda: capture_new_records(tail, attachment, instance, run_id))
         return dg.HookExecutionResult(hook_name=HOOK_NAME)
 
     return dg.HookDefinition(name=HOOK_NAME, hook_fn=capture_step)
 
 
-def capture_tail(tail: Tail, attachment: Attachment, instance: DagsterInstance, run_id: str) -> None:
+def capture_new_records(tail: HookState, attachment: Attachment, instance: DagsterInstance, run_id: str) -> None:
     """Append what was recorded since this process last looked; the first look takes the run from its start."""
     with tail.lock:
         capture = tail.captures.pop(run_id, None)  # gone unless all of this succeeds: then the next look is whole

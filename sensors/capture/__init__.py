@@ -1,1 +1,1 @@
-"""Capturing a run: its plan, its records, what became of each planned item, its end."""
+"""CaptureContext a run: its plan, its records, what became of each planned item, its end."""

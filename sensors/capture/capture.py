@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from run_evidence.ledger import EnvironmentFault, Event, InputError, IntegrityError, Ledger
 from run_evidence.ledger.ledger import RunKnown
-from run_evidence.sensors.capture.context import DEFAULT_GRACE_SECONDS, Captured, Capturing
+from run_evidence.sensors.capture.context import DEFAULT_GRACE_SECONDS, CaptureContext, Captured
 from run_evidence.sensors.capture.policy import Policy, declaration, latest_policy
 from run_evidence.sensors.capture.run_capture import RunCapture
 from run_evidence.sensors.dagster_log import source
@@ -19,7 +19,7 @@ from run_evidence.sensors.dagster_log.source import RUNLESS, RunFacts
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-__all__ = ["DEFAULT_GRACE_SECONDS", "Captured", "Capturing", "Outbox", "capture_known", "capture_run"]
+__all__ = ["DEFAULT_GRACE_SECONDS", "CaptureContext", "Captured", "Outbox", "capture_known", "capture_run"]
 
 FLUSH_EVENTS: Final = 5_000
 
@@ -70,7 +70,7 @@ class Outbox:
             raise
 
 
-def capture_run(instance: DagsterInstance, run_id: str, how: Capturing) -> Captured | None:
+def capture_run(instance: DagsterInstance, run_id: str, how: CaptureContext) -> Captured | None:
     """Read the whole log of a run and append what the ledger does not have; `None` when there is no such run.
 
     Idempotent, and safe from many processes at once. Closes the run when it ended more than the grace
@@ -89,20 +89,20 @@ def capture_run(instance: DagsterInstance, run_id: str, how: Capturing) -> Captu
     return captured
 
 
-def declare(how: Capturing) -> None:
+def declare(how: CaptureContext) -> None:
     """Record the policy that is given, unless it is the one declared last: from now on it holds for everybody."""
     if how.policy is not None:
         known = how.ledger.known([RUNLESS])[RUNLESS]
         how.ledger.append(declaration(how.policy, known.own, how.ledger.clock()))
 
 
-def policy_of(how: Capturing, runless: RunKnown | None) -> Policy:
+def policy_of(how: CaptureContext, runless: RunKnown | None) -> Policy:
     """Return the policy that holds: the one given, else the one declared last in the ledger."""
     return how.policy or (latest_policy(runless.own) if runless else None) or Policy()
 
 
 def capture_known(
-    instance: DagsterInstance, facts: RunFacts, how: Capturing, policy: Policy, known: RunKnown, outbox: Outbox
+    instance: DagsterInstance, facts: RunFacts, how: CaptureContext, policy: Policy, known: RunKnown, outbox: Outbox
 ) -> Captured:
     """Capture one run into `outbox`; `known` is what the ledger holds about it."""
     work = RunCapture(source.store_id(instance), facts, how, known)
@@ -119,7 +119,7 @@ def capture_known(
     return work.result(count + len(batch))
 
 
-def capture_runless(instance: DagsterInstance, how: Capturing, known: RunKnown, outbox: Outbox) -> Captured:
+def capture_runless(instance: DagsterInstance, how: CaptureContext, known: RunKnown, outbox: Outbox) -> Captured:
     """Capture the records that belong to no run: wipes, and materializations reported from outside.
 
     Reads nothing when the log has not grown since all of it was captured.

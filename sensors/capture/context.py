@@ -40,7 +40,7 @@ class Captured:
 
 
 @dataclass(frozen=True, slots=True)
-class Capturing:
+class CaptureContext:
     """How to capture: where to, what may be missing, and what to say where a run carries no tags.
 
     `defaults` is for processes that run in the release they name (a step, a code location); a historical

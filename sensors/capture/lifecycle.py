@@ -17,7 +17,7 @@ from run_evidence.ledger.model.outcomes import RUN_ENDED, RunEvent, derive_outco
 from run_evidence.ledger.model.plan import Plan, PlanItem, plan_parts, read_plan
 from run_evidence.ledger.redaction.find import MASKED
 from run_evidence.ledger.redaction.redact import MASK, Redaction
-from run_evidence.sensors.capture.context import Capturing, correlation_of, tag_snapshot
+from run_evidence.sensors.capture.context import CaptureContext, correlation_of, tag_snapshot
 from run_evidence.sensors.capture.planning import ItemKey
 from run_evidence.sensors.capture.policy import Policy
 from run_evidence.sensors.capture.skips import DeclaredSkip
@@ -64,7 +64,7 @@ class Reading:
 class Life:
     """The ledger's own events of one run."""
 
-    def __init__(self, store: str, facts: RunFacts, how: Capturing, own: list[OwnEvent], clean: Clean) -> None:
+    def __init__(self, store: str, facts: RunFacts, how: CaptureContext, own: list[OwnEvent], clean: Clean) -> None:
         self._store = store
         self._facts = facts
         self._how = how

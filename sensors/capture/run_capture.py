@@ -13,7 +13,7 @@ from run_evidence.ledger.model.conflict import conflict_event
 from run_evidence.ledger.model.event import encode
 from run_evidence.ledger.model.outcomes import RunEvent
 from run_evidence.ledger.storage.redaction_settings import read_redaction
-from run_evidence.sensors.capture.context import Captured, Capturing
+from run_evidence.sensors.capture.context import CaptureContext, Captured
 from run_evidence.sensors.capture.lifecycle import Life, Reading, cleaning
 from run_evidence.sensors.capture.planning import PLANNED_TYPES, build_plan, planned_keys
 from run_evidence.sensors.capture.policy import Policy
@@ -34,7 +34,7 @@ class RunCapture:
     After events were appended, `absorb` them, so that nothing is said twice.
     """
 
-    def __init__(self, store: str, facts: RunFacts, how: Capturing, known: RunKnown) -> None:
+    def __init__(self, store: str, facts: RunFacts, how: CaptureContext, known: RunKnown) -> None:
         self._store = store
         self._facts = facts
         self._how = how

@@ -16,7 +16,7 @@ from dagster import DagsterInstance
 from run_evidence.ledger import Ledger
 from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.ledger.verification.verify import verify
-from run_evidence.sensors.capture.capture import Capturing, capture_run
+from run_evidence.sensors.capture.capture import CaptureContext, capture_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -200,7 +200,7 @@ def test_the_ledger_holds_exactly_the_event_records_of_dagsters_own_log(
 def test_capturing_again_changes_nothing(demo: Demo, instance: DagsterInstance) -> None:
     before = demo.ledger.log().size
     for record in instance.get_run_records():
-        captured = capture_run(instance, record.dagster_run.run_id, Capturing(demo.ledger, grace_seconds=0))
+        captured = capture_run(instance, record.dagster_run.run_id, CaptureContext(demo.ledger, grace_seconds=0))
         assert captured is not None
         assert captured.appended == 0
     demo.ledger.seal()

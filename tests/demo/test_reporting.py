@@ -9,7 +9,7 @@ import pipelines.reporting
 from pipelines.reporting import LedgerResource, final_evidence_sensor, read_place
 from pipelines.resources import ReportsResource
 from run_evidence.ledger import Ledger
-from run_evidence.sensors.capture.capture import Capturing, capture_run
+from run_evidence.sensors.capture.capture import CaptureContext, capture_run
 
 
 @dg.asset(
@@ -46,10 +46,10 @@ def test_a_failed_run_has_final_evidence_once_it_is_closed(
     """A run that never reached its report asset is reported all the same, exactly once."""
     instance, run_id, ledger = failed_run
     out = tmp_path / "reports"
-    capture_run(instance, run_id, Capturing(ledger, grace_seconds=3_600))
+    capture_run(instance, run_id, CaptureContext(ledger, grace_seconds=3_600))
     cursor = _tick(instance, ledger, out, None)
     assert not list(out.glob("run_evidence/*")), "it is not closed yet"
-    capture_run(instance, run_id, Capturing(ledger, grace_seconds=0))
+    capture_run(instance, run_id, CaptureContext(ledger, grace_seconds=0))
     ledger.seal()
     cursor = _tick(instance, ledger, out, cursor)
     written = list(out.glob("run_evidence/2026-04-17_*_final_*.json"))
@@ -84,7 +84,7 @@ def test_documents_that_cannot_be_written_hold_up_no_others(
     with monkeypatch.context() as patch:
         patch.setattr(pipelines.reporting, "write_run_documents", failing)
         for run_id in (first, second):
-            capture_run(instance, run_id, Capturing(ledger, grace_seconds=0))
+            capture_run(instance, run_id, CaptureContext(ledger, grace_seconds=0))
             ledger.seal()
             cursor = _tick(instance, ledger, out, cursor)
             assert first in str(cursor)

@@ -15,7 +15,7 @@ import pytest
 from run_evidence.ledger import Event, Ledger
 from run_evidence.ledger.query.as_of import NOW
 from run_evidence.ledger.query.snapshot import open_snapshot
-from run_evidence.sensors.capture.capture import Capturing
+from run_evidence.sensors.capture.capture import CaptureContext
 from run_evidence.sensors.capture.policy_file import read_policy
 from run_evidence.sensors.sync import sync_runs
 
@@ -69,7 +69,7 @@ def captured(home: Path, assets: list[dg.AssetsDefinition]) -> list[tuple[Any, .
     ledger = Ledger(home / "ledger")
     with dg.DagsterInstance.from_config(str(home)) as instance:
         assert dg.materialize(assets, instance=instance).success
-        sync_runs(instance, Capturing(ledger, grace_seconds=0))
+        sync_runs(instance, CaptureContext(ledger, grace_seconds=0))
     with open_snapshot(ledger, NOW) as snapshot:
         return snapshot.rows("SELECT outcome, verdict, reason_code FROM outcomes")
 

@@ -15,9 +15,9 @@ from evidence_runs import START, Story, Tell, dry_run, failed_run, good_run, ope
 from run_evidence.ledger import Ledger
 from run_evidence.ledger.admin.amend import amend
 from run_evidence.ledger.query.as_of import parse_as_of
-from run_evidence.ledger.query.prefix import calculated_head, sealed_size
+from run_evidence.ledger.query.prefix import calculated_checkpoint, sealed_size
 from run_evidence.ledger.query.snapshot import open_snapshot
-from run_evidence.ledger.storage.checkpoints import newest_head
+from run_evidence.ledger.storage.checkpoints import newest_checkpoint
 from run_evidence.ledger.tlog.checkpoint import format_checkpoint
 from run_evidence.ledger.verification.verify import verify
 
@@ -88,20 +88,20 @@ def test_show_and_runs_of_the_past_are_as_they_were(told: Tell, ask: Ask, ledger
 def test_a_size_between_two_checkpoints_has_a_calculated_head(
     told: Tell, ask: Ask, ledger: Ledger, tmp_path: Path
 ) -> None:
-    """The document says that no checkpoint was written there; its tree head is the one the entries give."""
+    """The document says that no checkpoint was written there; its checkpoint is the one the entries give."""
     told(good_run("run-1"))
     told(good_run("run-2", start=START + HOUR))
     size = ledger.log().size - 5
     document: dict[str, Any] = orjson.loads(ask("show", "run-2", "--json", "--as-of", str(size)))
     assert "where no checkpoint was written (not signed)" in document["statement"]
     head = document["provenance"]["checkpoint"]
-    stated = calculated_head(ledger, ledger.log(), size)
+    stated = calculated_checkpoint(ledger, ledger.log(), size)
     assert (head["size"], head["root_sha256"]) == (size, stated.root.hex())
     kept = tmp_path / "stated"
     kept.write_text(format_checkpoint(stated))
     assert verify(ledger, since=[kept]).since == [size], "verify finds the same root from the entries"
     shutil.rmtree(ledger.layout.tiles)
-    assert calculated_head(ledger, ledger.log(), size) == stated
+    assert calculated_checkpoint(ledger, ledger.log(), size) == stated
     ask("report", "run-2", "--as-of", str(size), "--out", str(tmp_path / "out"))
     ask("report", "run-2", "--as-of", str(size), "--out", str(tmp_path / "out"))
     assert f"run_report/run-2_interim_{size}_unsigned.json" in files(tmp_path / "out")
@@ -111,15 +111,15 @@ def test_damaged_tiles_give_no_wrong_head(told: Tell, ledger: Ledger) -> None:
     """A head is calculated from a cache, and held against the newest checkpoint before anybody sees it."""
     told(good_run("run-1"))
     told(good_run("run-2", start=START + HOUR))
-    right = calculated_head(ledger, ledger.log(), 20)
+    right = calculated_checkpoint(ledger, ledger.log(), 20)
     for tile in (p for p in ledger.layout.tiles.rglob("*") if p.is_file() and p.name != "frontier"):
         content = bytearray(tile.read_bytes())
         content[5] ^= 1
         tile.write_bytes(content)
-    assert calculated_head(ledger, ledger.log(), 20) == right
-    newest = newest_head(ledger.layout)
+    assert calculated_checkpoint(ledger, ledger.log(), 20) == right
+    newest = newest_checkpoint(ledger.layout)
     assert newest is not None
-    assert calculated_head(ledger, ledger.log(), newest.checkpoint.size) == newest.checkpoint
+    assert calculated_checkpoint(ledger, ledger.log(), newest.checkpoint.size) == newest.checkpoint
 
 
 def test_where_no_tiles_can_be_made_the_entries_serve(told: Tell, ask: Ask, ledger: Ledger) -> None:

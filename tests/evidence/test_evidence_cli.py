@@ -77,7 +77,7 @@ def test_show_tells_one_run(told: Tell, call: Call) -> None:
         "week04_lakehouse_not_available: no Week04 here",
         "2 steps were skipped by Dagster because an input was left out",
         "after the run had ended and its log was read whole",
-        "tree head ",
+        "checkpoint ",
     ):
         assert part in said.out, part
 

@@ -14,7 +14,7 @@ import pytest
 from run_evidence.evidence import WrittenDocuments, write_run_documents
 from run_evidence.ledger import Ledger
 from run_evidence.sensors import OptionalDependency, skip
-from run_evidence.sensors.capture.capture import Capturing, capture_run
+from run_evidence.sensors.capture.capture import CaptureContext, capture_run
 from run_evidence.sensors.capture.policy import Policy
 
 Document = dict[str, Any]
@@ -42,7 +42,7 @@ class World:
         result = dg.materialize(
             list(definitions), instance=self.instance, partition_key=DAY, raise_on_error=False, tags=tags
         )
-        how = Capturing(self.ledger, policy=POLICY, grace_seconds=grace_seconds)
+        how = CaptureContext(self.ledger, policy=POLICY, grace_seconds=grace_seconds)
         capture_run(self.instance, result.run_id, how)
         return read(write_run_documents(self.ledger, result.run_id, self.home / "out"))
 
@@ -165,7 +165,7 @@ def test_a_report_from_inside_the_run_is_interim_and_the_final_one_follows(world
 
     @dg.asset(key=["week06", "ops", "run_evidence_report"], partitions_def=DAILY, deps=[FACT])
     def evidence_report(context: dg.AssetExecutionContext) -> None:
-        capture_run(context.instance, context.run.run_id, Capturing(world.ledger, policy=POLICY))
+        capture_run(context.instance, context.run.run_id, CaptureContext(world.ledger, policy=POLICY))
         seen.append(write_run_documents(world.ledger, context.run.run_id, world.home / "out"))
 
     final, report = world.run(raw, fact, complete, evidence_report)

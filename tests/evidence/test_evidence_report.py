@@ -97,7 +97,7 @@ def test_every_statement_names_the_index_it_rests_on(told: Tell) -> None:
 
 
 def test_the_checkpoint_is_the_logs_own(told: Tell) -> None:
-    """The root in a document is the one the sealed tree head states for the size that was read."""
+    """The root in a document is the one the sealed checkpoint states for the size that was read."""
     ledger = told(good_run("run-1"))
     head = parse_checkpoint(ledger.layout.checkpoint(ledger.seal().size).read_text())
     stated = report(ledger, "run-1")["provenance"]["checkpoint"]

@@ -128,7 +128,7 @@ def test_a_dry_run_and_an_open_run_are_not_shown_as_done(told: Tell) -> None:
 
 
 def test_it_says_what_it_was_derived_from_and_how_to_verify(told: Tell) -> None:
-    """Checkpoint, tree head and SQL digests are there, and the command that checks them."""
+    """Checkpoint, checkpoint and SQL digests are there, and the command that checks them."""
     ledger = told(good_run("run-1"))
     with open_prefix(ledger) as prefix:
         assert prefix.head is not None

@@ -97,7 +97,7 @@ def test_a_terminal_gets_text_and_our_colours(hostile: Ledger, command: list[str
 
 def test_what_a_pipe_gets_is_exact(hostile: Ledger) -> None:
     """Programs read what was recorded, and JSON on a terminal is the same JSON."""
-    sql = "SELECT asset_key, reason FROM outcomes WHERE asset_key LIKE 'a/%' OR reason IS NOT NULL"
+    sql = "SELECT asset_key, reason FROM outcomes WHERE asset_key LIKE 'a/%' OR reason IS NOT NULL ORDER BY 1"
     command = ["--ledger", str(hostile.root), "query", sql, "-f", "json"]
     piped = subprocess.run(
         [sys.executable, "-m", "run_evidence.ledger.cli", *command], capture_output=True, check=True

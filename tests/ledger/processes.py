@@ -147,7 +147,7 @@ POINTS: dict[str, tuple[Any, str, int]] = {
     "table made, not flushed": (run_evidence.ledger.storage.commit, "_flush", 1),
     "table made": (DeltaTable, "create_write_transaction", 1),
     "committed, not flushed": (run_evidence.ledger.storage.commit, "_flush", 2),
-    "committed": (run_evidence.ledger.sealing.seal, "write_head", 1),
+    "committed": (run_evidence.ledger.sealing.seal, "write_checkpoint", 1),
     "checkpoint written": (run_evidence.ledger.storage.inbox, "discard", 1),
     "inbox half emptied": (run_evidence.ledger.storage.inbox, "remove", 3),
 }

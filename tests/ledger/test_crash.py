@@ -113,7 +113,7 @@ def _power_cut_before_the_inbox_was_emptied(ledger: Ledger, monkeypatch: pytest.
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr("run_evidence.ledger.sealing.seal.write_head", cut)
+        patch.setattr("run_evidence.ledger.sealing.seal.write_checkpoint", cut)
         with pytest.raises(SystemExit):
             ledger.seal()
 

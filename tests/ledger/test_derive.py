@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from run_evidence.ledger import Event
 from run_evidence.ledger.errors import IntegrityError
 from run_evidence.ledger.model.canonical import MAX_INT
-from run_evidence.ledger.model.event import MAX_ENTRY_BYTES, columns, encode, identity
+from run_evidence.ledger.model.event import MAX_ENTRY_BYTES, decode_entry, encode, identity
 from run_evidence.ledger.model.schema import COLUMNS
 from run_evidence.ledger.sealing.batch import entries_of
 from run_evidence.ledger.storage.derive import derived, take_apart
@@ -34,7 +34,7 @@ def derive(entries: Sequence[bytes]) -> pa.Table | None:
 def alone(entries: Sequence[bytes]) -> pa.Table | None:
     """Derive each entry by itself; `None` when one is refused."""
     try:
-        return table([columns(entry) for entry in entries])
+        return table([decode_entry(entry) for entry in entries])
     except IntegrityError:
         return None
 
@@ -68,7 +68,7 @@ def test_more_entries_than_are_read_at_a_time_stay_in_order() -> None:
     rows = derive(entries)
     assert rows == alone(entries)
     assert rows is not None
-    assert entries_of(rows).keys == [columns(entry).key for entry in entries]
+    assert entries_of(rows).keys == [decode_entry(entry).key for entry in entries]
 
 
 @pytest.mark.parametrize(("entry", "problem"), BROKEN, ids=range(len(BROKEN)))

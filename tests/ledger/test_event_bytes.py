@@ -21,7 +21,7 @@ from run_evidence.ledger.model.event import (
     MAX_ENTRY_BYTES,
     MAX_TIME,
     blob_name,
-    columns,
+    decode_entry,
     encode,
 )
 from run_evidence.ledger.model.names import digested, is_utf8
@@ -35,7 +35,7 @@ moments = st.integers(0, MAX_TIME)
 def test_columns_follow_from_the_bytes_of_any_event(event: Event, recorded_at: int) -> None:
     """What is encoded can be read back: every column is the event's own value, or its digest if it is no text."""
     encoded = encode(event, recorded_at)
-    row = columns(encoded.entry)
+    row = decode_entry(encoded.entry)
     stored = dict(zip(COLUMNS, row.values, strict=True))
     assert stored["event_id"] == encoded.event_id == row.event_id
     assert stored["recorded_at"] == recorded_at
@@ -97,7 +97,7 @@ def test_a_large_payload_lies_beside_its_entry(size: int) -> None:
     data: dict[str, Any] = {"text": "x" * size}
     encoded = encode(own("plan.committed.v1", data=data), NOON)
     text = canonical(data)
-    stated = str(dict(zip(COLUMNS, columns(encoded.entry).values, strict=True))["data"])
+    stated = str(dict(zip(COLUMNS, decode_entry(encoded.entry).values, strict=True))["data"])
     if len(text) <= MAX_DATA_BYTES:
         assert (encoded.blob, encoded.blob_sha256, blob_name(stated)) == (None, None, None)
         assert stated == text.decode()
@@ -241,7 +241,7 @@ BROKEN: list[tuple[bytes, str]] = [
 def test_an_entry_that_is_not_an_events_is_refused(entry: bytes, problem: str) -> None:
     """Reading is as strict as writing, and a broken entry is always an integrity failure."""
     with pytest.raises(IntegrityError, match=problem):
-        columns(entry)
+        decode_entry(entry)
 
 
 @given(events(), st.data())
@@ -252,7 +252,7 @@ def test_no_single_changed_byte_of_an_entry_keeps_its_identity_unseen(event: Eve
     value = data.draw(st.integers(0, 255).filter(lambda v: v != entry[position]))
     changed = entry[:position] + bytes([value]) + entry[position + 1 :]
     try:
-        row = columns(changed)
+        row = decode_entry(changed)
     except IntegrityError:
         return
-    assert row.values != columns(entry).values
+    assert row.values != decode_entry(entry).values

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from run_evidence.ledger import Ledger
 from run_evidence.ledger.cli.rows import csv_text, json_text, spreadsheet_text
-from run_evidence.ledger.query.sql_query import Answer
+from run_evidence.ledger.query.sql_query import QueryResult
 from tests.ledger.calling import Call
 from tests.ledger.samples import Clock, records
 
@@ -62,9 +62,9 @@ def ledger(tmp_path: Path) -> Ledger:
     return made
 
 
-def _answer(rows: list[tuple[Any, ...]]) -> Answer:
+def _answer(rows: list[tuple[Any, ...]]) -> QueryResult:
     width = len(rows[0])
-    return Answer(tuple(f"c{n}" for n in range(width)), ("VARCHAR",) * width, rows)
+    return QueryResult(tuple(f"c{n}" for n in range(width)), ("VARCHAR",) * width, rows)
 
 
 @given(WIDE)
@@ -129,7 +129,7 @@ def test_json_is_json(rows: list[tuple[Any, ...]]) -> None:
 )
 def test_a_json_column_is_json_on_one_line(column: str, expected: Any) -> None:
     """What was recorded may hold what JSON does not have; what is written does not."""
-    line = json_text(Answer(("c",), ("JSON",), [(column,)]), lines=True).decode()
+    line = json_text(QueryResult(("c",), ("JSON",), [(column,)]), lines=True).decode()
     assert "\n" not in line
     assert json.loads(line, parse_constant=lambda _: pytest.fail("no JSON"))["c"] == expected
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from run_evidence.ledger import Event, IntegrityError, Ledger
-from run_evidence.ledger.model.event import MAX_DATA_BYTES, Key, columns, encode
+from run_evidence.ledger.model.event import MAX_DATA_BYTES, Key, decode_entry, encode
 from run_evidence.ledger.sealing import batch as batch_module
 from run_evidence.ledger.storage import commit as commit_module
 from run_evidence.ledger.storage.commit import commit_append
@@ -41,7 +41,7 @@ def entries(ledger: Ledger) -> list[bytes]:
 
 def sealed_keys(ledger: Ledger) -> list[object]:
     """Return what identifies each sealed entry, in the order of the log."""
-    return [columns(entry).key for entry in entries(ledger)]
+    return [decode_entry(entry).key for entry in entries(ledger)]
 
 
 @pytest.fixture(autouse=True, scope="module", params=["few entries", "many entries"])
@@ -75,7 +75,7 @@ def test_any_way_of_appending_seals_to_the_same_set(
     for picks, seal_after in calls:
         chosen = [pool[pick % len(pool)] for pick in picks]
         ledger.append(chosen)
-        expected |= {columns(encode(event, 0).entry).key for event in chosen}
+        expected |= {decode_entry(encode(event, 0).entry).key for event in chosen}
         if seal_after:
             ledger.seal()
     done = ledger.seal()

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from run_evidence.ledger import Event
-from run_evidence.ledger.model.event import INTEGERS, columns, encode
+from run_evidence.ledger.model.event import INTEGERS, decode_entry, encode
 from run_evidence.ledger.model.schema import COLUMNS
 from run_evidence.ledger.storage.rows import SCHEMA, table
 from run_evidence.ledger.storage.sound import are_sound
@@ -20,7 +20,7 @@ from tests.ledger.samples import NOON, events, own, record, records, texts
 
 def rows_of(several: list[Event]) -> pa.RecordBatch:
     """Return the rows that follow from events."""
-    (batch,) = table([columns(encode(event, NOON).entry) for event in several]).to_batches()
+    (batch,) = table([decode_entry(encode(event, NOON).entry) for event in several]).to_batches()
     return batch
 
 

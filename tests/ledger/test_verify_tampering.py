@@ -18,7 +18,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from run_evidence.ledger import IntegrityError, Ledger
 from run_evidence.ledger.model.canonical import canonical
-from run_evidence.ledger.model.event import MAX_DATA_BYTES, columns, encode
+from run_evidence.ledger.model.event import MAX_DATA_BYTES, decode_entry, encode
 from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.ledger.sealing import seal as seal_module
 from run_evidence.ledger.sealing.batch import entries_of
@@ -168,19 +168,19 @@ def _edited_entry(table: pa.Table) -> pa.Table:
     entries = table.column("entry").to_pylist()
     body = json.loads(entries[2])
     body["data"] = {"message": "another"}
-    rows = [columns(entry) for entry in entries]
-    rows[2] = columns(canonical(body))
+    rows = [decode_entry(entry) for entry in entries]
+    rows[2] = decode_entry(canonical(body))
     return as_table(rows, table.column("index")[0].as_py())
 
 
 def _swapped(table: pa.Table) -> pa.Table:
-    rows = [columns(entry) for entry in table.column("entry").to_pylist()]
+    rows = [decode_entry(entry) for entry in table.column("entry").to_pylist()]
     rows[1], rows[2] = rows[2], rows[1]
     return as_table(rows, table.column("index")[0].as_py())
 
 
 def _doubled(table: pa.Table) -> pa.Table:
-    rows = [columns(entry) for entry in table.column("entry").to_pylist()]
+    rows = [decode_entry(entry) for entry in table.column("entry").to_pylist()]
     rows[2] = rows[1]
     return as_table(rows, table.column("index")[0].as_py())
 
@@ -225,7 +225,7 @@ def _matches(pattern: str, text: str) -> bool:
 def test_a_segment_forged_whole_is_found_by_the_checkpoint(ledger: Ledger) -> None:
     """Other entries with a footer of their own: each is sound, and the tree is not the one that was sealed."""
     segment = _segments(ledger)[1]
-    rows = [columns(encode(record(n, step_key="forged"), NOON).entry) for n in range(5, 10)]
+    rows = [decode_entry(encode(record(n, step_key="forged"), NOON).entry) for n in range(5, 10)]
     earlier = [leaf_hash(entry) for entry in _table(_segments(ledger)[0]).column("entry").to_pylist()]
     tree = Frontier.empty().extend([*earlier, *(leaf_hash(row.entry) for row in rows)])
     _adopt(ledger, segment, write(segment.path.parent, [as_table(rows, 5)], lambda: tree).path)
@@ -370,7 +370,7 @@ def _foreign_file(ledger: Ledger) -> None:
 
 
 def _foreign_rows_at_the_end(ledger: Ledger) -> None:
-    rows = [columns(encode(record(n), NOON).entry) for n in (20, 21)]
+    rows = [decode_entry(encode(record(n), NOON).entry) for n in (20, 21)]
     table = as_table(rows, 15)
     write_deltalake(ledger.root / "log", table, mode="append")
 
@@ -484,7 +484,7 @@ def test_an_event_that_is_there_twice_is_found(tmp_path: Path) -> None:
     ledger.seal()
     log = ledger.log()
     before = seal_module._frontier(ledger.layout, ledger.require(), log)
-    again = columns(encode(record(1, occurred_at=NOON + 5), NOON).entry)
+    again = decode_entry(encode(record(1, occurred_at=NOON + 5), NOON).entry)
     intake = seal_module._Intake(ledger.layout, log, before, NOON, {})
     seal_module._commit(log, intake, iter([intake._grown_by(entries_of(as_table([again])))]))
     result = verify(ledger)
@@ -540,7 +540,7 @@ def _rows_or_none(segment: Segment) -> pa.Table | None:
 @pytest.mark.soak
 @pytest.mark.parametrize("folder", ["checkpoints", "inbox", "blobs"])
 def test_every_flipped_byte_of_the_small_files_is_found(tmp_path: Path, folder: str) -> None:
-    """Tree heads, objects that wait, and payloads."""
+    """Checkpoints, objects that wait, and payloads."""
     ledger = Ledger(tmp_path / "ledger", clock=Clock())
     ledger.append(records(range(2)))
     ledger.seal()

@@ -18,7 +18,7 @@ import run_evidence.sensors.sync
 from run_evidence.ledger import Ledger
 from run_evidence.sensors.attach.attachment import Attachment
 from run_evidence.sensors.attach.cursor_sensor import Cursor, tick
-from run_evidence.sensors.capture.capture import Capturing, capture_run
+from run_evidence.sensors.capture.capture import CaptureContext, capture_run
 from run_evidence.sensors.capture.policy import Policy
 from run_evidence.sensors.sync import sync_runs
 
@@ -68,7 +68,7 @@ def syncing(instance: dg.DagsterInstance, ledger: str) -> NoReturn:
     """Sync everything, again and again, in small pages that are sealed often."""
     run_evidence.sensors.sync.PAGE_RUNS, run_evidence.sensors.sync.SEAL_EVENTS = 10, 200  # type: ignore[misc]
     while True:
-        sync_runs(instance, Capturing(Ledger(ledger), grace_seconds=0))
+        sync_runs(instance, CaptureContext(Ledger(ledger), grace_seconds=0))
 
 
 def nudged(instance: dg.DagsterInstance, ledger: str) -> NoReturn:
@@ -76,7 +76,7 @@ def nudged(instance: dg.DagsterInstance, ledger: str) -> NoReturn:
     random.seed(os.getpid())
     run_ids = [run.run_id for run in instance.get_runs()]
     while True:
-        capture_run(instance, random.choice(run_ids), Capturing(Ledger(ledger), grace_seconds=0))  # noqa: S311
+        capture_run(instance, random.choice(run_ids), CaptureContext(Ledger(ledger), grace_seconds=0))  # noqa: S311
         if random.random() < 0.1:  # noqa: S311
             Ledger(ledger).seal()
 

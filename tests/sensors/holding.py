@@ -11,7 +11,7 @@ import dagster as dg
 from run_evidence.ledger import Ledger
 from run_evidence.ledger.query.as_of import NOW
 from run_evidence.ledger.query.snapshot import open_snapshot
-from run_evidence.sensors.capture.capture import Capturing
+from run_evidence.sensors.capture.capture import CaptureContext
 from run_evidence.sensors.sync import Synced, sync_runs
 
 Record = tuple[str, int]
@@ -19,7 +19,7 @@ Record = tuple[str, int]
 
 def sync(instance: dg.DagsterInstance, ledger: Ledger, grace_seconds: float = 0.0) -> Synced:
     """Capture everything, closing runs as soon as they have ended."""
-    return sync_runs(instance, Capturing(ledger, grace_seconds=grace_seconds))
+    return sync_runs(instance, CaptureContext(ledger, grace_seconds=grace_seconds))
 
 
 def rows(ledger: Ledger, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:

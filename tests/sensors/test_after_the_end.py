@@ -8,7 +8,7 @@ from history import write_engine_events, write_materialization
 from holding import assert_holds, outcomes, rows, sync
 
 from run_evidence.ledger import Ledger
-from run_evidence.sensors.capture.capture import Capturing, capture_run
+from run_evidence.sensors.capture.capture import CaptureContext, capture_run
 from run_evidence.sensors.capture.run_capture import RunCapture
 from run_evidence.sensors.dagster_log.source import run_facts, store_id
 from run_evidence.sensors.reconcile import reconcile
@@ -63,7 +63,7 @@ def test_what_matters_reopens_whatever_comes_beside_it(
     if dies:
         facts = run_facts(instance, run_id)
         assert facts
-        work = RunCapture(store_id(instance), facts, Capturing(ledger), ledger.known([run_id])[run_id])
+        work = RunCapture(store_id(instance), facts, CaptureContext(ledger), ledger.known([run_id])[run_id])
         ledger.append(list(work.new_records(instance)))
     sync(instance, ledger)
     assert (count(ledger, "run.reopened.v1"), count(ledger, "outcomes.derived.v1")) == (1, 2)
@@ -82,7 +82,7 @@ def test_a_run_is_closed_a_grace_after_its_end_was_seen(
     for after, closed in ((0, grace == 0 or days < 0), (58_000_000, grace == 0 or days < 0), (62_000_000, True)):
         then = Ledger(ledger.root, clock=lambda after=after: now + after)
         for _ in range(2):
-            captured = capture_run(instance, run_id, Capturing(then, grace_seconds=grace))
+            captured = capture_run(instance, run_id, CaptureContext(then, grace_seconds=grace))
             assert captured
             assert captured.closed == closed, after
     assert count(ledger, "run.end_noticed.v1") == (days > 0)
@@ -100,6 +100,6 @@ def test_several_captures_of_a_run_ahead_agree(instance: dg.DagsterInstance, led
     start = ended_at - DAY_US
     for seconds in (0, 5, 30, 61, 90, -3_600):
         then = Ledger(ledger.root, clock=lambda seconds=seconds: start + seconds * 1_000_000)
-        capture_run(instance, run_id, Capturing(then))
+        capture_run(instance, run_id, CaptureContext(then))
     assert count(ledger, "run.end_noticed.v1") == 1
     assert count(ledger, "run.closed.v1") == 1

@@ -33,7 +33,7 @@ from run_evidence.ledger import Ledger
 from run_evidence.ledger.ledger import RunKnown
 from run_evidence.sensors.attach.attachment import Attachment
 from run_evidence.sensors.attach.cursor_sensor import Cursor, tick
-from run_evidence.sensors.capture.capture import Capturing, capture_run
+from run_evidence.sensors.capture.capture import CaptureContext, capture_run
 from run_evidence.sensors.capture.policy import OptionalDependency, Policy
 from run_evidence.sensors.capture.run_capture import RunCapture
 from run_evidence.sensors.dagster_log import source
@@ -51,10 +51,10 @@ def run_id(instance: dg.DagsterInstance) -> str:
 
 def _about(
     instance: dg.DagsterInstance, ledger: Ledger, run_id: str
-) -> tuple[str, source.RunFacts, Capturing, RunKnown]:
+) -> tuple[str, source.RunFacts, CaptureContext, RunKnown]:
     facts = source.run_facts(instance, run_id)
     assert facts is not None
-    return source.store_id(instance), facts, Capturing(ledger, grace_seconds=0), ledger.known([run_id])[run_id]
+    return source.store_id(instance), facts, CaptureContext(ledger, grace_seconds=0), ledger.known([run_id])[run_id]
 
 
 def _count(ledger: Ledger, event_type: str) -> int:
@@ -292,7 +292,7 @@ def test_a_plan_seen_half_written_is_completed(instance: dg.DagsterInstance, led
     """A run's row is there before its planned events: nothing is committed until Dagster is done with planning."""
     job = dg.Definitions(assets=[first, second]).resolve_implicit_global_asset_job_def()
     run = instance.create_run_for_job(job)
-    capture_run(instance, run.run_id, Capturing(ledger))
+    capture_run(instance, run.run_id, CaptureContext(ledger))
     assert _count(ledger, "run.seen.v1") == 1
     assert _count(ledger, "plan.committed.v1") == 0
     instance.report_run_failed(run, "never launched")
@@ -310,7 +310,7 @@ def test_planned_events_that_commit_late_complete_the_plan(
     """On PostgreSQL a planned event can become visible after the plan was committed: it is added, not lost."""
     run = instance.get_run_by_id(run_id)
     assert run is not None
-    capture_run(instance, run_id, Capturing(ledger, grace_seconds=3_600))
+    capture_run(instance, run_id, CaptureContext(ledger, grace_seconds=3_600))
     from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 
     planned = DagsterEvent.build_asset_materialization_planned_event(
@@ -390,7 +390,7 @@ def test_a_record_that_changed_at_its_source_raises_one_alarm(
     storage_id = next(s for r, s in before if r == run_id)
     change_record(instance, run_id, storage_id, "intends", "INTENDS")
     for _ in range(2):
-        capture_run(instance, run_id, Capturing(ledger, grace_seconds=0))
+        capture_run(instance, run_id, CaptureContext(ledger, grace_seconds=0))
         ledger.seal()
     assert sorted(ledger_records(ledger)) == sorted(before)
     assert _count(ledger, "record.conflicted.v1") == 1
@@ -427,7 +427,7 @@ def test_an_optional_dependency_that_is_not_there_is_never_passed(
 ) -> None:
     """What the policy names and the run does not produce is an item of the run, not available, with its reason."""
     policy = Policy((OptionalDependency("lake/house", "lakehouse_not_there", "Week04 is not set up"),))
-    sync_runs(instance, Capturing(ledger, policy, grace_seconds=0))
+    sync_runs(instance, CaptureContext(ledger, policy, grace_seconds=0))
     assert outcomes(ledger, run_id)["lake/house"] == "not_available:lakehouse_not_there"
     assert_holds(instance, ledger)
 
@@ -437,18 +437,18 @@ def test_a_policy_declared_while_a_run_is_open_reaches_it(
 ) -> None:
     """A plan that was committed by somebody without a policy is completed; a closed run keeps the one it had."""
     policy = Policy((OptionalDependency("lake/house", "lakehouse_not_there", "Week04 is not set up"),))
-    capture_run(instance, run_id, Capturing(ledger, grace_seconds=3_600))
-    sync_runs(instance, Capturing(ledger, policy, grace_seconds=0))
+    capture_run(instance, run_id, CaptureContext(ledger, grace_seconds=3_600))
+    sync_runs(instance, CaptureContext(ledger, policy, grace_seconds=0))
     assert outcomes(ledger, run_id)["lake/house"] == "not_available:lakehouse_not_there"
     assert_holds(instance, ledger)
     later = Policy((*policy.optional, OptionalDependency("data/mart", "mart_not_there", "not yet")))
     write_materialization(instance, run_id, "late", "first")
-    sync_runs(instance, Capturing(ledger, later, grace_seconds=0))
+    sync_runs(instance, CaptureContext(ledger, later, grace_seconds=0))
     assert "data/mart" not in outcomes(ledger, run_id)
-    assert sync_runs(instance, Capturing(ledger, later, grace_seconds=0)).appended == 0
+    assert sync_runs(instance, CaptureContext(ledger, later, grace_seconds=0)).appended == 0
 
 
 def test_a_run_that_is_not_there_is_no_capture(instance: dg.DagsterInstance, ledger: Ledger) -> None:
     """Asking for a run that Dagster does not have makes no ledger."""
-    assert capture_run(instance, ABSENT_RUN, Capturing(ledger)) is None
+    assert capture_run(instance, ABSENT_RUN, CaptureContext(ledger)) is None
     assert not ledger.exists()

@@ -21,8 +21,8 @@ from run_evidence.ledger import Event, Ledger, LedgerError
 from run_evidence.ledger.sealing.seal import Sealed
 from run_evidence.sensors.attach.attachment import Attachment
 from run_evidence.sensors.attach.cursor_sensor import Cursor, tick
-from run_evidence.sensors.attach.hook import Tail, capture_tail
-from run_evidence.sensors.capture.capture import Capturing, capture_run
+from run_evidence.sensors.attach.hook import HookState, capture_new_records
+from run_evidence.sensors.capture.capture import CaptureContext, capture_run
 from run_evidence.sensors.capture.policy import OptionalDependency, Policy
 from run_evidence.sensors.sync import sync_runs
 
@@ -84,7 +84,7 @@ class Interleaving(RuleBasedStateMachine):
         self.ledger = Mortal(self.folder / "ledger", clock=lambda: self.now)
         self.attachment = Attachment(self.ledger, POLICY, grace_seconds=GRACE_SECONDS, release_id="r1")
         self.cursors = {0: Cursor(), 1: Cursor()}
-        self.tails = {0: Tail(), 1: Tail()}
+        self.tails = {0: HookState(), 1: HookState()}
         self.played: dict[str, tuple[RunScript, int]] = {}
         self.deleted: dict[str, set[tuple[object, ...]]] = {}
         self.late: set[str] = set()
@@ -108,7 +108,7 @@ class Interleaving(RuleBasedStateMachine):
             done = sync_runs(self.instance, self.attachment.capturing())
             assert (done.open_runs, done.troubled) == ((), ())
             clean = Ledger(self.folder / "clean", clock=lambda: self.now)
-            sync_runs(self.instance, Capturing(clean, POLICY, grace_seconds=GRACE_SECONDS))
+            sync_runs(self.instance, CaptureContext(clean, POLICY, grace_seconds=GRACE_SECONDS))
             self.compare(clean)
         finally:
             self.instance.dispose()
@@ -164,12 +164,14 @@ class Interleaving(RuleBasedStateMachine):
     @rule(number=RUNS, process=PROCESSES)
     def hook(self, number: int, process: int) -> None:
         """Let a step of the run end in one of two processes."""
-        self.survive(lambda: capture_tail(self.tails[process], self.attachment, self.instance, self.run_id(number)))
+        self.survive(
+            lambda: capture_new_records(self.tails[process], self.attachment, self.instance, self.run_id(number))
+        )
 
     @rule(process=PROCESSES)
     def restart(self, process: int) -> None:
         """End a process that ran steps; a new one takes its place."""
-        self.tails[process] = Tail()
+        self.tails[process] = HookState()
 
     @precondition(lambda self: self.played)
     @rule(number=RUNS)
@@ -189,7 +191,7 @@ class Interleaving(RuleBasedStateMachine):
     @rule()
     def sync(self) -> None:
         """Somebody runs `ledger sync`, which knows no release and takes the policy from the ledger."""
-        self.survive(lambda: sync_runs(self.instance, Capturing(self.ledger, grace_seconds=GRACE_SECONDS)))
+        self.survive(lambda: sync_runs(self.instance, CaptureContext(self.ledger, grace_seconds=GRACE_SECONDS)))
 
     @rule(place=st.sampled_from(["before append", "after append", "before seal", "refused"]))
     def doom(self, place: str) -> None:
@@ -215,7 +217,7 @@ class Interleaving(RuleBasedStateMachine):
         try:
             work()  # type: ignore[operator]
         except CrashError:
-            self.tails = {0: Tail(), 1: Tail()}
+            self.tails = {0: HookState(), 1: HookState()}
         except RefusedError:
             return
 

@@ -8,7 +8,7 @@ import pytest
 from run_evidence.ledger import Ledger
 from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.sensors.capture.capture import capture_run
-from run_evidence.sensors.capture.context import Capturing
+from run_evidence.sensors.capture.context import CaptureContext
 
 _LINES = "SELECT step_key, data->>'$.message', storage_id FROM events WHERE event_type = 'log.line_kept.v1'"
 _CLOSED = (
@@ -33,7 +33,7 @@ def test_without_asking_a_log_line_is_counted_and_not_stored(
     run: tuple[dg.DagsterInstance, str], tmp_path: Path
 ) -> None:
     ledger = Ledger(tmp_path / "ledger")
-    capture_run(*run, Capturing(ledger, grace_seconds=0))
+    capture_run(*run, CaptureContext(ledger, grace_seconds=0))
     with open_snapshot(ledger) as snapshot:
         assert snapshot.rows(_LINES) == []
         assert snapshot.rows(_CLOSED)[0][0] == 2
@@ -45,7 +45,7 @@ def test_lines_that_were_asked_for_are_kept_once_and_change_no_count(
 ) -> None:
     """They are events of the ledger's own, so the counts of both sides stay those of Dagster's records."""
     ledger = Ledger(tmp_path / "ledger")
-    how = Capturing(ledger, grace_seconds=0, log_lines=True)
+    how = CaptureContext(ledger, grace_seconds=0, log_lines=True)
     capture_run(*run, how)
     again = capture_run(*run, how)
     assert again is not None

@@ -17,7 +17,7 @@ from holding import assert_holds, outcomes, rows, sync
 from stores import StorageConfig
 
 from run_evidence.ledger import Ledger
-from run_evidence.sensors.capture.capture import Capturing
+from run_evidence.sensors.capture.capture import CaptureContext
 from run_evidence.sensors.sync import sync_runs
 
 
@@ -148,7 +148,7 @@ def test_a_run_executed_again_from_failure_plans_only_what_is_left(
 def test_a_run_is_followed_while_it_goes_on(instance: dg.DagsterInstance, ledger: Ledger, stage: Path) -> None:
     """What was captured of a running run is kept, its plan is there, and it is not closed."""
     with running("cancelled", stage) as process:
-        done = sync_runs(instance, Capturing(ledger, grace_seconds=0.0))
+        done = sync_runs(instance, CaptureContext(ledger, grace_seconds=0.0))
         (run,) = instance.get_runs()
         assert [r.run_id for r in done.open_runs] == [run.run_id]
         planned = rows(ledger, "SELECT count(*) FROM events WHERE event_type = 'plan.committed.v1'")

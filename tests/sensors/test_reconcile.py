@@ -19,7 +19,7 @@ from stores import storage_yaml
 
 from run_evidence.ledger import Ledger, NotALedgerError
 from run_evidence.ledger.cli import main
-from run_evidence.sensors.capture.capture import Capturing, capture_run
+from run_evidence.sensors.capture.capture import CaptureContext, capture_run
 from run_evidence.sensors.prunable import prunable
 from run_evidence.sensors.reconcile import reconcile
 
@@ -190,7 +190,7 @@ def test_a_run_that_is_not_sealed_or_not_closed_is_not_prunable(
 ) -> None:
     """What waits in the inbox is durable but unproven; what is open may still get records."""
     now = time.time_ns() // 1_000
-    capture_run(instance, run_id, Capturing(ledger, grace_seconds=0))
+    capture_run(instance, run_id, CaptureContext(ledger, grace_seconds=0))
     assert list(prunable(instance, ledger, now)) == []
     ledger.seal()
     assert [run.run_id for run in prunable(instance, ledger, now)] == [run_id]

@@ -12,7 +12,7 @@ from run_evidence.ledger import Event, Ledger
 from run_evidence.ledger.redaction.redact import Redaction
 from run_evidence.ledger.verification.verify import verify
 from run_evidence.sensors import skip
-from run_evidence.sensors.capture.capture import Capturing, capture_run
+from run_evidence.sensors.capture.capture import CaptureContext, capture_run
 
 SECRET_PARTITIONS = dg.StaticPartitionsDefinition(["token:abcdef", "token:ghijkl", "plain"])
 
@@ -41,7 +41,7 @@ def run_with_secrets(instance: dg.DagsterInstance, partition: str = "token:abcde
 def test_secrets_in_tags_and_keys_neither_get_in_nor_confuse(instance: dg.DagsterInstance, ledger: Ledger) -> None:
     """What the ledger masks is compared masked: nothing is said twice, and every item still has its outcome."""
     run_id = run_with_secrets(instance)
-    capture_run(instance, run_id, Capturing(ledger, grace_seconds=3_600))
+    capture_run(instance, run_id, CaptureContext(ledger, grace_seconds=3_600))
     sync(instance, ledger)
     assert sync(instance, ledger).appended == 0
     found = dict(sorted(outcomes(ledger, run_id).items()))
@@ -98,7 +98,7 @@ def test_what_earlier_rules_recorded_is_neither_repeated_nor_reopened(
     with pytest.MonkeyPatch.context() as patch:
         for module in ("run_evidence.ledger.ledger", "run_evidence.sensors.capture.run_capture"):
             patch.setattr(f"{module}.read_redaction", lambda _: earlier)
-        capture_run(instance, run_id, Capturing(ledger, grace_seconds=0 if closed else 3_600))
+        capture_run(instance, run_id, CaptureContext(ledger, grace_seconds=0 if closed else 3_600))
     ledger.seal()
     before = rows(ledger, "SELECT event_type, count(*) FROM events GROUP BY ALL ORDER BY ALL")
     sync(instance, ledger)

@@ -9,7 +9,7 @@ from dagster._core.events import DagsterEvent, DagsterEventType
 from holding import assert_holds, outcomes, rows, sync
 
 from run_evidence.ledger import Ledger
-from run_evidence.sensors.capture.capture import Capturing, capture_run
+from run_evidence.sensors.capture.capture import CaptureContext, capture_run
 
 ENDS = {
     DagsterEventType.RUN_SUCCESS: ("succeeded", "not_started:never_started"),
@@ -82,7 +82,7 @@ def test_an_end_that_comes_after_the_closing_counts(
     for number, kind in enumerate(ends):
         if number:
             record(instance, run_id, kind)
-        capture_run(instance, run_id, Capturing(ledger, grace_seconds=0))
+        capture_run(instance, run_id, CaptureContext(ledger, grace_seconds=0))
         assert words(instance, ledger, run_id) == {ENDS[kind][0]}
         assert outcomes(ledger, run_id) == {"made": ENDS[kind][1]}
     assert len(rows(ledger, "SELECT 1 FROM events WHERE event_type = 'run.reopened.v1'")) == len(ends) - 1

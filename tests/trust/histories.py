@@ -16,7 +16,7 @@ from typing import Final
 
 from run_evidence.ledger import IntegrityError, Ledger
 from run_evidence.ledger.sealing.compact import compact
-from run_evidence.ledger.storage.checkpoints import head_sizes
+from run_evidence.ledger.storage.checkpoints import checkpoint_sizes
 from run_evidence.ledger.tlog.keys import format_vkey
 from run_evidence.ledger.tlog.trust import read_trust
 from run_evidence.ledger.verification.findings import Verification
@@ -25,7 +25,7 @@ from run_evidence.ledger.verification.verify import verify
 from run_evidence.ledger.witness.server import WitnessServer
 from run_evidence.ledger.witness.witness import open_witness
 from tests.ledger.samples import Clock, record
-from tests.trust.ledgers import LOG_KEY, VKEY, WITNESS_KEY, grow, own_notary, signed_ledger
+from tests.trust.ledgers import LOG_KEY, VKEY, WITNESS_KEY, grow, own_signing_setup, signed_ledger
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "trust.md"
 ATTACKS: Final = ("truncation", "rollback", "fork", "rewrite")
@@ -110,11 +110,11 @@ class World:
         if state.keys:
             _replace(his.layout.keys, here.layout.keys)
         if state.checkpoints != "left as they were":
-            for size in head_sizes(here.layout):
+            for size in checkpoint_sizes(here.layout):
                 here.layout.checkpoint(size).unlink()
         if state.checkpoints == "put in their place":
-            for size in head_sizes(his.layout):
-                genuine = size <= _UPTO[state.attack] and size in head_sizes(self.ledger.layout)
+            for size in checkpoint_sizes(his.layout):
+                genuine = size <= _UPTO[state.attack] and size in checkpoint_sizes(self.ledger.layout)
                 source = self.ledger if genuine else his
                 shutil.copy(source.layout.checkpoint(size), here.layout.checkpoint(size))
         return here
@@ -123,7 +123,7 @@ class World:
         """Seal with the key and its memory, and return what came of it."""
         here = self.put(state)
         shutil.copytree(f"{self.ledger.root}.memory", f"{here.root}.memory")
-        signing = Ledger(here.root, clock=here.clock, notary=own_notary(here.root))
+        signing = Ledger(here.root, clock=here.clock, signing_setup=own_signing_setup(here.root))
         signing.append([record(2_000)])
         try:
             done = signing.seal()
@@ -158,12 +158,14 @@ class World:
                 keys = read_trust([], [format_vkey(WITNESS_KEY.verifier())]).witnesses
                 asked = {"witnesses": (server.url,), "witness_keys": keys}
                 genuine = Ledger(
-                    self.ledger.root, clock=Clock(), notary=replace(own_notary(self.ledger.root), **asked)
+                    self.ledger.root,
+                    clock=Clock(),
+                    signing_setup=replace(own_signing_setup(self.ledger.root), **asked),
                 )
                 assert genuine.seal().contradicted == ()
                 shutil.copytree(f"{self.forged[state.attack].root}.memory", f"{here.root}.memory")
-                forger = replace(own_notary(here.root), **asked)
-                done = Ledger(here.root, clock=Clock(), notary=forger).seal()
+                forger = replace(own_signing_setup(here.root), **asked)
+                done = Ledger(here.root, clock=Clock(), signing_setup=forger).seal()
             except IntegrityError:
                 return "refuses"
             finally:

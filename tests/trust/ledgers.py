@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from run_evidence.ledger import Ledger
-from run_evidence.ledger.storage.checkpoints import read_head
+from run_evidence.ledger.storage.checkpoints import read_checkpoint
 from run_evidence.ledger.storage.key_file import write_key_file
-from run_evidence.ledger.storage.keyring import Notary, memory_of
-from run_evidence.ledger.tlog.checkpoint import Head
+from run_evidence.ledger.storage.keyring import SigningSetup, memory_of
+from run_evidence.ledger.tlog.checkpoint import StoredCheckpoint
 from run_evidence.ledger.tlog.keys import Signer, format_vkey
 from run_evidence.ledger.verification.findings import Finding
 from tests.ledger.samples import NOON, Clock, own, record
@@ -30,17 +30,17 @@ def key_file(folder: Path, signer: Signer = LOG_KEY) -> Path:
     return path
 
 
-def own_notary(folder: Path, signer: Signer = LOG_KEY) -> Notary:
+def own_signing_setup(folder: Path, signer: Signer = LOG_KEY) -> SigningSetup:
     """Return who signs the ledger in `folder`, with a memory for it alone: others here have the same name."""
     memory = folder.parent / f"{folder.name}.memory"
     memory_of(Path("any"), signer.verifier(), memory).create()
-    return Notary(key_file(folder.parent, signer), memory=memory)
+    return SigningSetup(key_file(folder.parent, signer), memory=memory)
 
 
 def signed_ledger(folder: Path, sizes: Sequence[int], signer: Signer | None = LOG_KEY) -> Ledger:
     """Return a ledger sealed at each of `sizes` in turn, its origin the key's name."""
-    notary = own_notary(folder, signer) if signer else None
-    ledger = Ledger(folder, clock=Clock(), notary=notary)
+    signing_setup = own_signing_setup(folder, signer) if signer else None
+    ledger = Ledger(folder, clock=Clock(), signing_setup=signing_setup)
     ledger.create(LOG_KEY.name)
     grow(ledger, sizes)
     return ledger
@@ -58,9 +58,9 @@ def grow(ledger: Ledger, sizes: Sequence[int]) -> None:
         done = size
 
 
-def head_of(ledger: Ledger, size: int) -> Head:
+def head_of(ledger: Ledger, size: int) -> StoredCheckpoint:
     """Return the stored head of this size."""
-    head = read_head(ledger.layout, size)
+    head = read_checkpoint(ledger.layout, size)
     assert head is not None
     return head
 
@@ -68,7 +68,7 @@ def head_of(ledger: Ledger, size: int) -> Head:
 def copied(ledger: Ledger, folder: Path) -> Ledger:
     """Return a copy of a ledger, sealed with the same key."""
     shutil.copytree(ledger.root, folder)
-    return Ledger(folder, clock=Clock(NOON + 10**9), notary=ledger.notary)
+    return Ledger(folder, clock=Clock(NOON + 10**9), signing_setup=ledger.signing_setup)
 
 
 def told(findings: Sequence[Finding]) -> str:

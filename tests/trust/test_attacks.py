@@ -17,7 +17,7 @@ import pytest
 from run_evidence.ledger import IntegrityError, Ledger
 from run_evidence.ledger.proving.prove import open_prover
 from run_evidence.ledger.query.snapshot import open_snapshot
-from run_evidence.ledger.sealing.signing import write_head
+from run_evidence.ledger.sealing.signing import write_checkpoint
 from run_evidence.ledger.tlog.checkpoint import Checkpoint, format_checkpoint
 from run_evidence.ledger.tlog.keys import Signer, format_vkey
 from run_evidence.ledger.tlog.note import add_signatures, sign_note
@@ -33,7 +33,7 @@ from tests.trust.ledgers import (
     copied,
     grow,
     head_of,
-    own_notary,
+    own_signing_setup,
     signed_ledger,
     told,
 )
@@ -327,7 +327,7 @@ def test_a_signed_head_over_a_rewritten_log_is_not_made(ledger: Ledger, tmp_path
         ledger.seal()
     head = head_of(fork, 310).checkpoint
     with pytest.raises(IntegrityError, match="not an extension"):
-        write_head(ledger.layout, head, own_notary(ledger.root).signer(ledger.layout))
+        write_checkpoint(ledger.layout, head, own_signing_setup(ledger.root).signer(ledger.layout))
 
 
 def test_copies_of_other_logs_and_nonsense_prove_nothing(ledger: Ledger, tmp_path: Path) -> None:
@@ -435,7 +435,7 @@ def test_a_sealer_with_the_key_stops_at_damage_and_leaves_the_inbox(ledger: Ledg
     fork.layout.checkpoint(300).write_text(head_of(ledger, 300).text.replace("\n300\n", "\n299\n"))
     fork.append([record(1000)])
     with pytest.raises(IntegrityError):
-        Ledger(fork.root, notary=own_notary(ledger.root)).seal()
+        Ledger(fork.root, signing_setup=own_signing_setup(ledger.root)).seal()
     assert len(list(fork.layout.inbox.iterdir())) == 1
 
 

@@ -63,7 +63,7 @@ def test_nothing_new_writes_the_checkpoint_alone(tmp_path: Path) -> None:
     """A signature that came later is exported too."""
     ledger = signed_ledger(tmp_path / "ledger", [30], signer=None)
     assert not export_tlog(ledger, tmp_path / "export").signed
-    Ledger(ledger.root, notary=signed_ledger(tmp_path / "x", [1]).notary).seal()
+    Ledger(ledger.root, signing_setup=signed_ledger(tmp_path / "x", [1]).signing_setup).seal()
     done = export_tlog(ledger, tmp_path / "export")
     assert (done.files, done.signed) == (0, True)
 

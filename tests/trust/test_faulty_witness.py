@@ -22,7 +22,7 @@ from run_evidence.ledger.witness import server as witness_server
 from run_evidence.ledger.witness.server import WitnessServer
 from run_evidence.ledger.witness.witness import open_witness
 from tests.ledger.samples import record
-from tests.trust.ledgers import LOG_KEY, VKEY, WITNESS_KEY, head_of, own_notary, signed_ledger
+from tests.trust.ledgers import LOG_KEY, VKEY, WITNESS_KEY, head_of, own_signing_setup, signed_ledger
 from tests.trust.test_signing import cli
 
 WITNESS_VKEY = format_vkey(WITNESS_KEY.verifier())
@@ -102,8 +102,8 @@ def served(server: S) -> Iterator[S]:
 def asking(ledger: Ledger, *urls: str, keys: tuple[str, ...] = ()) -> Ledger:
     """Return the ledger with these witnesses asked at every seal."""
     known = read_trust([], keys).witnesses
-    notary = replace(own_notary(ledger.root), witnesses=urls, witness_keys=known)
-    return Ledger(ledger.root, clock=ledger.clock, notary=notary)
+    signing_setup = replace(own_signing_setup(ledger.root), witnesses=urls, witness_keys=known)
+    return Ledger(ledger.root, clock=ledger.clock, signing_setup=signing_setup)
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["with its key", "without"])

@@ -10,10 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from run_evidence.ledger import IntegrityError, Ledger, LedgerError
-from run_evidence.ledger.storage.checkpoints import head_sizes, heads_down, newest_head, read_head
+from run_evidence.ledger.storage.checkpoints import (
+    checkpoint_sizes,
+    checkpoints_below,
+    newest_checkpoint,
+    read_checkpoint,
+)
 from run_evidence.ledger.storage.keyring import KeyRecord, read_records, record_key, record_signed_from
 from run_evidence.ledger.storage.layout import Layout
-from run_evidence.ledger.tlog.checkpoint import Checkpoint, format_checkpoint, parse_head
+from run_evidence.ledger.tlog.checkpoint import Checkpoint, format_checkpoint, parse_stored
 from run_evidence.ledger.tlog.keys import format_vkey
 from run_evidence.ledger.tlog.note import sign_note
 from tests.trust.ledgers import LOG_KEY, OTHER_KEY, signed_ledger
@@ -23,7 +28,7 @@ TEXT = format_checkpoint(Checkpoint("log", 7, bytes(32)))
 
 
 def test_signed_and_unsigned_heads_are_read_alike() -> None:
-    bare, signed = parse_head(TEXT.encode()), parse_head(sign_note(TEXT, [LOG_KEY]))
+    bare, signed = parse_stored(TEXT.encode()), parse_stored(sign_note(TEXT, [LOG_KEY]))
     assert bare.checkpoint == signed.checkpoint
     assert bare.text == signed.text == TEXT
     assert (bare.signatures, signed.names(LOG_KEY.verifier())) == ((), True)
@@ -33,7 +38,7 @@ def test_signed_and_unsigned_heads_are_read_alike() -> None:
 @given(st.binary(max_size=120) | st.text(max_size=60).map(lambda t: (TEXT + t).encode("utf-8", "replace")))
 def test_whatever_the_bytes_the_outcome_is_a_head_or_our_error(message: bytes) -> None:
     with suppress(LedgerError):
-        head = parse_head(message)
+        head = parse_stored(message)
         assert head.message == message
         assert message.startswith(format_checkpoint(head.checkpoint).encode())
 
@@ -41,21 +46,23 @@ def test_whatever_the_bytes_the_outcome_is_a_head_or_our_error(message: bytes) -
 @pytest.mark.parametrize("message", [b"", b"\xff\n7\n", TEXT.encode()[:-1], TEXT.encode() + b"\n", b"\n\n" * 9])
 def test_what_is_no_head_is_refused(message: bytes) -> None:
     with pytest.raises(IntegrityError):
-        parse_head(message)
+        parse_stored(message)
 
 
 def test_heads_are_found_by_size(tmp_path: Path) -> None:
     ledger = signed_ledger(tmp_path / "ledger", [5, 9, 30])
     (ledger.layout.checkpoints / ".tmp-x").write_bytes(b"half")
     (ledger.layout.checkpoints / "notes").write_bytes(b"mine")
-    assert head_sizes(ledger.layout) == [30, 9, 5]
-    assert [head.checkpoint.size for head in heads_down(ledger.layout, below=30)] == [9, 5]
-    assert read_head(ledger.layout, 8) is None
-    assert [h.checkpoint.size for h in (newest_head(ledger.layout), newest_head(ledger.layout, 8)) if h] == [30, 5]
+    assert checkpoint_sizes(ledger.layout) == [30, 9, 5]
+    assert [head.checkpoint.size for head in checkpoints_below(ledger.layout, below=30)] == [9, 5]
+    assert read_checkpoint(ledger.layout, 8) is None
+    assert [
+        h.checkpoint.size for h in (newest_checkpoint(ledger.layout), newest_checkpoint(ledger.layout, 8)) if h
+    ] == [30, 5]
     ledger.layout.checkpoint(9).rename(ledger.layout.checkpoint(8))
     with pytest.raises(IntegrityError, match="of 9 entries, expected 8"):
-        read_head(ledger.layout, 8)
-    assert newest_head(Layout(tmp_path / "nowhere")) is None
+        read_checkpoint(ledger.layout, 8)
+    assert newest_checkpoint(Layout(tmp_path / "nowhere")) is None
 
 
 def test_the_notes_of_keys_round_trip_in_the_order_of_their_use(tmp_path: Path) -> None:

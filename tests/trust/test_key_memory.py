@@ -13,25 +13,25 @@ import pytest
 
 from run_evidence.ledger import EnvironmentFault, IntegrityError, Ledger
 from run_evidence.ledger.sealing.adopt import adopt
-from run_evidence.ledger.sealing.cosign import cosign_head
+from run_evidence.ledger.sealing.cosign import cosign_checkpoint
 from run_evidence.ledger.sealing.signing import add_lines, last_signed
 from run_evidence.ledger.storage.checkpoint_memory import CheckpointMemory
 from run_evidence.ledger.storage.key_file import write_key_file
-from run_evidence.ledger.storage.keyring import LogSigner, Notary, memory_of
-from run_evidence.ledger.tlog.checkpoint import parse_head
+from run_evidence.ledger.storage.keyring import LogSigner, SigningSetup, memory_of
+from run_evidence.ledger.tlog.checkpoint import parse_stored
 from run_evidence.ledger.tlog.keys import Signer, format_vkey
 from run_evidence.ledger.tlog.note import open_note
 from run_evidence.ledger.tlog.trust import read_trust
 from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import records
-from tests.trust.ledgers import LOG_KEY, OTHER_KEY, VKEY, grow, head_of, key_file, own_notary, signed_ledger
+from tests.trust.ledgers import LOG_KEY, OTHER_KEY, VKEY, grow, head_of, key_file, own_signing_setup, signed_ledger
 from tests.trust.test_signing import cli
 
 
 def signer_of(ledger: Ledger) -> LogSigner:
     """Return the key and its memory as a seal finds them."""
-    assert ledger.notary is not None
-    found = ledger.notary.signer(ledger.layout)
+    assert ledger.signing_setup is not None
+    found = ledger.signing_setup.signer(ledger.layout)
     assert found is not None
     return found
 
@@ -43,7 +43,7 @@ def test_the_memory_is_the_last_signed_checkpoint_for_the_owner_alone(tmp_path: 
     assert not memory.folder.is_relative_to(ledger.root)
     assert stat.S_IMODE(memory.folder.stat().st_mode) == 0o700
     note = open_note(memory.path(LOG_KEY.name).read_bytes(), [LOG_KEY.verifier()])
-    assert parse_head(memory.path(LOG_KEY.name).read_bytes()).checkpoint == head_of(ledger, 9).checkpoint
+    assert parse_stored(memory.path(LOG_KEY.name).read_bytes()).checkpoint == head_of(ledger, 9).checkpoint
     assert note.text == head_of(ledger, 9).text
 
 
@@ -103,7 +103,7 @@ def test_the_command_line_says_that_nothing_was_signed(tmp_path: Path) -> None:
 
 def test_a_key_that_never_signed_needs_no_decision(tmp_path: Path) -> None:
     ledger = signed_ledger(tmp_path / "ledger", [5], signer=None)
-    assert Ledger(ledger.root, notary=own_notary(ledger.root)).seal().signed_by == VKEY
+    assert Ledger(ledger.root, signing_setup=own_signing_setup(ledger.root)).seal().signed_by == VKEY
 
 
 def test_a_damaged_memory_signs_nothing(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_adopting_keeps_a_memory_that_is_there(tmp_path: Path) -> None:
     shutil.copytree(ledger.root, tmp_path / "backup")
     grow(ledger, [9])
     signer = signer_of(ledger)
-    restored = Ledger(tmp_path / "backup", notary=ledger.notary)
+    restored = Ledger(tmp_path / "backup", signing_setup=ledger.signing_setup)
     assert adopt(restored.layout, restored.require(), signer).size == 9
     with pytest.raises(IntegrityError, match="signed 9 entries of this log, and the log has 5"):
         restored.seal()
@@ -153,7 +153,7 @@ def test_adopting_refuses_a_log_that_is_not_what_the_key_signed(tmp_path: Path) 
 def test_several_signers_each_have_a_memory_and_agree_through_the_ledger(tmp_path: Path) -> None:
     """Two keys take turns; each signs what extends its own last checkpoint and the other's in the ledger."""
     ledger = signed_ledger(tmp_path / "ledger", [5])
-    second = Ledger(ledger.root, clock=ledger.clock, notary=own_notary(ledger.root, OTHER_KEY))
+    second = Ledger(ledger.root, clock=ledger.clock, signing_setup=own_signing_setup(ledger.root, OTHER_KEY))
     other = signer_of_named(second)
     assert adopt(second.layout, second.require(), other).size == 5
     for turn, size in enumerate((7, 9, 20, 31)):
@@ -164,11 +164,11 @@ def test_several_signers_each_have_a_memory_and_agree_through_the_ledger(tmp_pat
 
 
 def signer_of_named(ledger: Ledger) -> LogSigner:
-    """Return the key a notary names, whether or not it is the ledger's yet."""
-    assert ledger.notary is not None
-    assert ledger.notary.key_file is not None
+    """Return the key a signing_setup names, whether or not it is the ledger's yet."""
+    assert ledger.signing_setup is not None
+    assert ledger.signing_setup.key_file is not None
     key = OTHER_KEY.verifier()
-    return LogSigner(OTHER_KEY, memory_of(ledger.notary.key_file, key, ledger.notary.memory))
+    return LogSigner(OTHER_KEY, memory_of(ledger.signing_setup.key_file, key, ledger.signing_setup.memory))
 
 
 def test_a_memory_that_cannot_be_written_signs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +254,7 @@ def test_lines_that_are_added_at_once_are_all_kept(tmp_path: Path) -> None:
 def test_nothing_is_cosigned_where_nothing_is_sealed(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger")
     ledger.create()
-    assert cosign_head(ledger.layout, 0, Notary(key_file(tmp_path))).faults == ()
+    assert cosign_checkpoint(ledger.layout, 0, SigningSetup(key_file(tmp_path))).faults == ()
 
 
 @pytest.mark.parametrize("second", ["a.example/2", "b.example/2", "c.example/2"])

@@ -22,7 +22,7 @@ from run_evidence.ledger.admin.amend import ERASED, erase
 from run_evidence.ledger.admin.status import diagnose, status
 from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.ledger.sealing.compact import compact
-from run_evidence.ledger.storage.keyring import Notary, record_key
+from run_evidence.ledger.storage.keyring import SigningSetup, record_key
 from run_evidence.ledger.tlog.keys import COSIGNATURE, Signer, format_vkey
 from run_evidence.ledger.tlog.trust import Trust, read_trust
 from run_evidence.ledger.verification.findings import Verification
@@ -31,7 +31,7 @@ from run_evidence.ledger.verification.verify import verify
 from run_evidence.ledger.witness.witness import Witness
 from tests.ledger.processes import Child, Tell
 from tests.ledger.samples import Clock, record
-from tests.trust.ledgers import LOG_KEY, VKEY, WITNESS_KEY, own_notary, told
+from tests.trust.ledgers import LOG_KEY, VKEY, WITNESS_KEY, own_signing_setup, told
 
 NEXT_KEY: Final = Signer("example.com/ledger-2", LOG_KEY.algorithm, bytes(range(2, 34)))
 WITNESS: Final = read_trust([VKEY], [format_vkey(WITNESS_KEY.verifier())])
@@ -44,15 +44,17 @@ CHANGES: Final = (
 
 With LEDGER_TESTS_EVERY_STEP=1 those too that fill a file before it has its name, which takes ten times as long.
 """
-STRIDE: Final = 1 if WHOLE_SWEEP else 2
+STRIDE: Final = 1 if WHOLE_SWEEP else 4
 LIMIT: Final = 400
 
 
 def opened(world: Path, signer: Signer = LOG_KEY) -> Ledger:
     """Return the world's ledger with its key, the key's memory and a witness."""
-    mine = own_notary(world / "ledger", signer)
+    mine = own_signing_setup(world / "ledger", signer)
     return Ledger(
-        world / "ledger", clock=Clock(), notary=Notary(mine.key_file, memory=mine.memory, witnesses=("witness",))
+        world / "ledger",
+        clock=Clock(),
+        signing_setup=SigningSetup(mine.key_file, memory=mine.memory, witnesses=("witness",)),
     )
 
 
@@ -65,7 +67,7 @@ def cosigned_in_this_process(world: Path) -> Callable[[str, bytes], Any]:
 
     def post(_url: str, body: bytes) -> Any:
         answer = witness.add_checkpoint(body)
-        return run_evidence.ledger.sealing.cosign._Answer(answer.status, answer.content_type, answer.body)
+        return run_evidence.ledger.sealing.cosign._Response(answer.status, answer.content_type, answer.body)
 
     return post
 

@@ -22,7 +22,13 @@ from run_evidence.ledger.model.event import source_event_id
 from run_evidence.ledger.proving.check import check_proof
 from run_evidence.ledger.proving.prove import Prover, open_prover
 from run_evidence.ledger.tlog.keys import format_vkey
-from run_evidence.ledger.tlog.proof_file import PROOF_BUNDLE, TLOG_PROOF, Growth, format_proof, parse_proof
+from run_evidence.ledger.tlog.proof_file import (
+    PROOF_BUNDLE,
+    TLOG_PROOF,
+    ConsistencyProof,
+    format_proof,
+    parse_proof,
+)
 from run_evidence.ledger.tlog.tiles import TILE_WIDTH
 from run_evidence.ledger.tlog.trust import read_trust
 from tests.ledger.samples import NOON, RUN, own, record, records
@@ -103,7 +109,7 @@ def test_an_older_head_can_be_named(ledger: Ledger) -> None:
         assert check_proof(older.prove_event(event_id(3)), TRUST).size == 250
         with pytest.raises(UsageError, match="first 250 entries"):
             older.prove_event(event_id(300))
-    with pytest.raises(UsageError, match="no tree head of 251"), open_prover(ledger, 251):
+    with pytest.raises(UsageError, match="no checkpoint of 251"), open_prover(ledger, 251):
         pass
 
 
@@ -194,7 +200,7 @@ def test_a_run_is_proved_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("subject", [("run", RUN), ("run", "no such run"), ("document", "0" * 64)])
 def test_a_proof_of_no_entry_proves_nothing(prover: Prover, subject: tuple[str, str]) -> None:
-    """A signed tree head below the name of a run says nothing of that run."""
+    """A signed checkpoint below the name of a run says nothing of that run."""
     with pytest.raises(IntegrityError, match="no entry in the proof"):
         check_proof(replace(prover.prove_event(event_id(7)), subject=subject, inclusions=()), TRUST, b"{}")
 
@@ -257,7 +263,7 @@ def recorded(ledger: Ledger, *documents: bytes) -> None:
 
 
 def test_a_document_is_proved_by_what_it_rests_on(reported: Ledger) -> None:
-    """Derived at the head of 7, proved under the head of 300: the file has the proof that one extends the other."""
+    """Derived at the checkpoint of 7, proved under that of 300: the file proves that one extends the other."""
     text = document(reported, 7)
     with open_prover(reported) as prover:
         proof = prover.prove_document(text)
@@ -312,9 +318,9 @@ def test_growth_in_a_proof_is_checked(reported: Ledger) -> None:
         proof = prover.prove_document(text)
     assert proof.growth is not None
     for growth in (
-        Growth(7, proof.growth.root, proof.growth.path[:-1]),
-        Growth(6, proof.growth.root, proof.growth.path),
-        Growth(7, bytes(32), proof.growth.path),
+        ConsistencyProof(7, proof.growth.root, proof.growth.path[:-1]),
+        ConsistencyProof(6, proof.growth.root, proof.growth.path),
+        ConsistencyProof(7, bytes(32), proof.growth.path),
     ):
         with pytest.raises(IntegrityError):
             check_proof(replace(proof, growth=growth), TRUST, text)
@@ -324,7 +330,7 @@ def test_a_document_that_names_a_run_only_gets_all_of_the_run(reported: Ledger) 
     with open_prover(reported) as prover:
         proof = prover.prove_document(OF_A_RUN)
         assert len(proof.inclusions) == 300
-        assert check_proof(proof, TRUST, OF_A_RUN).notes == ("the document names no tree head",)
+        assert check_proof(proof, TRUST, OF_A_RUN).notes == ("the document names no checkpoint",)
         with pytest.raises(UsageError, match="has not recorded a document"):
             prover.prove_document(b"{}")
         with pytest.raises(IntegrityError, match="not JSON"):
@@ -357,10 +363,10 @@ def test_a_changed_entry_is_not_proved(tmp_path: Path) -> None:
     ledger = signed_ledger(tmp_path / "ledger", [20])
     (segment,) = load(ledger.layout.log).segments
     assert sum(len(batch) for batch in read_batches(segment)) == 20
-    from run_evidence.ledger.model.event import columns, encode
+    from run_evidence.ledger.model.event import decode_entry, encode
     from run_evidence.ledger.tlog.merkle import Frontier, leaf_hash
 
-    rows = [columns(encode(record(i, step_key="forged"), NOON).entry) for i in range(20)]
+    rows = [decode_entry(encode(record(i, step_key="forged"), NOON).entry) for i in range(20)]
     tree = Frontier.empty().extend(leaf_hash(row.entry) for row in rows)
     write(segment.path.parent, [table(rows, 0)], lambda: tree).path.replace(segment.path)
     with open_prover(ledger) as prover, pytest.raises(IntegrityError, match="nothing was proved"):

@@ -8,13 +8,13 @@ import pytest
 
 import run_evidence.ledger.sealing.seal
 from run_evidence.ledger import Ledger
-from run_evidence.ledger.sealing.signing import write_head
+from run_evidence.ledger.sealing.signing import write_checkpoint
 from run_evidence.ledger.storage.layout import Layout
 from run_evidence.ledger.storage.log import Log
 from run_evidence.ledger.tlog.trust import read_trust
 from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import record
-from tests.trust.ledgers import LOG_KEY, VKEY, head_of, own_notary, signed_ledger
+from tests.trust.ledgers import LOG_KEY, VKEY, head_of, own_signing_setup, signed_ledger
 
 SIGNED = LOG_KEY.verifier()
 
@@ -22,7 +22,7 @@ SIGNED = LOG_KEY.verifier()
 def test_a_rival_that_seals_after_the_log_was_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The key remembers more than the log had a moment ago; that is no loss."""
     mine = signed_ledger(tmp_path / "ledger", [5])
-    rival = Ledger(mine.root, clock=mine.clock, notary=mine.notary)
+    rival = Ledger(mine.root, clock=mine.clock, signing_setup=mine.signing_setup)
     opened, waiting = run_evidence.ledger.sealing.seal.open_log, [True]
 
     def outrun(layout: Layout) -> Log:
@@ -44,9 +44,9 @@ def test_a_head_that_is_written_after_a_later_one(tmp_path: Path) -> None:
     mine = signed_ledger(tmp_path / "ledger", [5, 6, 7])
     late = head_of(mine, 6).checkpoint
     mine.layout.checkpoint(6).unlink()
-    signer = own_notary(mine.root).signer(mine.layout)
+    signer = own_signing_setup(mine.root).signer(mine.layout)
     assert signer is not None
-    assert write_head(mine.layout, late, signer).names(SIGNED)
+    assert write_checkpoint(mine.layout, late, signer).names(SIGNED)
     last = signer.memory.last(LOG_KEY.name)
     assert last is not None
     assert last.checkpoint.size == 7

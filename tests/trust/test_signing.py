@@ -12,13 +12,13 @@ import pytest
 
 from run_evidence.ledger import EnvironmentFault, IntegrityError, Ledger, UsageError
 from run_evidence.ledger.storage.checkpoint_memory import CheckpointMemory
-from run_evidence.ledger.storage.checkpoints import head_sizes
+from run_evidence.ledger.storage.checkpoints import checkpoint_sizes
 from run_evidence.ledger.storage.key_file import generate_signer, read_key_file, write_key_file
-from run_evidence.ledger.storage.keyring import LogSigner, Notary, read_records, record_key
-from run_evidence.ledger.tlog.checkpoint import parse_head
+from run_evidence.ledger.storage.keyring import LogSigner, SigningSetup, read_records, record_key
+from run_evidence.ledger.tlog.checkpoint import parse_stored
 from run_evidence.ledger.tlog.keys import ED25519, Signer, format_skey, format_vkey
 from run_evidence.ledger.tlog.note import open_note
-from run_evidence.ledger.tlog.trust import check_head, read_trust
+from run_evidence.ledger.tlog.trust import read_trust, require_trusted
 from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import records
 from tests.trust.ledgers import (
@@ -29,7 +29,7 @@ from tests.trust.ledgers import (
     grow,
     head_of,
     key_file,
-    own_notary,
+    own_signing_setup,
     signed_ledger,
     told,
 )
@@ -133,7 +133,7 @@ def test_the_next_seal_signs_the_head_also_when_nothing_new_has_come(tmp_path: P
     """The text is the same; heads from before the key's time stay as they are, and that is fine."""
     ledger = signed_ledger(tmp_path / "ledger", [5, 9], signer=None)
     before = head_of(ledger, 9).text
-    signing = Ledger(ledger.root, notary=Notary(key_file(tmp_path)))
+    signing = Ledger(ledger.root, signing_setup=SigningSetup(key_file(tmp_path)))
     done = signing.seal()
     assert (done.sealed, done.size, done.signed_by) == (0, 9, VKEY)
     assert head_of(ledger, 9).text == before
@@ -173,7 +173,7 @@ def test_a_head_that_contradicts_the_last_signed_one_is_not_signed(tmp_path: Pat
     ledger.append(records([100]))
     with pytest.raises(IntegrityError, match="not an extension"):
         ledger.seal()
-    assert all(not head_of(ledger, size).signatures for size in head_sizes(ledger.layout) if size > 5)
+    assert all(not head_of(ledger, size).signatures for size in checkpoint_sizes(ledger.layout) if size > 5)
 
 
 def test_a_damaged_or_missing_tile_does_not_stop_signing(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_damaged_or_missing_tile_does_not_stop_signing(tmp_path: Path) -> None
 def test_a_key_that_is_not_the_ledger_s_does_not_sign_it(tmp_path: Path) -> None:
     ledger = signed_ledger(tmp_path / "ledger", [5])
     with pytest.raises(UsageError, match="is signed by"):
-        Ledger(ledger.root, notary=Notary(key_file(tmp_path, OTHER_KEY))).seal()
+        Ledger(ledger.root, signing_setup=SigningSetup(key_file(tmp_path, OTHER_KEY))).seal()
     with pytest.raises(UsageError, match="witness"):
         record_key(ledger.layout, WITNESS_KEY.verifier())
 
@@ -197,7 +197,7 @@ def test_a_second_key_takes_over_and_both_times_verify(tmp_path: Path) -> None:
     ledger = signed_ledger(tmp_path / "ledger", [5, 9])
     grow(Ledger(ledger.root), [10])
     record_key(ledger.layout, OTHER_KEY.verifier())
-    grow(Ledger(ledger.root, notary=own_notary(ledger.root, OTHER_KEY)), [12, 20])
+    grow(Ledger(ledger.root, signing_setup=own_signing_setup(ledger.root, OTHER_KEY)), [12, 20])
     assert [r.signed_from for r in read_records(ledger.layout)] == [5, 12]
     assert verify(ledger).ok
     assert verify(ledger, trust=read_trust([format_vkey(OTHER_KEY.verifier())], [])).ok
@@ -208,23 +208,23 @@ def test_the_key_is_found_by_name_and_only_if_it_is_the_ledger_s(tmp_path: Path)
     ledger = signed_ledger(tmp_path / "ledger", [5])
     folder = tmp_path / "keys"
     write_key_file(folder / "example.com%2Fledger.key", OTHER_KEY)
-    assert Notary(folder=folder).signer(ledger.layout) is None
+    assert SigningSetup(folder=folder).signer(ledger.layout) is None
     (folder / "example.com%2Fledger.key").unlink()
     write_key_file(folder / "example.com%2Fledger.key", LOG_KEY)
-    assert Notary(folder=folder).signer(ledger.layout) == LogSigner(
+    assert SigningSetup(folder=folder).signer(ledger.layout) == LogSigner(
         LOG_KEY, CheckpointMemory(folder / "example.com%2Fledger.key.signed")
     )
 
 
 def test_check_head_wants_every_trusted_party(tmp_path: Path) -> None:
     head = head_of(signed_ledger(tmp_path / "ledger", [5]), 5)
-    assert check_head(head, read_trust([VKEY], [])).signed_by == (VKEY,)
+    assert require_trusted(head, read_trust([VKEY], [])).signed_by == (VKEY,)
     with pytest.raises(IntegrityError, match="no cosignature"):
-        check_head(head, read_trust([VKEY], [format_vkey(WITNESS_KEY.verifier())]))
+        require_trusted(head, read_trust([VKEY], [format_vkey(WITNESS_KEY.verifier())]))
     with pytest.raises(IntegrityError, match="of another log"):
-        check_head(head, read_trust([VKEY], [], origin="example.com/other"))
+        require_trusted(head, read_trust([VKEY], [], origin="example.com/other"))
     with pytest.raises(IntegrityError, match="not signed"):
-        check_head(parse_head(head.text.encode()), read_trust([VKEY], []))
+        require_trusted(parse_stored(head.text.encode()), read_trust([VKEY], []))
     with pytest.raises(UsageError, match="not a key for --key"):
         read_trust([format_vkey(WITNESS_KEY.verifier())], [])
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from run_evidence.ledger import IntegrityError, Ledger, UsageError
 from run_evidence.ledger.query.as_of import AsOf, parse_as_of
-from run_evidence.ledger.query.prefix import calculated_head
+from run_evidence.ledger.query.prefix import calculated_checkpoint
 from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.ledger.tlog.keys import format_vkey
 from run_evidence.ledger.tlog.trust import read_trust
@@ -54,7 +54,7 @@ def test_a_kept_checkpoint_names_no_rows_of_another_history(tmp_path: Path, same
     """The log is exchanged from entry `same` on; the tiles and checkpoints that are left agree with each other."""
     ledger = signed_ledger(tmp_path / "ledger", [300, 600])
     kept = head_of(ledger, size).checkpoint
-    assert calculated_head(ledger, ledger.log(), size) == kept, "this makes the tiles"
+    assert calculated_checkpoint(ledger, ledger.log(), size) == kept, "this makes the tiles"
     other = signed_ledger(tmp_path / "other", [300, 600] if same == 600 else [], None)
     grow(other, [same] if 0 < same < 600 else [])
     other.append(record(5_000 + n) for n in range(700 - other.log().size))
@@ -62,13 +62,13 @@ def test_a_kept_checkpoint_names_no_rows_of_another_history(tmp_path: Path, same
     shutil.rmtree(ledger.layout.log)
     shutil.copytree(other.layout.log, ledger.layout.log)
     if size <= same:
-        assert calculated_head(ledger, ledger.log(), size) == kept
+        assert calculated_checkpoint(ledger, ledger.log(), size) == kept
         assert count(ledger, str(ledger.layout.checkpoint(size))) == size
         return
     with pytest.raises(IntegrityError, match=f"first {size} entries"):
         count(ledger, str(ledger.layout.checkpoint(size)))
     with pytest.raises(IntegrityError, match="is not that of the checkpoint"):
-        calculated_head(ledger, ledger.log(), size)
+        calculated_checkpoint(ledger, ledger.log(), size)
 
 
 def test_event_time_cuts_across_the_order_of_the_log(ledger: Ledger) -> None:
@@ -181,11 +181,11 @@ def test_wrong_keys_and_uncovered_entries_are_refused(ledger: Ledger, tmp_path: 
     with pytest.raises(IntegrityError, match="is signed by"), open_verified(ledger, trust=other):
         pass
     ledger.layout.checkpoint(30).unlink()
-    with pytest.raises(UsageError, match="No tree head covers"), open_verified(ledger, AsOf(size=20)):
+    with pytest.raises(UsageError, match="No checkpoint covers"), open_verified(ledger, AsOf(size=20)):
         pass
     empty = Ledger(tmp_path / "empty")
     empty.create()
-    with pytest.raises(UsageError, match="No tree head"), open_verified(empty):
+    with pytest.raises(UsageError, match="No checkpoint"), open_verified(empty):
         pass
 
 

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from run_evidence.ledger import EnvironmentFault, Ledger, LedgerError, UsageError
-from run_evidence.ledger.settings import notary as notary_of
-from run_evidence.ledger.storage.keyring import Notary
+from run_evidence.ledger.settings import signing_setup as notary_of
+from run_evidence.ledger.storage.keyring import SigningSetup
 from run_evidence.ledger.tlog.add_checkpoint import MAX_REQUEST_BYTES, format_request, parse_request
 from run_evidence.ledger.tlog.checkpoint import Checkpoint, format_checkpoint
 from run_evidence.ledger.tlog.keys import Signer, cosigned_at, format_vkey
@@ -38,7 +38,7 @@ from tests.trust.ledgers import (
     grow,
     head_of,
     key_file,
-    own_notary,
+    own_signing_setup,
     signed_ledger,
     told,
 )
@@ -225,7 +225,7 @@ def witnessed(ledger: Ledger, url: str, tmp_path: Path) -> Ledger:
     return Ledger(
         ledger.root,
         clock=ledger.clock,
-        notary=replace(own_notary(ledger.root), witnesses=(url,), witness_keys=keys),
+        signing_setup=replace(own_signing_setup(ledger.root), witnesses=(url,), witness_keys=keys),
     )
 
 
@@ -256,10 +256,10 @@ def test_a_rewritten_ledger_is_refused_by_the_witness(server: WitnessServer, tmp
     shutil.copytree(tmp_path / "ledger.memory", tmp_path / "before.memory")  # the holder's own memory obeys him
     grow(ledger, [20])
     rewritten = witnessed(Ledger(before, clock=ledger.clock), server.url, tmp_path)
-    assert "refuses the head of 5 entries" in contradiction(rewritten, 5)
+    assert "refuses the checkpoint of 5 entries" in contradiction(rewritten, 5)
     assert "it has cosigned 20 entries, this log has 5" in contradiction(rewritten, 5)
     assert "another root over 20 entries" in contradiction(rewritten, 20)
-    assert "refuses the head of 31 entries" in contradiction(rewritten, 31)
+    assert "refuses the checkpoint of 31 entries" in contradiction(rewritten, 31)
     assert not any(s.name == WITNESS_KEY.name for s in head_of(rewritten, 31).signatures)
     assert verify(rewritten, trust=read_trust([VKEY], [])).ok, "which is why a witness is needed"
     assert "has not cosigned" in told(verify(rewritten, trust=read_trust([VKEY], [WITNESS_VKEY])).findings)
@@ -280,16 +280,17 @@ def test_a_witness_that_does_not_answer_is_asked_again_later(server: WitnessServ
 
 def test_what_cannot_be_cosigned_is_said(server: WitnessServer, tmp_path: Path) -> None:
     unsigned = signed_ledger(tmp_path / "unsigned", [5], signer=None)
-    asked = Ledger(unsigned.root, notary=Notary(witnesses=(server.url,)))
+    asked = Ledger(unsigned.root, signing_setup=SigningSetup(witnesses=(server.url,)))
     assert "not signed" in asked.seal().unwitnessed[0]
     ledger = signed_ledger(tmp_path / "ledger", [5])
     other = read_trust([], [format_vkey(Signer("w", 0x04, bytes(32)).verifier())]).witnesses
     wrong = Ledger(
-        ledger.root, notary=replace(own_notary(ledger.root), witnesses=(server.url,), witness_keys=other)
+        ledger.root,
+        signing_setup=replace(own_signing_setup(ledger.root), witnesses=(server.url,), witness_keys=other),
     )
     assert "another key than was given" in wrong.seal().unwitnessed[0]
     with pytest.raises(UsageError, match="no address"):
-        Ledger(ledger.root, notary=replace(own_notary(ledger.root), witnesses=("ftp://x",))).seal()
+        Ledger(ledger.root, signing_setup=replace(own_signing_setup(ledger.root), witnesses=("ftp://x",))).seal()
 
 
 def test_the_command_serves_and_remembers_across_restarts(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from run_evidence.ledger import Event, Ledger
 from run_evidence.ledger.storage.key_file import write_key_file
-from run_evidence.ledger.storage.keyring import Notary, memory_of
+from run_evidence.ledger.storage.keyring import SigningSetup, memory_of
 from run_evidence.ledger.tlog.keys import Signer
 from tests.ledger.samples import NOON, RUN, Clock, own, record
 
@@ -26,7 +26,7 @@ def make(folder: Path) -> None:
     memory, key_file = folder / "memory", folder / "signing.key"
     write_key_file(key_file, KEY)
     memory_of(key_file, KEY.verifier(), memory).create()
-    ledger = Ledger(folder / "ledger", clock=Clock(), notary=Notary(key_file, memory=memory))
+    ledger = Ledger(folder / "ledger", clock=Clock(), signing_setup=SigningSetup(key_file, memory=memory))
     ledger.create(KEY.name)
     ledger.append([own("run.seen.v1", data={"tags": {"a": "b"}}), *map(record, range(1, 20))])
     ledger.append([record(20, outcome="failed", reason_code="too_slow", attempt=2, partition="2026-04-17")])
