@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -188,24 +187,41 @@ def require_covered(
 def _with_late_checkpoints(
     layout: Layout, log: Log, heads: Mapping[int, StoredCheckpoint], calculated: Checkpoint, signing: Signing
 ) -> Mapping[int, StoredCheckpoint]:
-    """Return the heads, and those that seals have written since they were read, the one over all of `log` included.
+    """Return the checkpoints, and those that seals have written since, that of all of `log` included.
 
-    Waits a little for that one where a seal may be between the commit of the last segment and its head.
+    Waits a little for that one where a seal may be between the commit of the last segment and its checkpoint: not
+    where it is there, and not where what is there is wrong, which no seal writes again.
     """
     found = dict(heads)
     for attempt in range(_HEAD_TRIES):
-        if covered_size(found, signing.wanted) >= log.size or not (_is_fresh(log) or attempt == 0):
-            break
         if attempt:
             time.sleep(_HEAD_PAUSE_S)
-        for size in checkpoint_sizes(layout):
-            if size in found or size > log.size:
-                continue
-            with contextlib.suppress(IntegrityError, OSError):  # it was written after the others were verified
-                head = read_checkpoint(layout, size)
-                if head is not None and _is_sound(head, calculated, signing):
-                    found[size] = head
+        wrong = _add_late_checkpoints(layout, log, found, calculated, signing)
+        there = covered_size(found, signing.wanted) >= log.size if signing.wanted else log.size in found
+        if there or log.size in wrong or not _is_fresh(log):
+            break
     return found
+
+
+def _add_late_checkpoints(
+    layout: Layout, log: Log, found: dict[int, StoredCheckpoint], calculated: Checkpoint, signing: Signing
+) -> set[int]:
+    """Add to `found` the sound checkpoints that it lacks; return the sizes of those that are wrong."""
+    wrong = set()
+    for size in checkpoint_sizes(layout):
+        if size in found or size > log.size:
+            continue
+        try:
+            stored = read_checkpoint(layout, size)
+            if stored is not None and _is_sound(stored, calculated, signing):
+                found[size] = stored  # it was written after the others were verified
+            elif stored is not None:
+                wrong.add(size)
+        except IntegrityError:
+            wrong.add(size)
+        except OSError:
+            continue
+    return wrong
 
 
 def _is_sound(head: StoredCheckpoint, calculated: Checkpoint, signing: Signing) -> bool:

@@ -10,8 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from run_evidence.ledger.tlog.keys import format_vkey
-from tests.trust.ledgers import OTHER_KEY, VKEY, head_of, signed_ledger
+import pytest
+
+from run_evidence.ledger.tlog.keys import Signer, format_vkey
+from run_evidence.ledger.verification.verify import verify
+from tests.trust.ledgers import LOG_KEY, OTHER_KEY, VKEY, head_of, signed_ledger
 from tests.trust.test_signing import cli
 
 
@@ -90,3 +93,20 @@ def test_it_needs_neither_a_private_key_nor_dagster(tmp_path: Path) -> None:
     done = subprocess.run(command, env=home, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "nothing was altered" in done.stdout
+
+
+@pytest.mark.parametrize("signer", [LOG_KEY, None])
+def test_nothing_is_waited_for_whose_checkpoint_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signer: Signer | None
+) -> None:
+    """Right after a seal too: a verification waits only for a checkpoint that the seal may be about to write."""
+    ledger = signed_ledger(tmp_path / "ledger", [3, 5], signer=signer)
+
+    def waited(seconds: float) -> None:
+        pytest.fail(f"waited {seconds} s")
+
+    monkeypatch.setattr("run_evidence.ledger.verification.checkpoints.time.sleep", waited)
+    assert verify(ledger).ok
+    newest = ledger.layout.checkpoint(5)
+    newest.write_bytes(newest.read_bytes().replace(b"5", b"x", 1))
+    assert not verify(ledger).ok
