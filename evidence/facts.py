@@ -44,6 +44,7 @@ _OUTCOME_TYPES: Final = (
         "step.output_yielded.v1",
         "step.succeeded.v1",
         "check.evaluated.v1",
+        "step.expectation_evaluated.v1",
     }
 )
 
@@ -108,6 +109,11 @@ class JudgedRun:
         return self._of({"check.evaluated.v1"})
 
     @property
+    def evaluations(self) -> tuple[Recorded, ...]:
+        """Every evaluation of a check and of an expectation of a step."""
+        return self._of({"check.evaluated.v1", "step.expectation_evaluated.v1"})
+
+    @property
     def products(self) -> tuple[Recorded, ...]:
         """Every materialization and observation."""
         return self._of(_PRODUCED)
@@ -129,7 +135,7 @@ class JudgedRun:
 
     def why(self, outcome: Outcome) -> str:
         """Say why an item is not passed, as code and words: what a check gave itself, what a failed step said."""
-        given = [e for e in self.checks if e.event_id in outcome.basis]
+        given = [e for e in self.evaluations if e.event_id in outcome.basis]
         if outcome.item.kind == "check" and given:
             codes = [code for event in given for code in event.reason_codes]
             return "; ".join(filter(None, [", ".join(codes), *(event.findings for event in given)]))

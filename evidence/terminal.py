@@ -253,7 +253,7 @@ def _check_name(outcome: Outcome, within: str | None) -> str:
 
 def _told(facts: JudgedRun, outcome: Outcome) -> str:
     """Say what a check found; where it gave no result, the code alone, as the item it follows from says more."""
-    evaluated = any(event.event_id in outcome.basis for event in facts.checks)
+    evaluated = any(event.event_id in outcome.basis for event in facts.evaluations)
     words = facts.why(outcome) if evaluated else outcome.reason_code or ""
     return words if outcome.planned else "; ".join(filter(None, ["not planned", words]))
 

@@ -35,6 +35,7 @@ COUNTED_AS: Final[Mapping[str, str]] = {
     "not_produced": "not_produced",
     "not_evaluated": "not_evaluated",
     "lost": "unknown",
+    "unknown": "unknown",
     "pending": "pending",
 }
 """Every outcome and the one heading it is counted under; one canceled before its step started never ran."""

@@ -224,7 +224,7 @@ def _check(delivery: Delivery, outcome: Outcome) -> Document:
             codes.append(cause)
         metadata = {"asset_key": asset_key, "reason": reason}
     else:
-        evaluations = [e for e in delivery.facts.checks if e.event_id in outcome.basis]
+        evaluations = [e for e in delivery.facts.evaluations if e.event_id in outcome.basis]
         own = [code for event in evaluations for code in event.reason_codes]
         codes = own or ([] if status == "passed" else [outcome.reason_code or outcome.outcome])
         measured = {m.label: m.plain() for e in evaluations for m in e.metadata if m.label != "reason_codes"}

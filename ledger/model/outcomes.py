@@ -40,6 +40,7 @@ VERDICT_OF: Final[Mapping[str, str]] = {
     "not_evaluated": "not_evaluated",
     "lost": "unknown",
     "pending": "unknown",
+    "unknown": "unknown",
 }
 """Every outcome an item can have, and its place in the verdict lattice."""
 
@@ -128,10 +129,13 @@ class _Step:
 _ABOUT_ASSETS: Final = frozenset(
     {"asset.materialized.v1", "asset.observed.v1", "asset.skipped.v1", "check.evaluated.v1"}
 )
+_PRODUCED: Final = frozenset({"asset.materialized.v1", "asset.observed.v1"})
 _Partitions = dict[str | None, list[tuple[int, RunEvent]]]
 """Events by partition, each with its place in the order of the log."""
 
-_GRAVITY: Final = ("check_passed", "check_warned", "check_skipped", "check_failed")
+_EXPECTED: Final = "step.expectation_evaluated.v1"
+_GRAVITY: Final = ("passed", "warned", "skipped", "not_available", "not_evaluated", "unknown", "failed")
+"""The verdicts from best to worst."""
 
 
 class _Seen:
@@ -146,6 +150,7 @@ class _Seen:
         self._blamed: dict[str, list[str]] = {}
         self.plans: list[Mapping[str, Any]] = []
         self.ended: RunEvent | None = None
+        self._expectations: list[RunEvent] = []
         for event in events:
             self._note(event)
         self.plan = read_plan(self.plans)
@@ -165,6 +170,8 @@ class _Seen:
             self.attempts[event.step_key] += 1
         elif event.step_key and kind == "step.output_yielded.v1":
             self.yielded.add(event.step_key)
+        elif event.step_key and kind == _EXPECTED:
+            self._expectations.append(event)
         elif event.asset_key and kind in _ABOUT_ASSETS:
             check_name = event.check_name if kind == "check.evaluated.v1" else None
             known = self.by_asset[event.asset_key, check_name].setdefault(event.partition, [])
@@ -198,7 +205,34 @@ class _Seen:
     def evaluations(self, item: PlanItem) -> list[RunEvent]:
         """Return the evaluations that decide about a check: the last one for each partition, the gravest first."""
         last = {event.partition: event for event in self.about(item)}
-        return sorted(last.values(), key=lambda event: -_GRAVITY.index(_check_word(event)))
+        return sorted(last.values(), key=lambda event: -_gravity(_check_word(event)))
+
+    def own_words(self, item: PlanItem, done: RunEvent) -> list[RunEvent]:
+        """Return what an asset's own steps stated of it, `done` first: each of them in its last attempt that did.
+
+        An asset may log a materialization or an observation of itself before Dagster records its own.
+        """
+        own = {done.step_key, *(key for each in self.own_steps(item) for key in self._became(each))}
+        said = [e for e in self.about(item) if e.event_type in _PRODUCED and e.step_key in own]
+        return [done, *_of_last_attempts(said)]
+
+    def expectations(self) -> dict[tuple[str, str], list[RunEvent]]:
+        """Return expectations by asset and label; a step's are of each asset that it makes, else of what it checks.
+
+        A step of neither, an op of a job without assets, has nothing that they could be of.
+        """
+        made: dict[str, dict[str, None]] = defaultdict(dict)
+        checked: dict[str, dict[str, None]] = defaultdict(dict)
+        for item in self.plan.items if self._expectations else ():
+            for own in self.own_steps(item):
+                for step_key in self._became(own):
+                    (checked if item.kind == "check" else made)[step_key][item.asset_key] = None
+        found: dict[tuple[str, str], list[RunEvent]] = defaultdict(list)
+        for event in self._expectations:
+            step_key = event.step_key or ""
+            for asset_key in made.get(step_key) or checked.get(step_key) or ():
+                found[asset_key, str(event.data.get("label") or "")].append(event)
+        return found
 
     def own_steps(self, item: PlanItem) -> tuple[str, ...]:
         """Return the step of an item and, of a graph-backed asset, the ops of its graph that lead there."""
@@ -269,7 +303,7 @@ def _unplanned(seen: _Seen, plan: Plan) -> list[Outcome]:
     for item in plan.items:
         planned[item.asset_key, item.check_name].add(item.partition)
         optional.update(() if item.required else {item.asset_key})
-    outcomes = []
+    outcomes = _expected(seen, optional, {*planned, *seen.by_asset})
     for (asset_key, check_name), by_partition in seen.by_asset.items():
         known = planned.get((asset_key, check_name), set())
         kind: Kind = "materialize" if check_name is None else "check"
@@ -285,6 +319,35 @@ def _unplanned(seen: _Seen, plan: Plan) -> list[Outcome]:
     return sorted(outcomes, key=lambda outcome: item_order(outcome.item))
 
 
+def _expected(seen: _Seen, optional: Set[str], taken: set[tuple[str, str | None]]) -> list[Outcome]:
+    """Return an outcome for each expectation of an asset: a check of Dagster's older API, which no run plans.
+
+    It failed where it did in the last attempt of any step; its name is that of no check in `taken`.
+    """
+    outcomes = []
+    for (asset_key, label), events in sorted(seen.expectations().items()):
+        name = f"expectation:{label}"
+        while (asset_key, name) in taken:
+            name = f"expectation:{name}"
+        taken.add((asset_key, name))
+        gravest = max(_of_last_attempts(events), key=lambda event: _gravity(_check_word(event)))
+        item = PlanItem(asset_key, None, name, gravest.step_key, "check", asset_key not in optional)
+        outcomes.append(replace(_evaluated(seen, item, gravest), planned=False))
+    return outcomes
+
+
+def _of_last_attempts(events: Sequence[RunEvent]) -> list[RunEvent]:
+    """Return those of each step's last attempt in which there are any, in their order."""
+    last: dict[str | None, int] = {}
+    for event in events:
+        last[event.step_key] = max(last.get(event.step_key, 1), event.attempt or 1)
+    return [event for event in events if (event.attempt or 1) == last[event.step_key]]
+
+
+def _gravity(outcome: str) -> int:
+    return _GRAVITY.index(VERDICT_OF[outcome])
+
+
 def _make(item: PlanItem, seen: _Seen, outcome: str, reason: tuple[str, str] | None, *basis: RunEvent) -> Outcome:
     return Outcome(
         item=item,
@@ -297,11 +360,16 @@ def _make(item: PlanItem, seen: _Seen, outcome: str, reason: tuple[str, str] | N
 
 
 def _produced(seen: _Seen, item: PlanItem, event: RunEvent, word: str = "materialized") -> Outcome:
-    """Take a materialization or an observation for what it says of itself: that nothing was produced, for one."""
-    stated = stated_status(event.data) or ""
-    if stated not in ASSET_STATUS:
+    """Take what was produced for what it says of itself, the gravest word: that nothing was produced, for one."""
+    gravest = max(seen.own_words(item, event), key=lambda each: _gravity(_asset_word(each, word)))
+    outcome = _asset_word(gravest, word)
+    if outcome == word:
         return _make(item, seen, word, None, event)
-    return _make(item, seen, ASSET_STATUS[stated], _stated_reason(event, stated), event)
+    return _make(item, seen, outcome, _stated_reason(gravest, stated_status(gravest.data) or ""), gravest)
+
+
+def _asset_word(event: RunEvent, word: str) -> str:
+    return ASSET_STATUS.get(stated_status(event.data) or "", word)
 
 
 def _stated_reason(event: RunEvent, status: str) -> tuple[str, str]:

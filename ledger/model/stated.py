@@ -1,7 +1,8 @@
 """What an asset or a check says of itself in metadata: that it was left out, that it failed, and why.
 
 A factory may materialize an asset on a dry run too and put into its metadata that nothing was produced. The words
-are those of the hand-over contract; they stand here and nowhere else.
+are those of the hand-over contract and of the verdicts, and what programs write in their place. The list is closed,
+because many a project's `status` has nothing to do with outcomes. The view `assets` has it in SQL; a test compares.
 """
 
 from __future__ import annotations
@@ -15,18 +16,24 @@ STATUS_LABEL: Final = "status"
 CODES_LABEL: Final = "reason_codes"
 
 ASSET_STATUS: Final[Mapping[str, str]] = {
-    "warning": "materialized_with_warning",
+    **dict.fromkeys(("warning", "warned", "warn", "partial"), "materialized_with_warning"),
     "skipped": "skipped",
     "not_available": "not_available",
-    "failed": "failed",
+    "not_evaluated": "not_evaluated",
+    **dict.fromkeys(("unknown", "pending", "empty"), "unknown"),
+    **dict.fromkeys(("failed", "fail", "failure", "error"), "failed"),
 }
 """The outcome of an asset that states one of these. Any other text says nothing here: "active", "200", "ok"."""
 
-CHECK_STATUS: Final[Mapping[str, str]] = {
-    "warning": "check_warned",
+_OF_CHECK: Final[Mapping[str, str]] = {
+    "materialized_with_warning": "check_warned",
     "skipped": "check_skipped",
     "not_available": "check_skipped",
     "failed": "check_failed",
+}
+
+CHECK_STATUS: Final[Mapping[str, str]] = {
+    status: _OF_CHECK.get(outcome, outcome) for status, outcome in ASSET_STATUS.items()
 }
 """The outcome of a check that Dagster says passed and that states one of these itself."""
 
@@ -35,8 +42,15 @@ _MAX_CODE: Final = 200
 
 
 def stated_status(data: Mapping[str, Any]) -> str | None:
-    """Return the status that an event's metadata states as text, `None` when it states none."""
-    return next((value for label, kind, value in _measured(data) if (label, kind) == (STATUS_LABEL, "text")), None)
+    """Return the status that an event's metadata states as text, `None` when it has no such entry.
+
+    In lower case and without spaces around it. A status without a word (no text, null, `None`) is `empty`.
+    """
+    for label, kind, value in _measured(data):
+        if label == STATUS_LABEL and kind in {"text", "null"}:
+            word = str(value or "").strip().lower()
+            return word if is_identifier(word) else "empty"
+    return None
 
 
 def stated_codes(data: Mapping[str, Any]) -> tuple[str, ...]:

@@ -16,9 +16,18 @@
 WITH made AS (
     SELECT asset_key, partition, run_id, max(occurred_at) AS occurred_at, count(*) AS materializations,
         -- arg_max leaves NULL out, and the last report counts whether or not it states a status.
-        arg_max(CASE WHEN run_id = '' THEN coalesce(metadata['status'], '') END, occurred_at) AS status,
+        arg_max(CASE WHEN run_id <> '' THEN NULL WHEN map_contains(metadata, 'status')
+            THEN lower(trim(coalesce(metadata['status'], ''))) ELSE 'success' END, occurred_at) AS said,
         arg_max(coalesce(payload, ''), occurred_at) AS payload
     FROM materializations GROUP BY asset_key, partition, run_id
+), worded AS (
+    SELECT asset_key, partition, occurred_at, payload,
+        CASE WHEN said IN ('', 'none', 'null', 'nan', 'nat', '<na>') THEN 'empty' ELSE said END AS status,
+        CASE WHEN status IN ('warning', 'warned', 'warn', 'partial') THEN 'warned'
+            WHEN status IN ('skipped', 'not_available', 'not_evaluated') THEN status
+            WHEN status IN ('unknown', 'pending', 'empty') THEN 'unknown'
+            WHEN status IN ('failed', 'fail', 'failure', 'error') THEN 'failed' ELSE 'passed' END AS verdict
+    FROM made WHERE run_id = ''
 ), stated AS (
     -- A wipe while the run went on came after what it had produced by then, and before what it produced later.
     SELECT o.asset_key, o.partition, o.outcome, o.verdict, o.reason_code, o.run_id, r.ended_at AS run_ended_at,
@@ -31,13 +40,10 @@ WITH made AS (
     UNION ALL
     -- What is reported may say of itself that it was not produced, as a run's materialization may; where that cannot
     -- be read, it is unknown.
-    SELECT asset_key, partition, 'reported', CASE WHEN payload <> '' THEN 'unknown' ELSE CASE status
-            WHEN 'warning' THEN 'warned' WHEN 'skipped' THEN 'skipped' WHEN 'not_available' THEN 'not_available'
-            WHEN 'failed' THEN 'failed' ELSE 'passed' END END,
-        CASE WHEN payload <> '' THEN 'payload_' || payload
-            WHEN status IN ('warning', 'skipped', 'not_available', 'failed') THEN 'status_' || status END,
+    SELECT asset_key, partition, 'reported', CASE WHEN payload <> '' THEN 'unknown' ELSE verdict END,
+        CASE WHEN payload <> '' THEN 'payload_' || payload WHEN verdict <> 'passed' THEN 'status_' || status END,
         NULL, NULL, occurred_at
-    FROM made WHERE run_id = ''
+    FROM worded
 ), latest AS (
     SELECT * FROM stated
     QUALIFY row_number() OVER (

@@ -10,7 +10,7 @@
 -- kind: materialize, observe, check, or dependency (an optional one this run does not plan itself)
 -- required: false for what the declared policy lets be missing
 -- planned: false for what the run produced or checked without having planned it
--- outcome: materialized, materialized_with_warning, observed, check_passed, check_warned, check_skipped, check_failed, failed, skipped, not_available, upstream_skipped, upstream_failed, not_produced, canceled, not_started, not_evaluated, lost, pending
+-- outcome: materialized, materialized_with_warning, observed, check_passed, check_warned, check_skipped, check_failed, failed, skipped, not_available, upstream_skipped, upstream_failed, not_produced, canceled, not_started, not_evaluated, lost, pending, unknown
 -- verdict: the outcome's place in the lattice: passed, warned, failed, skipped, not_available, not_evaluated, unknown
 -- reason_code: why it is not passed, as a code
 -- reason: why, in words

@@ -200,6 +200,8 @@ def _about(event_type: str, specific: dict[str, Any], data: dict[str, Any]) -> _
         return _asset_event(specific["asset_observation"], data)
     if event_type == "check.evaluated.v1":
         return _check(specific, data)
+    if event_type == "step.expectation_evaluated.v1":
+        return _expectation(specific["expectation_result"], data)
     _generic(specific, data)
     key = specific.get("asset_key")
     return _About(
@@ -260,6 +262,16 @@ def _check(specific: dict[str, Any], data: dict[str, Any]) -> _About:
         check_name=specific["check_name"],
         verdict=verdict,
     )
+
+
+def _expectation(result: dict[str, Any], data: dict[str, Any]) -> _About:
+    """Read a check of Dagster's older API: it has a label and belongs to its step."""
+    data["metadata"] = metadata_list(result.get("metadata_entries") or ())
+    data["label"] = _named(result.get("label"))
+    data["passed"] = bool(result["success"])
+    if result.get("description"):
+        data["description"] = _cut(result["description"])
+    return _About(verdict=("passed", None) if result["success"] else ("failed", "expectation_failed"))
 
 
 def _error(error: dict[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,7 @@ TYPES = (
     "asset.observed.v1",
     "asset.skipped.v1",
     "check.evaluated.v1",
+    "step.expectation_evaluated.v1",
     "engine.reported.v1",
 )
 RUN_ENDS = tuple(RUN_ENDED)
@@ -47,6 +48,7 @@ SUCCESS = {
     "materialized": "asset.materialized.v1",
     "observed": "asset.observed.v1",
     "check_passed": "check.evaluated.v1",
+    "expected": "step.expectation_evaluated.v1",
 }
 
 
@@ -69,7 +71,7 @@ def _numbered(drawn: list[dict[str, Any]]) -> list[RunEvent]:
     return [RunEvent(event_id=f"e{n}", occurred_at=NOON + n, **values) for n, values in enumerate(drawn)]
 
 
-def _stating(status: str, *codes: str, kind: str = "text") -> dict[str, Any]:
+def _stating(status: str | None, *codes: str, kind: str = "text") -> dict[str, Any]:
     """Return the data of an event whose metadata states a status and reason codes."""
     entries: list[dict[str, Any]] = [{"label": "status", "type": kind, "value": status}]
     entries += [{"label": "reason_codes", "type": "json", "value": json.dumps(list(codes))}] if codes else []
@@ -78,7 +80,7 @@ def _stating(status: str, *codes: str, kind: str = "text") -> dict[str, Any]:
 
 DATA: list[dict[str, Any]] = [
     *({}, {"text": "said"}, {"error": {"message": "broken"}}, {"error": None}, {"error": {"names": ["a"]}}),
-    *(_stating(status, "code") for status in ("success", "warning", "skipped", "not_available", "failed", "ok")),
+    *(_stating(status, "code") for status in ("success", "warning", "skipped", "unknown", "failed", "ok")),
 ]
 run_events = st.lists(
     st.fixed_dictionaries(
@@ -136,6 +138,9 @@ def test_only_an_event_that_says_so_is_a_success(plan: Plan, events: list[RunEve
             continue
         (basis,) = (by_id[event_id] for event_id in outcome.basis)
         item = outcome.item
+        if basis.event_type == SUCCESS["expected"]:
+            assert (outcome.planned, basis.outcome, outcome.outcome) == (False, "passed", "check_passed")
+            continue
         assert basis.event_type == SUCCESS[outcome.outcome]
         assert basis.asset_key == item.asset_key
         if item.check_name is not None:
@@ -159,6 +164,23 @@ def test_what_was_produced_or_checked_is_in_the_outcomes(plan: Plan, events: lis
         assert partitions & {None, event.partition} or (
             check is not None and event.partition is None and partitions
         )
+
+
+@given(plans, run_events, st.permutations(["failed", "skipped", "pending", "warned", "success"]))
+def test_the_gravest_word_of_an_attempt_counts_in_any_order(
+    plan: Plan, events: list[RunEvent], statuses: list[str]
+) -> None:
+    """Several words of an asset in one attempt are as bad as the worst of them; a retry replaces them."""
+    said = [
+        RunEvent(event_id=f"s{n}", event_type="asset.materialized.v1", occurred_at=NOON, step_key="own", attempt=7,
+                 asset_key="x", data=_stating(status))
+        for n, status in enumerate(statuses)
+    ]  # fmt: skip
+    planned = Plan((*plan.items, PlanItem("x", step_key="own")), plan.after)
+    again = replace(said[0], event_id="again", attempt=8, data={})
+    for more, word in (([], "failed"), ([again], "materialized")):
+        found = derive_outcomes([*_planned(planned), *events, *said, *more])
+        assert [o.outcome for o in found if o.item.asset_key == "x"] == [word]
 
 
 WORSE = ("passed", "warned", "skipped", "not_available", "not_evaluated", "unknown", "failed")
@@ -256,7 +278,7 @@ def _skip(outcome: str) -> RunEvent:
     return _event("asset.skipped.v1", "s", asset_key="a", outcome=outcome, reason_code="why", data={"text": "told"})
 
 
-def _stated(status: str, *codes: str, kind: str = "text") -> RunEvent:
+def _stated(status: str | None, *codes: str, kind: str = "text") -> RunEvent:
     return replace(MADE, data=_stating(status, *codes, kind=kind))
 
 
@@ -274,7 +296,14 @@ CASES = [
         )
     ),
     Case("says skipped without a code", ASSET, [START, _stated("skipped"), END], "skipped", "status_skipped"),
-    Case("says skipped, then made on retry", ASSET, [START, _stated("skipped"), MADE, END], "materialized", None),
+    Case(
+        "says skipped, then made on retry",
+        ASSET,
+        [START, _stated("skipped"), AGAIN, MADE_AGAIN, END],
+        "materialized",
+        None,
+        2,
+    ),
     *(
         Case(
             f"made, and says {status!r} of something else",
@@ -283,8 +312,18 @@ CASES = [
             "materialized",
             None,
         )
-        for status in ("success", "active", "200", "ok", "Skipped", "FAILED", "skipped ", "")
+        for status in ("success", "active", "200", "ok", "failed over to b")
     ),
+    *(
+        Case(f"made, and says {status!r}", ASSET, [START, _stated(status), END], word, f"status_{code}")
+        for status, word, code in (
+            *(("Skipped", "skipped", "skipped"), ("FAILED", "failed", "failed"), ("error ", "failed", "error")),
+            *(("not_evaluated", "not_evaluated", "not_evaluated"), ("unknown", "unknown", "unknown")),
+            *(("pending", "unknown", "pending"), ("", "unknown", "empty"), ("None", "unknown", "empty")),
+            ("partial", "materialized_with_warning", "partial"),
+        )
+    ),
+    Case("states a null", ASSET, [START, _stated(None, kind="null"), END], "unknown", "status_empty"),
     Case("states a number", ASSET, [START, _stated("failed", kind="int"), END], "materialized", None),
     Case("made, though the run failed elsewhere", ASSET, [START, MADE, END, BROKE], "materialized", None),
     Case("made after the run's end, by a killed worker", ASSET, [START, BROKE, MADE, END], "materialized", None),
@@ -362,6 +401,7 @@ CASES = [
         )
         for status, word, code in (
             *(("skipped", "check_skipped", "code"), ("not_available", "check_skipped", "code")),
+            *(("not_evaluated", "not_evaluated", "code"), ("unknown", "unknown", "code")),
             *(
                 ("failed", "check_failed", "code"),
                 ("warning", "check_warned", "code"),
@@ -419,6 +459,43 @@ def test_a_failure_is_told_in_the_words_of_the_cause() -> None:
     """The reason is the user's own error, and it names the event it rests on."""
     (outcome,) = derive_outcomes([*_planned(Plan((ASSET,), {})), START, FAILED, BROKE])
     assert (outcome.reason, outcome.basis) == ("no such file", (FAILED.event_id,))
+
+
+EXPECTING = Plan((PlanItem("a", step_key="g.last"), PlanItem("b", step_key="s")), {"g.last": ("g.first",)})
+
+
+def _expects(step_key: str, passed: bool, label: str = "result", attempt: int = 1) -> RunEvent:
+    return _event(
+        "step.expectation_evaluated.v1",
+        step_key,
+        attempt=attempt,
+        outcome="passed" if passed else "failed",
+        reason_code=None if passed else "expectation_failed",
+        data={"label": label, "message": "Expectation"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("expectations", "found"),
+    [
+        ([_expects("s", True)], {("b", "expectation:result", "check_passed")}),
+        ([_expects("s", False), _expects("s", True)], {("b", "expectation:result", "check_failed")}),
+        ([_expects("s", False), _expects("s", True, attempt=2)], {("b", "expectation:result", "check_passed")}),
+        ([_expects("g.first", False), _expects("g.last", True)], {("a", "expectation:result", "check_failed")}),
+        ([_expects("elsewhere", False)], set()),
+        (
+            [replace(_checked("passed"), check_name="expectation:x"), _expects("g.first", False, "x")],
+            {("a", "expectation:x", "check_passed"), ("a", "expectation:expectation:x", "check_failed")},
+        ),
+    ],
+)
+def test_an_expectation_is_a_check_that_nobody_planned(
+    expectations: list[RunEvent], found: set[tuple[str, str, str]]
+) -> None:
+    """One of each label and asset, failed where any step's last attempt failed it, under no check's name."""
+    starts = [_event("step.started.v1", key) for key in ("g.first", "g.last", "s", "elsewhere")]
+    unplanned = [o for o in derive_outcomes([*_planned(EXPECTING), *starts, *expectations]) if not o.planned]
+    assert {(o.item.asset_key, o.item.check_name, o.outcome) for o in unplanned} == found
 
 
 GRAPH = PlanItem("g", step_key="g.last")

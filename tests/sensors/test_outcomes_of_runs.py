@@ -7,6 +7,8 @@ import dagster as dg
 import pytest
 from holding import assert_holds, outcomes, rows, sync
 
+from run_evidence.evidence.facts import read_runs
+from run_evidence.evidence.prefix import open_prefix
 from run_evidence.ledger import Ledger
 from run_evidence.sensors.dagster_log.translate import Correlation, SourceRecord, Translator
 
@@ -167,6 +169,73 @@ def test_a_check_that_no_plan_names_is_an_outcome(instance: dg.DagsterInstance, 
         "orders_log": "materialized",
     }
     assert rows(ledger, "SELECT planned, unplanned, not_passed FROM runs") == [(1, 2, 1)]
+
+
+def test_an_expectation_that_failed_is_a_failed_check(instance: dg.DagsterInstance, ledger: Ledger) -> None:
+    """The step succeeds all the same, of an asset and of an op of a graph-backed one; the run is not passed."""
+
+    @dg.asset
+    def orders(context: dg.AssetExecutionContext) -> None:
+        context.log_event(dg.ExpectationResult(success=False, label="rows", description="no rows"))
+
+    @dg.op
+    def fetched():  # type: ignore[no-untyped-def]
+        yield dg.ExpectationResult(success=True, label="reached")
+        yield dg.ExpectationResult(success=False)
+        yield dg.Output(1)
+
+    @dg.graph_asset
+    def graph() -> int:
+        return fetched()  # type: ignore[no-any-return]
+
+    run_id = _run(instance, ledger, orders, graph)
+    assert outcomes(ledger, run_id) == {
+        "orders": "materialized",
+        "orders?expectation:rows": "check_failed:expectation_failed",
+        "graph": "materialized",
+        "graph?expectation:reached": "check_passed",
+        "graph?expectation:result": "check_failed:expectation_failed",
+    }
+    assert ("no rows",) in rows(ledger, "SELECT reason FROM outcomes")
+    assert _verdict(ledger, run_id) == "failed"
+
+
+def _verdict(ledger: Ledger, run_id: str) -> str:
+    with open_prefix(ledger) as prefix:
+        (run,) = read_runs(prefix, [run_id])
+        return run.verdict.verdict
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "word"),
+    [
+        (dg.AssetMaterialization, "failed", "failed"),
+        (dg.AssetMaterialization, "not_evaluated", "not_evaluated"),
+        (dg.AssetMaterialization, "unknown", "unknown"),
+        (dg.AssetMaterialization, None, "unknown"),
+        (dg.AssetObservation, "skipped", "skipped"),
+        (dg.AssetObservation, "active", "materialized"),
+    ],
+)
+@pytest.mark.parametrize("retried", [False, True])
+def test_what_an_asset_logs_of_itself_weighs_beside_the_materialization_of_dagster(
+    instance: dg.DagsterInstance, ledger: Ledger, event: type, status: str | None, word: str, retried: bool
+) -> None:
+    """The worst word of the last attempt counts, whatever Dagster adds to it; a retry that is sound replaces it."""
+    tried: list[int] = []
+
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
+    def orders(context: dg.AssetExecutionContext) -> None:
+        tried.append(1)
+        if len(tried) == 1:
+            context.log_event(event("orders", metadata={"status": status}))
+            if retried:
+                raise ValueError("once more")
+
+    run_id = _run(instance, ledger, orders)
+    found = outcomes(ledger, run_id)["orders"]
+    assert found.split(":")[0] == ("materialized" if retried else word)
+    assert (_verdict(ledger, run_id) == "passed") == (retried or word == "materialized")
 
 
 @pytest.mark.parametrize("change", ["wiped", "reported"])
