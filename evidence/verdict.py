@@ -12,10 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from run_evidence.evidence.corrections import Correction
-from run_evidence.ledger.model.outcomes import Outcome
-
-LATTICE: Final = ("passed", "warned", "skipped", "not_available", "not_evaluated", "unknown", "failed")
-"""The verdicts from best to worst; a whole is as bad as the worst of its parts."""
+from run_evidence.ledger.model.outcomes import LATTICE, Outcome
 
 COUNTED_AS: Final[Mapping[str, str]] = {
     "materialized": "passed",

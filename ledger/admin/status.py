@@ -113,7 +113,7 @@ def _last_sync(layout: Layout) -> int | None:
 def _recording(ledger: Ledger) -> tuple[int | None, int | None]:
     """Return when the newest entry was recorded, by itself, and how long recording takes."""
     with open_snapshot(ledger, payloads=False) as snapshot:
-        newest: int | None = snapshot.rows("SELECT max(epoch_us(recorded_at)) FROM events")[0][0]
+        newest: int | None = snapshot.rows(sql_text("newest_times"))[0][0]
         median: int | None = snapshot.rows(sql_text("lag"))[0][0]
     return newest, median
 

@@ -134,7 +134,7 @@ _Partitions = dict[str | None, list[tuple[int, RunEvent]]]
 """Events by partition, each with its place in the order of the log."""
 
 _EXPECTED: Final = "step.expectation_evaluated.v1"
-_GRAVITY: Final = ("passed", "warned", "skipped", "not_available", "not_evaluated", "unknown", "failed")
+LATTICE: Final = ("passed", "warned", "skipped", "not_available", "not_evaluated", "unknown", "failed")
 """The verdicts from best to worst."""
 
 
@@ -345,7 +345,7 @@ def _of_last_attempts(events: Sequence[RunEvent]) -> list[RunEvent]:
 
 
 def _gravity(outcome: str) -> int:
-    return _GRAVITY.index(VERDICT_OF[outcome])
+    return LATTICE.index(VERDICT_OF[outcome])
 
 
 def _make(item: PlanItem, seen: _Seen, outcome: str, reason: tuple[str, str] | None, *basis: RunEvent) -> Outcome:

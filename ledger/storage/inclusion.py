@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class AuditPaths:
-    """Paths under one checkpoint. A cache that leads elsewhere is made again, once, before the log is blamed."""
+    """Paths under one checkpoint. Where the tiles give no path to its root they are made again, once."""
 
     layout: Layout
     log: Log

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from run_evidence.evidence.verdict import COUNTED_AS, HEADINGS, LATTICE, by_gravity, count, item_name, judge, weigh
+from run_evidence.evidence.verdict import COUNTED_AS, HEADINGS, by_gravity, count, item_name, judge, weigh
 from run_evidence.ledger.model.event import OUTCOMES
-from run_evidence.ledger.model.outcomes import VERDICT_OF, Outcome
+from run_evidence.ledger.model.outcomes import LATTICE, VERDICT_OF, Outcome
 from run_evidence.ledger.model.plan import Kind, PlanItem
 
 STATUSES = ("queued", "running", "succeeded", "failed", "canceled")
