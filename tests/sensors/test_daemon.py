@@ -41,11 +41,12 @@ def test_the_sensors_alone_capture_and_close_everything(
         command("job", "backfill", *PROJECT, "-j", "daily_job", *days, "--noprompt", env=env)
 
         def captured() -> bool:
-            # A run's worker writes "exited" after the run has ended, and perhaps after it was closed
-            records, _ = dagster_records(instance)
+            # A run's worker writes "exited" after the run has ended, and perhaps after it was closed. Nothing is
+            # written after it, so what is read once every run has it is what there will be.
             exited = [run for run in instance.get_runs() if _has_exited(instance, run.run_id)]
             if len(exited) < 7 or len(exited) < instance.get_runs_count() or not ledger.exists():
                 return False
+            records, _ = dagster_records(instance)
             closed = rows(ledger, "SELECT run_id FROM runs WHERE closed")
             return len(closed) == len(exited) and set(ledger_records(ledger)) == records
 
