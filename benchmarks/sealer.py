@@ -66,7 +66,7 @@ def _together(root: Path, *, sealing: bool) -> tuple[int, float, dict[str, int]]
     counts = [told.get() for _ in writers]
     for writer in writers:
         writer.join()
-    sealer["left"] = len(inbox.names(Ledger(root).layout))
+    sealer["left"] = len(inbox.names(Ledger(root).store))
     return sum(done for done, _ in counts), statistics.median(each for _, each in counts), sealer
 
 
@@ -76,7 +76,7 @@ def _seal_until(root: Path, end: float, *, sealing: bool) -> dict[str, int]:
         if not sealing:
             time.sleep(0.1)
             continue
-        found["waiting"] = max(found["waiting"], len(inbox.names(ledger.layout)))
+        found["waiting"] = max(found["waiting"], len(inbox.names(ledger.store)))
         found["sealed"] += ledger.seal().sealed
         found["seals"] += 1
         time.sleep(max(0.0, min(_PAUSE, end - time.monotonic())))

@@ -78,7 +78,7 @@ def _seal(ledger: Ledger) -> Iterator[Row]:
             ledger.seal()
             seconds += time.perf_counter() - started
     yield Row(f"seal {_EVENTS:,} events, signed, with tiles", f"{_EVENTS / seconds:,.0f} events/s")
-    compact(ledger.layout, ledger.require())
+    compact(ledger.store, ledger.require())
     seconds = best_seconds(ledger.seal)
     yield Row("seal when nothing new has come", f"{seconds * 1e3:.1f} ms")
 

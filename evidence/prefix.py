@@ -17,9 +17,7 @@ from run_evidence.ledger.query.as_of import NOW, AsOf
 from run_evidence.ledger.query.prefix import calculated_checkpoint, sealed_size
 from run_evidence.ledger.query.snapshot import Snapshot, open_snapshot
 from run_evidence.ledger.storage.checkpoints import checkpoint_sizes, read_checkpoint
-from run_evidence.ledger.storage.files import read_regular
 from run_evidence.ledger.storage.keyring import read_records
-from run_evidence.ledger.storage.layout import Layout
 from run_evidence.ledger.storage.search import sql_text
 from run_evidence.ledger.tlog.checkpoint import Checkpoint
 
@@ -40,7 +38,7 @@ class Prefix:
 
     snapshot: Snapshot
     head: Checkpoint | None
-    layout: Layout
+    ledger: Ledger
     as_of: AsOf = NOW
     stored: bool = True
     signing: Signing = field(default_factory=Signing)
@@ -52,10 +50,9 @@ class Prefix:
     def payload(self, sha256: str) -> bytes | None:
         """Return a payload that was too large for its entry; `None` when it is gone or not what was recorded."""
         try:
-            content = read_regular(self.layout.blob(sha256))
-        except (OSError, IntegrityError):
+            return self.ledger.payload(sha256)
+        except (EnvironmentFault, IntegrityError):
             return None
-        return content if hashlib.sha256(content).hexdigest() == sha256 else None
 
 
 def query_text(query: str) -> str:
@@ -83,16 +80,15 @@ def open_prefix(ledger: Ledger, as_of: AsOf = NOW) -> Iterator[Prefix]:
 
 
 def _prefix(ledger: Ledger, snapshot: Snapshot, as_of: AsOf) -> Prefix:
-    layout = ledger.layout
     if as_of.recorded_by is not None:  # it cuts through the log; no checkpoint is of what is left
-        return Prefix(snapshot, None, layout, as_of)
-    if head := read_checkpoint(layout, snapshot.sealed):
-        signing = Signing() if as_of.unsigned else read_signing(layout, head)
-        return Prefix(snapshot, head.checkpoint, layout, as_of, signing=signing)
+        return Prefix(snapshot, None, ledger, as_of)
+    if head := read_checkpoint(ledger.store, snapshot.sealed):
+        signing = Signing() if as_of.unsigned else read_signing(ledger, head)
+        return Prefix(snapshot, head.checkpoint, ledger, as_of, signing=signing)
     if as_of.size:  # somebody wants just these; else the next seal writes the head that is missing
         head_of_these = calculated_checkpoint(ledger, snapshot.log, as_of.size)
-        return Prefix(snapshot, head_of_these, layout, as_of, stored=False)
-    return Prefix(snapshot, None, layout, as_of)
+        return Prefix(snapshot, head_of_these, ledger, as_of, stored=False)
+    return Prefix(snapshot, None, ledger, as_of)
 
 
 @contextlib.contextmanager
@@ -138,19 +134,19 @@ def _covering_size(ledger: Ledger, run_id: str | None, sealed: int, *, signed: b
         raise unknown_run(run_id, [])
     if last is None:
         return sealed
-    covering = [size for size in reversed(checkpoint_sizes(ledger.layout)) if last < size <= sealed]
+    covering = [size for size in reversed(checkpoint_sizes(ledger.store)) if last < size <= sealed]
     smallest = covering[0] if covering else sealed
-    return next(_signed(ledger.layout, covering), smallest) if signed else smallest
+    return next(_signed(ledger, covering), smallest) if signed else smallest
 
 
-def _signed(layout: Layout, sizes: Sequence[int]) -> Iterator[int]:
+def _signed(ledger: Ledger, sizes: Sequence[int]) -> Iterator[int]:
     """Yield those of the sizes, ascending, whose checkpoint a key of the ledger signed; looks at a few."""
-    first = min((r.signed_from for r in read_records(layout) if r.signed_from is not None), default=None)
+    first = min((r.signed_from for r in read_records(ledger.store) if r.signed_from is not None), default=None)
     if first is None:
         return
     for size in islice((size for size in sizes if size >= first), _HEADS_LOOKED_AT):
-        head = read_checkpoint(layout, size)
-        if head is not None and read_signing(layout, head).signed_by:
+        head = read_checkpoint(ledger.store, size)
+        if head is not None and read_signing(ledger, head).signed_by:
             yield size
 
 

@@ -16,7 +16,7 @@ from run_evidence.ledger.admin.signed_state import own_signers
 from run_evidence.ledger.storage.keyring import read_records
 
 if TYPE_CHECKING:
-    from run_evidence.ledger.storage.layout import Layout
+    from run_evidence.ledger import Ledger
     from run_evidence.ledger.tlog.checkpoint import StoredCheckpoint
 
 
@@ -42,9 +42,9 @@ class Signing:
         return "-".join(["signed", *key_ids]) if key_ids else "unsigned"
 
 
-def read_signing(layout: Layout, head: StoredCheckpoint) -> Signing:
+def read_signing(ledger: Ledger, head: StoredCheckpoint) -> Signing:
     """Read who signed a stored head; never raises for what is wrong with a signature."""
     try:
-        return Signing(tuple(sorted(own_signers(head, read_records(layout)))))
+        return Signing(tuple(sorted(own_signers(head, read_records(ledger.store)))))
     except IntegrityError as error:
         return Signing(problem=f"the checkpoint of {head.checkpoint.size} entries: {error}")

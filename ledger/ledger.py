@@ -20,19 +20,22 @@ from run_evidence.ledger.errors import IntegrityError, NewerSchemaError, NotALed
 from run_evidence.ledger.model.canonical import Json, canonical
 from run_evidence.ledger.model.event import Event, Row, encode
 from run_evidence.ledger.storage import inbox
-from run_evidence.ledger.storage.files import (
-    MAX_SETTINGS_BYTES,
-    TMP_PREFIX,
-    create_exclusive,
-    make_folder,
-    read_regular,
-    readable_fault,
-    replace_atomic,
+from run_evidence.ledger.storage.files import MAX_SETTINGS_BYTES, readable_fault
+from run_evidence.ledger.storage.folder import FolderStore
+from run_evidence.ledger.storage.layout import (
+    CHECKPOINTS,
+    FOLDERS,
+    FORMAT_VERSION,
+    LAST_SYNC,
+    MARKER,
+    NAME_KEY,
+    payload_name,
 )
-from run_evidence.ledger.storage.layout import FORMAT_VERSION, Layout
 from run_evidence.ledger.storage.redaction_settings import read_redaction
+from run_evidence.ledger.storage.store import Store
 
 if TYPE_CHECKING:
+    from run_evidence.ledger.redaction.redact import Redaction
     from run_evidence.ledger.sealing.seal import Sealed
     from run_evidence.ledger.storage.keyring import SigningSetup
     from run_evidence.ledger.storage.log import Log
@@ -79,28 +82,28 @@ class RunKnown:
 
 
 class Ledger:
-    """The ledger in the folder `root`. `clock` gives microseconds and is the one source of recorded times.
+    """The ledger at `place`, a folder or a store. `clock` gives microseconds and is the source of recorded times.
 
     `signing_setup` says where this process finds the private key it seals with and which witnesses it asks; without
     one, what it seals is not signed (`ledger.settings.open_ledger` brings the user's).
     """
 
     def __init__(
-        self, root: str | Path, *, clock: Clock = system_clock, signing_setup: SigningSetup | None = None
+        self, place: str | Path | Store, *, clock: Clock = system_clock, signing_setup: SigningSetup | None = None
     ) -> None:
-        self.layout = Layout(Path(root).absolute())
+        self.store: Store = FolderStore(Path(place).absolute()) if isinstance(place, str | Path) else place
         self.clock = clock
         self.signing_setup = signing_setup
 
     @property
     def root(self) -> Path:
         """The ledger's folder."""
-        return self.layout.root
+        return self.store.path("")
 
     def exists(self) -> bool:
         """Tell whether a ledger is there (not whether it is sound: see `require`)."""
         try:
-            return self.layout.marker.is_file()
+            return self.store.stat(MARKER) is not None
         except OSError as error:
             raise readable_fault(error, f"The ledger at {self.root} cannot be read") from None
 
@@ -110,9 +113,8 @@ class Ledger:
         Raises `NotALedgerError` when nothing is there, when something else is, or when it is of a newer
         format than this program reads.
         """
-        marker = self.layout.marker
         try:
-            settings = orjson.loads(read_regular(marker, follow=True, max_bytes=MAX_SETTINGS_BYTES))
+            settings = orjson.loads(self.store.read(MARKER, follow=True, max_bytes=MAX_SETTINGS_BYTES))
         except (FileNotFoundError, NotADirectoryError):
             raise self._absent() from None
         except OSError as error:
@@ -128,18 +130,22 @@ class Ledger:
             )
         if version != FORMAT_VERSION or version is True or not isinstance(origin, str) or not origin:
             raise NotALedgerError(
-                f"{marker} is not the settings file of a ledger: expected JSON with `format` and `origin`.",
+                f"{self.store.path(MARKER)} is not the settings file of a ledger: expected JSON with `format` and "
+                "`origin`.",
                 next_step="restore ledger.json from a copy, or name another path with --ledger",
             )
         return origin
 
     def _absent(self) -> NotALedgerError:
-        if self.root.is_dir() and any(self.root.iterdir()):
-            what = f"{self.root} is a folder without ledger.json, so it is not a ledger."
-        elif self.root.exists() and not self.root.is_dir():
-            what = f"{self.root} is a file; a ledger is a folder."
-        else:
-            what = f"There is no ledger at {self.root}."
+        what = f"There is no ledger at {self.root}."
+        try:
+            if self.store.names():
+                what = f"{self.root} is a folder without ledger.json, so it is not a ledger."
+        except NotADirectoryError:
+            if self.store.stat("") is not None:
+                what = f"{self.root} is a file; a ledger is a folder."
+        except OSError as error:
+            return NotALedgerError(str(readable_fault(error, what)))
         return NotALedgerError(
             what, next_step="name it with --ledger PATH or LEDGER_URL; the first append makes one: ledger sync"
         )
@@ -151,28 +157,25 @@ class Ledger:
         folder holds something else.
         """
         try:
-            if self.exists() and all(folder.is_dir() for folder in self.layout.folders):
+            if self.exists():
+                self.store.prepare(FOLDERS)
                 return self.require()
-            if self.root.exists() and (not self.root.is_dir() or not self._only_ledger_folders()):
+            # A rival, or a crash, may have left it half made.
+            if not set(self.store.names()) <= {*FOLDERS, NAME_KEY, MARKER}:
                 raise self._absent()
-            for folder in self.layout.folders:
-                make_folder(folder)
+            self.store.prepare(FOLDERS)
             settings: dict[str, Json] = {
                 "format": FORMAT_VERSION,
                 "origin": origin or f"run-evidence-ledger/{uuid.uuid4()}",
             }
-            create_exclusive(self.layout.marker, canonical(settings) + b"\n")
+            self.store.create(MARKER, canonical(settings) + b"\n")
         except FileExistsError:
             pass  # a rival made it at the same moment: theirs is the ledger
+        except NotADirectoryError:
+            raise self._absent() from None
         except OSError as error:
             raise readable_fault(error, f"No ledger can be made at {self.root}") from None
         return self.require()
-
-    def _only_ledger_folders(self) -> bool:
-        """Tell a ledger, or a folder that a rival or a crash left half made, from one that holds something else."""
-        ours = {*(folder.name for folder in self.layout.folders[1:]), self.layout.name_key.name}
-        names = {item.name for item in self.root.iterdir() if not item.name.startswith(TMP_PREFIX)}
-        return self.layout.marker.name in names or names <= ours
 
     def append(self, events: Iterable[Event], *, personal: bool = False) -> int:
         """Record events durably as one object and return how many; the ledger is made if it is not there.
@@ -182,21 +185,25 @@ class Ledger:
         none or all of them are recorded, and appending them again records them once.
         """
         now = self.clock()
-        redaction = read_redaction(self.layout.redaction)
+        redaction = self.redaction()
         clean = [redaction.apply(event) for event in events]
         encoded = [encode(event, now, beside=personal or redaction.is_personal(event)) for event in clean]
         if not encoded:
             return 0
         self.create()
         try:
-            inbox.append(self.layout, encoded, now)
+            inbox.append(self.store, encoded, now)
         except OSError as error:
             raise readable_fault(error, f"Nothing was appended to {self.root}") from None
         return len(encoded)
 
     def redacted(self, event: Event) -> Event:
         """Return the event as `append` would record it, for callers that compare with what is recorded."""
-        return read_redaction(self.layout.redaction).apply(event)
+        return self.redaction().apply(event)
+
+    def redaction(self) -> Redaction:
+        """Return what this ledger takes out of events. Raises: InputError when its own rules are wrong."""
+        return read_redaction(self.store)
 
     def seal(self) -> Sealed:
         """Give everything in the inbox its index, extend the tree, commit and write the checkpoint.
@@ -208,16 +215,16 @@ class Ledger:
         origin = self.require()
         try:
             done = seal(
-                self.layout,
+                self.store,
                 origin,
                 self.clock,
-                self.signing_setup.signer(self.layout) if self.signing_setup else None,
+                self.signing_setup.signer(self.store) if self.signing_setup else None,
             )
             if self.signing_setup is None or not self.signing_setup.witnesses:
                 return done
             from run_evidence.ledger.sealing.cosign import cosign_checkpoint
 
-            asked = cosign_checkpoint(self.layout, done.size, self.signing_setup)
+            asked = cosign_checkpoint(self.store, done.size, self.signing_setup)
             return replace(done, unwitnessed=asked.faults, contradicted=asked.contradictions)
         except OSError as error:
             raise readable_fault(error, f"The ledger at {self.root} cannot be sealed; the inbox is kept") from None
@@ -230,7 +237,7 @@ class Ledger:
         from run_evidence.ledger.storage.log import open_log
 
         self.require()
-        return open_log(self.layout)
+        return open_log(self.store)
 
     def known(self, run_ids: Collection[str], *, sealed: bool = True) -> dict[str, RunKnown]:
         """Return what the ledger holds about these runs, sealed or not; every run asked for has a value.
@@ -268,15 +275,23 @@ class Ledger:
         if data.keys() == {"blob_sha256", "blob_size_bytes"}:
             sha256 = str(data["blob_sha256"])
             # An erased payload leaves the reference to it.
-            if body["event_type"] in NEEDED_PAYLOADS or self.layout.blob(sha256).exists():
-                data = orjson.loads(self._payload(body["event_id"], sha256))
+            if body["event_type"] in NEEDED_PAYLOADS or self.has_payload(sha256):
+                data = orjson.loads(self.payload(sha256))
         known.own.append(OwnEvent(body["event_id"], body["event_type"], body["occurred_at"], data))
 
-    def _payload(self, event_id: str, sha256: str) -> bytes:
+    def has_payload(self, sha256: str) -> bool:
+        """Return whether a payload that is kept beside the log is there. Its bytes are not looked at."""
+        return self.store.stat(payload_name(sha256)) is not None
+
+    def payload(self, sha256: str) -> bytes:
+        """Return a payload that is kept beside the log.
+
+        Raises: IntegrityError when it is not what its digest says; EnvironmentFault when it cannot be read.
+        """
         try:
-            content = read_regular(self.layout.blob(sha256))
+            content = self.store.read(payload_name(sha256))
         except OSError as error:
-            raise readable_fault(error, f"The payload of event {event_id} cannot be read") from None
+            raise readable_fault(error, f"The payload blobs/{sha256} cannot be read") from None
         if hashlib.sha256(content).hexdigest() != sha256:
             raise IntegrityError(
                 f"blobs/{sha256} ({len(content)} bytes) is not what its name says.", next_step="ledger verify"
@@ -285,9 +300,9 @@ class Ledger:
 
     def _unsealed_state(self, wanted: Collection[str]) -> Iterator[tuple[Row, dict[str, Any]]]:
         marks = {canonical(run_id) for run_id in wanted}
-        for name in inbox.names(self.layout):
+        for name in inbox.names(self.store):
             try:
-                item = inbox.read(self.layout, name)
+                item = inbox.read(self.store, name)
                 # Spares most objects the parsing: one search an entry, however many runs are wanted.
                 if item is None or all(marks.isdisjoint(_RUN_ID.findall(entry)) for entry in item.entries):
                     continue
@@ -302,13 +317,11 @@ class Ledger:
     def note_sync(self) -> None:
         """Note that everything there is to capture was looked at just now, for `status` to tell."""
         try:
-            replace_atomic(self.layout.last_sync, b"%d\n" % self.clock())
+            self.store.replace(LAST_SYNC, b"%d\n" % self.clock())
         except OSError as error:
             raise readable_fault(error, f"The time of this sync cannot be noted in {self.root}") from None
 
     def sealed_since(self, moment: int) -> bool:
         """Tell, by one look at a folder, whether anything may have been sealed after `moment` (microseconds)."""
-        try:
-            return self.layout.checkpoints.stat().st_mtime_ns // 1000 >= moment
-        except FileNotFoundError:
-            return False
+        found = self.store.stat(CHECKPOINTS)
+        return found is not None and found.modified_us >= moment

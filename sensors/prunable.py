@@ -48,7 +48,7 @@ def prunable(instance: DagsterInstance, ledger: Ledger, ended_before: int) -> It
             held, closed_at, payloads, all_sealed = sealed.get(facts.run_id, (0, None, None, False))
             ended_at = round(closed_at.timestamp() * 1_000_000) if closed_at else ended_before
             whole = all_sealed and held == len(known.records) and ended_at < ended_before
-            there = whole and all(ledger.layout.blob(sha256).is_file() for sha256 in payloads or ())
+            there = whole and all(map(ledger.has_payload, payloads or ()))
             if there and compare_run(instance, facts, known).agrees:
                 yield Prunable(facts.run_id, facts.job_name, ended_at, held)
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 
 from run_evidence.ledger import IntegrityError, Ledger, LedgerError
 from run_evidence.ledger.ledger import RunKnown
-from run_evidence.ledger.storage.redaction_settings import read_redaction
 from run_evidence.sensors.capture.capture import Outbox, capture_known, capture_runless, policy_of
 from run_evidence.sensors.capture.completeness import is_settled, is_unchanged, sealed_closings
 from run_evidence.sensors.capture.context import CaptureContext, Captured
@@ -202,7 +201,7 @@ class _Walker:
 
     def begin(self) -> None:
         """Capture what belongs to no run, and learn the policy that holds."""
-        read_redaction(self._how.ledger.layout.redaction)  # when it is wrong nothing may be recorded: say so once
+        self._how.ledger.redaction()  # when it is wrong nothing may be recorded: say so once
         runless = self._how.ledger.known([RUNLESS])[RUNLESS]
         self._policy = policy_of(self._how, runless)
         try:

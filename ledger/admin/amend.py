@@ -96,7 +96,7 @@ def erase(ledger: Ledger, event_id: str, *, reason: str, actor: str) -> str:
     _require_said(reason, actor)
     if name not in erased_payloads(ledger):
         ledger.append([_event(ledger, ERASED, original, reason, actor, {"erased_sha256": name})])
-    remove_blob(ledger.layout, name)
+    remove_blob(ledger.store, name)
     return name
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from run_evidence.ledger.errors import IntegrityError
 from run_evidence.ledger.storage.checkpoints import newest_checkpoint
 from run_evidence.ledger.storage.keyring import KeyRecord, read_records
-from run_evidence.ledger.storage.layout import Layout
+from run_evidence.ledger.storage.store import Store
 from run_evidence.ledger.tlog.checkpoint import StoredCheckpoint
 from run_evidence.ledger.tlog.keys import format_vkey
 from run_evidence.ledger.tlog.note import open_note
@@ -48,11 +48,11 @@ def own_signers(head: StoredCheckpoint, records: Sequence[KeyRecord]) -> tuple[s
     return tuple(map(format_vkey, own))
 
 
-def signed_state(layout: Layout) -> SignedState:
+def signed_state(store: Store) -> SignedState:
     """Look at the newest head's signatures; never raises for what is wrong with them."""
     try:
-        records = read_records(layout)
-        head = newest_checkpoint(layout)
+        records = read_records(store)
+        head = newest_checkpoint(store)
     except IntegrityError as error:
         return SignedState(problem=str(error))
     keys = tuple(format_vkey(record.verifier) for record in records)

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shlex
-import stat
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -17,9 +12,13 @@ from run_evidence.ledger.query.snapshot import erased_payloads, open_snapshot
 from run_evidence.ledger.sealing.compact import KEEP_SECONDS, orphans
 from run_evidence.ledger.sealing.signing import last_signed, require_length, require_memory
 from run_evidence.ledger.storage import inbox
-from run_evidence.ledger.storage.files import create_exclusive, read_regular, readable_fault, remove
-from run_evidence.ledger.storage.layout import Layout, is_checkpoint_name
+from run_evidence.ledger.storage.checkpoints import checkpoint_sizes
+from run_evidence.ledger.storage.files import readable_fault
+from run_evidence.ledger.storage.layout import FOLDERS, LAST_SYNC, PAYLOADS, payload_name
 from run_evidence.ledger.storage.search import sql_text
+from run_evidence.ledger.storage.segment import size_on_disk
+from run_evidence.ledger.storage.store import Store
+from run_evidence.ledger.storage.torn_log import repair_of_torn_log
 from run_evidence.ledger.tlog.trust import NOTHING_BROUGHT
 from run_evidence.ledger.verification.checkpoints import (
     read_checkpoints,
@@ -74,20 +73,19 @@ def status(ledger: Ledger) -> Status:
     Raises `NotALedgerError`, or `IntegrityError` when the log cannot be loaded.
     """
     origin = ledger.require()
-    layout = ledger.layout
-    names = inbox.names(layout)
-    unsealed, damaged = _count_unsealed(layout, names)
+    store = ledger.store
+    names = inbox.names(store)
+    unsealed, damaged = _count_unsealed(store, names)
     log = ledger.log()
-    heads = sorted(p for p in layout.checkpoints.glob("*") if is_checkpoint_name(p.name))
-    newest = heads[-1] if heads else None
-    state = signed_state(layout)
+    checkpoints = checkpoint_sizes(store)
+    state = signed_state(store)
     recorded_at, lag_us = _recording(ledger)
     return Status(
         path=ledger.root,
         origin=origin,
         sealed_events=log.size,
         segments=len(log.segments),
-        checkpoint_size=int(newest.name) if newest else 0,
+        checkpoint_size=checkpoints[0] if checkpoints else 0,
         signed=bool(state.signed_by),
         signed_by=state.signed_by,
         signing=state.sentence,
@@ -96,16 +94,16 @@ def status(ledger: Ledger) -> Status:
         damaged_objects=damaged,
         oldest_unsealed_at=int(names[0][:16]) if names else None,
         last_recorded_at=int(names[-1][:16]) if names else recorded_at,
-        last_sync_at=_last_sync(layout),
+        last_sync_at=_last_sync(store),
         lag_us=lag_us,
-        size_bytes=sum(map(_size, ledger.root.rglob("*"))),
+        size_bytes=sum(stored.size_bytes for stored in store.objects()),
     )
 
 
-def _last_sync(layout: Layout) -> int | None:
+def _last_sync(store: Store) -> int | None:
     """Read the hint; one that is gone or not a number is no hint."""
     try:
-        return int(read_regular(layout.last_sync))
+        return int(store.read(LAST_SYNC))
     except (OSError, ValueError, IntegrityError):
         return None
 
@@ -118,25 +116,17 @@ def _recording(ledger: Ledger) -> tuple[int | None, int | None]:
     return newest, median
 
 
-def _count_unsealed(layout: Layout, names: list[str]) -> tuple[int, int]:
+def _count_unsealed(store: Store, names: list[str]) -> tuple[int, int]:
     """Count (entries, damaged objects) in the inbox; what a sealer takes meanwhile is in the log."""
     entries = damaged = 0
     for name in names:
         try:
-            item = inbox.read(layout, name)
+            item = inbox.read(store, name)
         except IntegrityError:
             damaged += 1
             continue
         entries += len(item.entries) if item else 0
     return entries, damaged
-
-
-def _size(path: Path) -> int:
-    try:
-        found = path.lstat()
-    except FileNotFoundError:  # sealed or replaced since it was listed
-        return 0
-    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +145,7 @@ def diagnose(ledger: Ledger) -> list[Diagnosis]:
     except LedgerError as error:
         return [Diagnosis("problem", str(error), error.next_step)]
     found = [Diagnosis("ok", f"{ledger.root} is a ledger ({origin})")]
-    found.extend(_folders(ledger))
+    found.extend(_place(ledger))
     if any(d.level == "problem" for d in found):
         return found
     found.extend(_damaged_objects(ledger))
@@ -165,7 +155,7 @@ def diagnose(ledger: Ledger) -> list[Diagnosis]:
         return [*found, Diagnosis("problem", str(error), error.next_step)]
     except LedgerError as error:
         step = "ledger compact" if error.next_step == "ledger compact" else _RESTORE
-        found.append(Diagnosis("problem", str(error), _torn_log(ledger.layout) or step))
+        found.append(Diagnosis("problem", str(error), repair_of_torn_log(ledger.store) or step))
         return found
     if log.foreign:
         what = (
@@ -205,18 +195,20 @@ def _clock(ledger: Ledger) -> list[Diagnosis]:
 
 def _beside_the_log(ledger: Ledger, log: Log) -> list[Diagnosis]:
     """Look for what a verification would find in checkpoints, keys and payloads; entries are for it alone."""
-    layout, result = ledger.layout, Verification(ledger.require())
+    store, result = ledger.store, Verification(ledger.require())
     try:
-        heads = read_checkpoints(layout, result)
-        signing = verify_signatures(layout, heads, NOTHING_BROUGHT, result)
+        heads = read_checkpoints(store, result)
+        signing = verify_signatures(store, heads, NOTHING_BROUGHT, result)
         verify_length(log.size, signing, result)
         require_covered(log.size, heads, signing, result)
         require_checkpoints(log, heads, result)
-        for path in layout.blobs.iterdir():
-            if not stat.S_ISREG(path.lstat().st_mode):
-                result.add(Finding(f"blobs/{path.name}", "it is no regular file", next_step=f"move {path} away"))
+        regular = {stored.name for stored in store.objects(PAYLOADS)}
+        for where in map(payload_name, store.names(PAYLOADS)):
+            if where not in regular:
+                step = f"move {store.path(where)} away"
+                result.add(Finding(where, "it is no regular file", next_step=step))
         for name in erased_payloads(ledger):
-            if layout.blob(name).exists():
+            if ledger.has_payload(name):
                 step = "ledger erase EVENT_ID; the view payloads names the event"
                 result.add(Finding(f"blobs/{name}", "it was erased on record, and is there", next_step=step))
     except OSError as error:
@@ -231,9 +223,9 @@ def _beside_the_log(ledger: Ledger, log: Log) -> list[Diagnosis]:
 def _signer(ledger: Ledger) -> list[Diagnosis]:
     """See whether the key that this process would seal with can sign: its file, and what it remembers."""
     try:
-        signer = ledger.signing_setup.signer(ledger.layout) if ledger.signing_setup else None
+        signer = ledger.signing_setup.signer(ledger.store) if ledger.signing_setup else None
         if signer is not None:
-            require_memory(ledger.layout, ledger.require(), signer)
+            require_memory(ledger.store, ledger.require(), signer)
             last = last_signed(signer, ledger.require())  # before the log: another process may seal now
             require_length(ledger.log().size, last, signer)
     except LedgerError as error:
@@ -246,109 +238,35 @@ def _damaged_segments(log: Log) -> list[Diagnosis]:
     found = []
     for segment in log.segments:
         try:
-            size = segment.path.stat().st_size
+            size = size_on_disk(segment)
         except OSError as error:
-            found.append(Diagnosis("problem", f"log/{segment.path.name}: {error.strerror}.", _RESTORE))
+            found.append(Diagnosis("problem", f"log/{segment.name}: {error.strerror}.", _RESTORE))
             continue
         if size != segment.size_bytes:
-            what = f"log/{segment.path.name} has {size} bytes, {segment.size_bytes} were written."
+            what = f"log/{segment.name} has {size} bytes, {segment.size_bytes} were written."
             found.append(Diagnosis("problem", what, _RESTORE))
     return found
 
 
-def _folders(ledger: Ledger) -> list[Diagnosis]:
-    found = []
-    for folder in ledger.layout.folders:
-        if not folder.is_dir():
-            found.append(
-                Diagnosis("problem", f"The folder {folder} is missing.", f"mkdir {shlex.quote(str(folder))}")
-            )
-        elif not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-            step = f"give the user that runs Dagster read and write access to {folder}"
-            found.append(Diagnosis("problem", f"{folder} cannot be read and written by this user.", step))
-    return found or [_durable_write(ledger)]
-
-
-def _durable_write(ledger: Ledger) -> Diagnosis:
-    """Try the one thing an append needs: a new file that refuses to take the place of another."""
-    probe = ledger.layout.root / f".tmp-probe-{os.getpid()}"
-    try:
-        create_exclusive(probe, b"probe")
-        try:
-            create_exclusive(probe, b"other")
-        except FileExistsError:
-            return Diagnosis("ok", "the store keeps its promises: durable, exclusive creation")
-        return Diagnosis(
-            "problem",
-            "The store let a second writer replace a file that was there; two appends could lose one.",
-            "move the ledger to a file system with exclusive creation",
-        )
-    except OSError as error:
-        return Diagnosis(
-            "problem",
-            f"Nothing can be written: {error.strerror}.",
-            "free space, or mount the folder read-write",
-        )
-    finally:
-        remove(probe)
+def _place(ledger: Ledger) -> list[Diagnosis]:
+    found = [Diagnosis("problem", what, step) for what, step in ledger.store.problems(FOLDERS)]
+    return found or [Diagnosis("ok", "the store keeps its promises: durable, exclusive creation")]
 
 
 def _damaged_objects(ledger: Ledger) -> list[Diagnosis]:
     found = []
-    for name in inbox.names(ledger.layout):
+    for name in inbox.names(ledger.store):
         try:
-            inbox.read_rows(ledger.layout, name)
+            inbox.read_rows(ledger.store, name)
         except (IntegrityError, NewerSchemaError) as error:
             found.append(Diagnosis("problem", str(error), error.next_step))
     return found
 
 
-def _torn_log(layout: Layout) -> str | None:
-    """Say what to move away where a power cut left something that delta-rs cannot load; else `None`.
-
-    Delta's checkpoints are caches of its commits. A commit that was torn is the newest one, and what it sealed
-    is still in the inbox, because that is emptied only after the commit was flushed.
-    """
-    folder = layout.log / "_delta_log"
-    torn = [p for p in sorted(folder.glob("*.checkpoint*.parquet")) if not _is_parquet(p)]
-    if torn:
-        return _move_away([*torn, *folder.glob("_last_checkpoint")])
-    commits = sorted(folder.glob("*.json"))
-    if commits and not _is_commit(commits[-1]):
-        return _move_away(commits[-1:])
-    return None
-
-
-def _is_parquet(path: Path) -> bool:
-    content = _content(path)
-    return content[:4] == b"PAR1" == content[-4:]
-
-
-def _is_commit(path: Path) -> bool:
-    try:
-        actions = [json.loads(line) for line in _content(path).decode().splitlines()]
-    except ValueError:
-        return False
-    return bool(actions) and all(isinstance(action, dict) for action in actions)
-
-
-def _content(path: Path) -> bytes:
-    """Return what is in a file; nothing where it is no file, or cannot be read."""
-    try:
-        return read_regular(path)
-    except (IntegrityError, OSError):
-        return b""
-
-
-def _move_away(paths: Sequence[Path]) -> str:
-    moves = " && ".join(f"mv {shlex.quote(str(p))} {shlex.quote(f'{p}.torn')}" for p in paths)
-    return f"{moves} && ledger seal && ledger verify"
-
-
 def _log_advice(ledger: Ledger, log: Log) -> list[Diagnosis]:
-    waiting = len(inbox.names(ledger.layout))
-    lost = orphans(ledger.layout, log, KEEP_SECONDS)
-    signing = signed_state(ledger.layout)
+    waiting = len(inbox.names(ledger.store))
+    lost = orphans(ledger.store, log, KEEP_SECONDS)
+    signing = signed_state(ledger.store)
     found = [Diagnosis("ok", f"the log has {log.size} entries in {len(log.segments)} segments, {signing.sentence}")]
     if signing.problem:
         step = "ledger seal, where the key is; if that does not help: ledger verify"

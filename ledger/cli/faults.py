@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from run_evidence.ledger.errors import EnvironmentFault, LedgerError, UsageError
 from run_evidence.ledger.storage.faults import machine_fault, read_fault
-from run_evidence.ledger.storage.files import readable_fault
+from run_evidence.ledger.storage.files import is_file, readable_fault
 from run_evidence.ledger.terminal import fail, say, styled
 
 WRONG_USAGE: Final = 2
@@ -86,7 +86,7 @@ def require_text(arguments: Sequence[str]) -> None:
     Raises: UsageError.
     """
     for argument in arguments:
-        if is_text(argument) or os.sep in argument or Path(argument).exists():
+        if is_text(argument) or os.sep in argument or is_file(Path(argument)):
             continue
         raise UsageError(
             f"The argument {argument!a} holds bytes that are not text in this locale.",

@@ -69,7 +69,7 @@ def new(
         if origin is None:
             origin = ledger.create(signer.name)
             say(f"a ledger was made at {ledger.root}; its origin is {origin}")
-        record_key(ledger.layout, signer.verifier())
+        record_key(ledger.store, signer.verifier())
         if origin != signer.name:
             say(f"the ledger's origin is {origin}; tools that want key and origin alike need a key of that name")
         say("next:  ledger seal" + (f" --key {path}" if file else ""))
@@ -93,7 +93,7 @@ def show(
     session: Session = ctx.obj
     ledger = session.ledger()
     ledger.require()
-    records = read_records(ledger.layout)
+    records = read_records(ledger.store)
     if not records:
         raise UsageError(f"The ledger at {ledger.root} has no key.", next_step="ledger key new --name NAME")
     out(format_vkey(records[-1].verifier))
@@ -126,7 +126,7 @@ def add(
     ledger = session.ledger()
     key = read_key_file(file)
     signer = LogSigner(key, memory_of(file, key.verifier(), key_memory()))
-    head = adopt(ledger.layout, ledger.require(), signer, forget=forget)
+    head = adopt(ledger.store, ledger.require(), signer, forget=forget)
     say(f"the key goes on from {head.size} entries, root {head.root.hex()}")
     say(f"next:  ledger seal --key {file}")
     _name_the_other(ledger, key.verifier(), file)
@@ -135,6 +135,6 @@ def add(
 
 def _name_the_other(ledger: Ledger, key: Verifier, path: Path) -> None:
     """Say which key a seal takes by itself where that is not this one: two may both have signed nothing yet."""
-    signer = ledger.signing_setup.signer(ledger.layout) if ledger.signing_setup else None
+    signer = ledger.signing_setup.signer(ledger.store) if ledger.signing_setup else None
     if signer is not None and signer.key.verifier() != key:
         say(f"a seal signs with {signer.key.name}, another key of this ledger; with this one: --key {path}")

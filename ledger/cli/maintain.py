@@ -52,7 +52,7 @@ def seal(
         signed = f"signed by {done.signed_by}" if done.signed_by else "not signed"
         new = f"sealed {done.sealed} events ({done.duplicates} duplicates dropped)"
         out(f"{new}; the log has {done.size}, {signed}")
-    if done.size and not done.signed_by and not done.unsigned and signed_state(ledger.layout).keys:
+    if done.size and not done.signed_by and not done.unsigned and signed_state(ledger.store).keys:
         say("this ledger has a key, and this process does not: name it with --key or LEDGER_KEY and seal again")
     say_problems(done)
     if done.exit_code:
@@ -77,7 +77,7 @@ def compact(ctx: typer.Context, as_json: JsonOption = False) -> None:
 
     session: Session = ctx.obj
     ledger = session.ledger()
-    done = run(ledger.layout, ledger.require())
+    done = run(ledger.store, ledger.require())
     if as_json:
         out_json(asdict(done))
     else:

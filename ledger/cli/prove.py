@@ -12,7 +12,7 @@ import typer
 
 from run_evidence.ledger.cli.session import Session
 from run_evidence.ledger.errors import EnvironmentFault, UsageError
-from run_evidence.ledger.storage.files import MAX_DOCUMENT_BYTES, read_named
+from run_evidence.ledger.storage.files import MAX_DOCUMENT_BYTES, is_file, read_named
 from run_evidence.ledger.storage.output import require_outside, write_outside
 from run_evidence.ledger.terminal import out, out_json, say, styled
 
@@ -153,7 +153,7 @@ def _key_text(key: str) -> str:
 
 
 def _existing(path: Path) -> Path:
-    if not path.is_file():
+    if not is_file(path):
         raise EnvironmentFault(f"{path} cannot be read: there is no such file.")
     return path
 
@@ -190,7 +190,7 @@ def checkpoint(
     session: Session = ctx.obj
     ledger = session.ledger()
     ledger.require()
-    head = newest_checkpoint(ledger.layout)
+    head = newest_checkpoint(ledger.store)
     if head is None:
         raise UsageError("There is no checkpoint yet: nothing is sealed.", next_step="ledger seal")
     write_outside(file, head.message, ledger.root, force=force)

@@ -27,7 +27,7 @@ from run_evidence.ledger.cli.session import Session
 from run_evidence.ledger.errors import EnvironmentFault, UsageError
 from run_evidence.ledger.query.as_of import parse_as_of
 from run_evidence.ledger.query.sql_query import run_query, run_query_arrow, view_docs
-from run_evidence.ledger.storage.files import MAX_SETTINGS_BYTES, read_named
+from run_evidence.ledger.storage.files import MAX_SETTINGS_BYTES, is_file, read_named
 from run_evidence.ledger.storage.output import require_outside, write_outside
 from run_evidence.ledger.terminal import (
     fail,
@@ -185,7 +185,7 @@ def _read_sql(sql: str | None) -> str:
         raise UsageError("There is no query.", next_step='ledger query "SELECT * FROM runs", or --schema')
     if not is_text(sql):
         raise UsageError(f"The query {sql!a} holds bytes that are not text in this locale.", next_step="use UTF-8")
-    if sql != "-" and not (sql.endswith(".sql") and (" " not in sql or Path(sql).is_file())):
+    if sql != "-" and not (sql.endswith(".sql") and (" " not in sql or is_file(Path(sql)))):
         return sql
     step = "name a file of SQL, or give the SQL itself"
     try:
@@ -293,7 +293,7 @@ def _write_parquet(
             f"These rows cannot be written as Parquet: {error}",
             next_step="cast the column in the query, or use -f csv",
         ) from None
-    target.write_bytes(buffer.getvalue(), rows.num_rows)
+    target.write(buffer.getvalue(), rows.num_rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,21 +308,21 @@ class _Target:
         if self.file is None:
             out_json_text(document)
         else:
-            self.write_bytes(document + b"\n", rows)
+            self.write(document + b"\n", rows)
 
     def write_exact(self, data: bytes, rows: int) -> None:
         if self.file is None:
             out_exact(data)
         else:
-            self.write_bytes(data + b"\n", rows)
+            self.write(data + b"\n", rows)
 
     def write_lines(self, lines: Sequence[str], rows: int) -> None:
         if self.file is None:
             out(*lines)
         else:
-            self.write_bytes("".join(f"{line}\n" for line in lines).encode(), rows)
+            self.write("".join(f"{line}\n" for line in lines).encode(), rows)
 
-    def write_bytes(self, data: bytes, rows: int) -> None:
+    def write(self, data: bytes, rows: int) -> None:
         if self.file is None:
             out_bytes(data)
             return

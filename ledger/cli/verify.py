@@ -53,6 +53,7 @@ def verify(
     key you were given, not the ledger's own word.
     """
     from run_evidence.ledger.settings import verified_folder
+    from run_evidence.ledger.storage.files import is_file
     from run_evidence.ledger.tlog.keys import format_vkey
     from run_evidence.ledger.tlog.trust import read_trust
     from run_evidence.ledger.verification.memory import VerifierMemory
@@ -63,7 +64,7 @@ def verify(
     ledger = session.ledger()
     trust = read_trust(keys or [], witness_keys or [])
     for path in since or ():
-        if not path.is_file():
+        if not is_file(path):
             raise EnvironmentFault(
                 f"--since {path}: there is no such file.",
                 next_step="ledger export checkpoint FILE makes one, to keep for later",

@@ -8,7 +8,6 @@ Source: C2SP tlog-tiles.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -17,7 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 from run_evidence.ledger.errors import EnvironmentFault, IntegrityError, UsageError
 from run_evidence.ledger.storage.checkpoints import newest_checkpoint, read_checkpoint_file
-from run_evidence.ledger.storage.files import make_folder, read_regular, replace_atomic, replace_cached
+from run_evidence.ledger.storage.files import flush_everything
+from run_evidence.ledger.storage.folder import FolderStore
+from run_evidence.ledger.storage.layout import TILES
 from run_evidence.ledger.storage.segment import read_batches
 from run_evidence.ledger.tlog.checkpoint import Checkpoint, StoredCheckpoint
 from run_evidence.ledger.tlog.merkle import EMPTY_ROOT, leaf_hash
@@ -50,41 +51,42 @@ def export_tlog(ledger: Ledger, target: Path) -> Exported:
     when the entries do not give the head, or what the folder has is no prefix of the log.
     """
     ledger.require()
-    head = newest_checkpoint(ledger.layout)
+    head = newest_checkpoint(ledger.store)
     if head is None:
         raise UsageError("There is no checkpoint yet: nothing is sealed.", next_step="ledger seal")
-    old = _present(head, target)
+    folder = FolderStore(target)
+    old = _present(head, folder)
     try:
-        make_folder(target)
-        edge, files = _write(ledger.log(), target, _edge(old, target), head.checkpoint.size)
+        edge, files = _write(ledger.log(), folder, _edge(old, folder), head.checkpoint.size)
         if edge.frontier().root() != head.checkpoint.root:
             raise IntegrityError(
                 f"The entries behind {old.size} lead to root {edge.frontier().root().hex()}, the head of "
                 f"{head.checkpoint.size} has {head.checkpoint.root.hex()}; the checkpoint was not written.",
                 next_step="ledger verify",
             )
-        os.sync()  # once for all of it; what the checkpoint needs is there before the checkpoint
-        replace_atomic(target / "checkpoint", head.message)
+        flush_everything()  # once for all of it; what the checkpoint needs is there before the checkpoint
+        folder.replace("checkpoint", head.message)
     except OSError as error:
         raise EnvironmentFault(f"The export to {target} stopped: {error.strerror} ({error.filename}).") from None
     return Exported(old.size, head.checkpoint.size, files, bool(head.signatures))
 
 
-def _present(head: StoredCheckpoint, target: Path) -> Checkpoint:
+def _present(head: StoredCheckpoint, folder: FolderStore) -> Checkpoint:
     """Return the head of what the folder has already; the empty tree where it has nothing."""
     new = head.checkpoint
     nothing = Checkpoint(new.origin, 0, EMPTY_ROOT)
-    if not target.exists():
-        return nothing
-    if not target.is_dir():
-        raise UsageError(f"{target} is a file.", next_step="name an empty folder")
-    if not (target / "checkpoint").is_file():
-        if any(item.name != "tile" and not item.name.startswith(".tmp-") for item in target.iterdir()):
+    target = folder.root
+    try:
+        there = folder.names()
+    except NotADirectoryError:
+        raise UsageError(f"{target} is a file.", next_step="name an empty folder") from None
+    if "checkpoint" not in there:
+        if set(there) - {TILES}:
             raise UsageError(
                 f"{target} holds something else than an exported log.", next_step="name an empty folder"
             )
-        return nothing  # an export that stopped before its first checkpoint
-    old = read_checkpoint_file(target / "checkpoint").checkpoint
+        return nothing  # or an export that stopped before its first checkpoint
+    old = read_checkpoint_file(folder.path("checkpoint")).checkpoint
     if old.origin != new.origin or old.size > new.size:
         raise UsageError(
             f"{target} has {old.size} entries of {old.origin}; this log has {new.size} of {new.origin}.",
@@ -93,25 +95,25 @@ def _present(head: StoredCheckpoint, target: Path) -> Checkpoint:
     return old
 
 
-def _edge(old: Checkpoint, target: Path) -> TileEdge:
+def _edge(old: Checkpoint, folder: FolderStore) -> TileEdge:
     """Return the right edge of the tree in the folder, held against its checkpoint."""
 
     def fetch(tile: Tile) -> bytes:
         try:
-            return read_regular(target / tile_path(tile), follow=True)
+            return folder.read(tile_path(tile), follow=True)
         except FileNotFoundError:
-            raise IntegrityError(f"{target / tile_path(tile)} is missing", next_step="export anew") from None
+            raise IntegrityError(f"{folder.path(tile_path(tile))} is missing", next_step="export anew") from None
 
     edge = TileEdge.read(old.size, fetch)
     if edge.frontier().root() != old.root:
         raise IntegrityError(
-            f"The tiles in {target} do not give its checkpoint of {old.size} entries.",
+            f"The tiles in {folder.root} do not give its checkpoint of {old.size} entries.",
             next_step="export to another folder",
         )
     return edge
 
 
-def _write(log: Log, target: Path, edge: TileEdge, size: int) -> tuple[TileEdge, int]:
+def _write(log: Log, folder: FolderStore, edge: TileEdge, size: int) -> tuple[TileEdge, int]:
     """Write the entries from the edge up to `size`; return the edge there and how many files it took."""
     if edge.size == size:
         return edge, 0
@@ -123,7 +125,7 @@ def _write(log: Log, target: Path, edge: TileEdge, size: int) -> tuple[TileEdge,
         known = edge.size - start
         if known and b"".join(leaves[:known]) != edge.rows[0]:
             raise IntegrityError(
-                f"Entries {start} to {edge.size - 1} are not those in {target}.", next_step="ledger verify"
+                f"Entries {start} to {edge.size - 1} are not those in {folder.root}.", next_step="ledger verify"
             )
         edge, full = edge.extend(leaves[known:])
         bundles = [
@@ -131,11 +133,11 @@ def _write(log: Log, target: Path, edge: TileEdge, size: int) -> tuple[TileEdge,
             for i in range(0, len(group), TILE_WIDTH)
         ]
         for tile, data in [*full, *((bundle, encode_bundle(part)) for bundle, part in bundles)]:
-            _put(target, tile, data)
+            folder.replace(tile_path(tile), data, durable=False)
             files += 1
         start += len(group)
     for tile, data in edge.partial_tiles():
-        _put(target, tile, data)
+        folder.replace(tile_path(tile), data, durable=False)
         files += 1
     return edge, files
 
@@ -150,9 +152,3 @@ def _entries(log: Log, first: int, end: int) -> Iterator[bytes]:
             column = batch.column("entry").to_pylist()
             yield from (entry or b"" for entry in column[max(first - at, 0) : max(end - at, 0)])
             at += len(column)
-
-
-def _put(target: Path, tile: Tile, data: bytes) -> None:
-    path = target / tile_path(tile)
-    make_folder(path.parent)
-    replace_cached(path, data)

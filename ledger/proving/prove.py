@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import duckdb
 
     from run_evidence.ledger.ledger import Ledger
-    from run_evidence.ledger.storage.layout import Layout
     from run_evidence.ledger.storage.log import Log
+    from run_evidence.ledger.storage.store import Store
 
 _DERIVATIONS = frozenset({"outcomes.derived.v1", "run.closed.v1", "run.reopened.v1"})
 
@@ -40,7 +40,7 @@ _DERIVATIONS = frozenset({"outcomes.derived.v1", "run.closed.v1", "run.reopened.
 class Prover:
     """A ledger's log open for proving under one checkpoint; make it with `open_prover`."""
 
-    layout: Layout
+    store: Store
     log: Log
     head: StoredCheckpoint
     connection: duckdb.DuckDBPyConnection
@@ -116,7 +116,7 @@ class Prover:
         return answer(self.connection, sql_text(name), {"paths": paths, **asked}) if paths else []
 
     def _included(self, entries: Sequence[tuple[int, bytes]]) -> Iterator[Inclusion]:
-        paths = AuditPaths(self.layout, self.log, self.head.checkpoint)
+        paths = AuditPaths(self.store, self.log, self.head.checkpoint)
         for index, entry in entries:
             try:
                 yield Inclusion(index, entry, paths.path(index, leaf_hash(entry)))
@@ -137,7 +137,7 @@ class Prover:
         old = Checkpoint(origin, size, root)
         if old == head:
             return None
-        return ConsistencyProof(size, root, prove_extension(self.layout, lambda: self.log, old, head))
+        return ConsistencyProof(size, root, prove_extension(self.store, lambda: self.log, old, head))
 
 
 @contextlib.contextmanager
@@ -148,16 +148,16 @@ def open_prover(ledger: Ledger, size: int | None = None) -> Iterator[Prover]:
     loaded or is shorter than the head.
     """
     ledger.require()
-    head = newest_checkpoint(ledger.layout) if size is None else read_checkpoint(ledger.layout, size)
+    head = newest_checkpoint(ledger.store) if size is None else read_checkpoint(ledger.store, size)
     if head is None:
         raise UsageError(
             "There is no checkpoint" + (f" of {size} entries." if size is not None else " yet: nothing is sealed."),
             next_step="ledger seal",
         )
     log = ledger.log()
-    TileCache(ledger.layout).catch_up(log)
+    TileCache(ledger.store).catch_up(log)
     with memory_database() as connection:
-        yield Prover(ledger.layout, log, head, connection)
+        yield Prover(ledger.store, log, head, connection)
 
 
 def _named_events(document: Mapping[str, Any]) -> set[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from run_evidence.ledger.errors import EnvironmentFault, UsageError
+from run_evidence.ledger.storage.files import is_file
 
 if TYPE_CHECKING:
     from run_evidence.ledger.tlog.checkpoint import Checkpoint
@@ -74,16 +75,9 @@ def _prefix(text: str) -> AsOf:
     if text.isascii() and text.isdigit() and len(text) <= _SIZE_DIGITS:
         return AsOf(size=int(text))
     path = Path(text)
-    if _is_file(path):
+    if is_file(path):
         return _checkpoint(path)
     return AsOf(recorded_by=_time("--as-of", text))
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name no file can have
-        return False
 
 
 def _checkpoint(path: Path) -> AsOf:

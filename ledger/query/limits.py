@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import math
-import os
 import re
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from run_evidence.ledger.errors import EnvironmentFault, UsageError
+from run_evidence.ledger.storage.spill import spill_folder, spill_place
 
 if TYPE_CHECKING:
     import duckdb
@@ -26,7 +22,6 @@ _LONGEST_SECONDS: Final = 10_000_000.0
 _MEMORY: Final = re.compile(r"([0-9]{1,10}(?:\.[0-9]{1,3})?)\s*(%|[KMGT]i?B)", re.IGNORECASE)
 _SECONDS: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h)?", re.IGNORECASE)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600}
-_PREFIX: Final = "ledger-query-"
 _AGAIN_SECONDS: Final = 0.05
 _GRACE_SECONDS: Final = 2.0
 
@@ -75,7 +70,7 @@ def limited(connection: duckdb.DuckDBPyConnection, limits: Limits) -> Iterator[i
     """
     import duckdb
 
-    with _spill_folder() as folder:
+    with spill_folder() as folder:
         try:
             connection.execute("SET temp_directory = $folder", {"folder": str(folder) if folder else ""})
             connection.execute("SET memory_limit = $limit", {"limit": limits.memory})
@@ -90,58 +85,6 @@ def _memory_bytes(connection: duckdb.DuckDBPyConnection) -> int:
     rows = connection.execute("SELECT current_setting('memory_limit')").fetchall()
     number, _, unit = str(rows[0][0]).partition(" ")
     return int(float(number) * 1024 ** ("bytes", "KiB", "MiB", "GiB", "TiB").index(unit))
-
-
-@contextlib.contextmanager
-def _spill_folder() -> Iterator[Path | None]:
-    try:
-        _sweep(Path(tempfile.gettempdir()))
-        folder, lock = _locked_folder()
-    except OSError:
-        yield None
-        return
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
-
-
-def _locked_folder() -> tuple[Path, int]:
-    """Make a folder for this user alone and lock it, so that no other process takes it for one left behind."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        try:
-            lock = _lock(folder)
-        except FileNotFoundError:
-            continue  # swept before it was locked
-        if lock is not None and folder.exists():
-            return folder, lock
-        if lock is not None:
-            os.close(lock)
-
-
-def _lock(folder: Path) -> int | None:
-    """Lock a folder, and return the descriptor that holds the lock; `None` when another process has it."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def _sweep(parent: Path) -> None:
-    """Remove this user's folders that no process has locked: theirs were killed."""
-    with os.scandir(parent) as found:
-        left = [each.path for each in found if each.name.startswith(_PREFIX)]
-    for path in left:
-        with contextlib.suppress(OSError):
-            if os.lstat(path).st_uid != os.geteuid() or (lock := _lock(Path(path))) is None:
-                continue
-            shutil.rmtree(path, ignore_errors=True)
-            os.close(lock)
 
 
 @contextlib.contextmanager
@@ -211,6 +154,6 @@ def memory_is_used(limits: Limits, what: str) -> EnvironmentFault:
 def disk_is_full(detail: str) -> EnvironmentFault:
     """Return the error for a query that needs more room for what does not fit into memory than there is."""
     return EnvironmentFault(
-        f"The query needs more room in {tempfile.gettempdir()} than there is: {detail}",
+        f"The query needs more room in {spill_place()} than there is: {detail}",
         next_step="free space there, name another folder in TMPDIR, or allow more memory: --memory 8GB",
     )

@@ -6,23 +6,22 @@ against the digest that its entry has, and shows one that was erased, was altere
 
 from __future__ import annotations
 
-import os
-import stat
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from run_evidence.ledger.model.event import BLOB_REFERENCE, BLOB_START, Row
 from run_evidence.ledger.model.schema import COLUMNS
+from run_evidence.ledger.storage.layout import PAYLOADS, payload_name
 from run_evidence.ledger.storage.search import answer, sql_text
 
 if TYPE_CHECKING:
     import duckdb
 
-    from run_evidence.ledger.storage.layout import Layout
     from run_evidence.ledger.storage.log import Log
+    from run_evidence.ledger.storage.store import Store
 
 _ERASED: Final = "payload.erased.v1"
 _TYPE: Final = COLUMNS.index("event_type")
@@ -30,7 +29,7 @@ _DATA: Final = COLUMNS.index("data")
 
 
 def add_payloads(
-    connection: duckdb.DuckDBPyConnection, layout: Layout, log: Log, unsealed: Sequence[Row]
+    connection: duckdb.DuckDBPyConnection, store: Store, log: Log, unsealed: Sequence[Row]
 ) -> list[str] | None:
     """Make the view `payloads_beside` over the view `all_entries`, and return the files that it reads.
 
@@ -39,7 +38,7 @@ def add_payloads(
 
     Raises: IntegrityError when a segment cannot be read.
     """
-    kept = _kept(layout)
+    kept = {stored.name for stored in store.objects(PAYLOADS)}
     erased = _erased(connection, log, unsealed)
     if not kept and not erased:
         return None
@@ -48,7 +47,7 @@ def add_payloads(
     gone = {
         sha256: "erased" if sha256 in erased else "missing"
         for _, _, sha256 in references
-        if sha256 in erased or sha256 not in kept
+        if sha256 in erased or payload_name(sha256) not in kept
     }
     connection.execute(sql_text("create_references"))
     _insert(connection, "payload_references", references)
@@ -56,18 +55,9 @@ def add_payloads(
     files = defaultdict(set)
     for _, event_type, sha256 in references:
         if sha256 not in gone:
-            files[event_type].add(str(layout.blob(sha256)))
+            files[event_type].add(str(store.path(payload_name(sha256))))
     _add_view(connection, {kind: sorted(paths) for kind, paths in sorted(files.items())})
     return sorted(set().union(*files.values()))
-
-
-def _kept(layout: Layout) -> Collection[str]:
-    """Return the names of what can be read in the folder of payloads: a pipe, a link or a folder cannot."""
-    try:
-        with os.scandir(layout.blobs) as found:
-            return {each.name for each in found if stat.S_ISREG(each.stat(follow_symlinks=False).st_mode)}
-    except FileNotFoundError:
-        return ()
 
 
 def _erased(connection: duckdb.DuckDBPyConnection, log: Log, unsealed: Sequence[Row]) -> frozenset[str]:

@@ -51,13 +51,13 @@ def calculated_checkpoint(ledger: Ledger, log: Log, size: int) -> Checkpoint:
 
     Raises: IntegrityError when the entries do not lead there either.
     """
-    origin, newest = ledger.require(), newest_checkpoint(ledger.layout)
+    origin, newest = ledger.require(), newest_checkpoint(ledger.store)
     above = newest.checkpoint if newest is not None and newest.checkpoint.size >= size else None
     try:
-        head = calculate_checkpoint(ledger.layout, log, origin, size)
-        prove_extension(ledger.layout, lambda: log, head, stated_end(log, origin))
+        head = calculate_checkpoint(ledger.store, log, origin, size)
+        prove_extension(ledger.store, lambda: log, head, stated_end(log, origin))
         if above is not None:
-            prove_extension(ledger.layout, lambda: log, head, above)
+            prove_extension(ledger.store, lambda: log, head, above)
     except (IntegrityError, OSError):  # tiles that agree with each other alone, or can neither be read nor made
         head, *others = calculate_from_entries(log, origin, size, *([above.size] if above else []))
         if others and others[0] != above:

@@ -107,7 +107,7 @@ def open_snapshot(
     if as_of.head is not None:
         from run_evidence.ledger.storage.consistency import require_prefix
 
-        require_prefix(ledger.layout, ledger.require(), log, as_of.head)
+        require_prefix(ledger.store, ledger.require(), log, as_of.head)
     for key in sealed_digests(log, unsealed.keys()):
         del unsealed[key]
     arrived = list(unsealed.values())
@@ -115,7 +115,7 @@ def open_snapshot(
         unsealed.clear()  # an entry without an index is in no prefix that is named by its size
     with memory_database() as connection, limited(connection, limits) as memory_bytes:
         _add_entries(connection, log, list(unsealed.values()), as_of)
-        files = add_payloads(connection, ledger.layout, log, arrived) if payloads else None
+        files = add_payloads(connection, ledger.store, log, arrived) if payloads else None
         _add_views(connection, views, "" if files is not None else "_whole" if payloads else "_recorded")
         readable = [*(str(s.path) for s in log.segments), *(files or ())]
         connection.execute("SET allowed_paths = $paths", {"paths": readable})
@@ -127,9 +127,9 @@ def open_snapshot(
 def _read_inbox(ledger: Ledger) -> tuple[dict[Key, Row], list[str]]:
     rows: dict[Key, Row] = {}
     damaged = []
-    for name in inbox.names(ledger.layout):
+    for name in inbox.names(ledger.store):
         try:
-            for row in inbox.read_rows(ledger.layout, name) or ():
+            for row in inbox.read_rows(ledger.store, name) or ():
                 rows.setdefault(row.key, row)
         except (IntegrityError, NewerSchemaError) as error:
             damaged.append(str(error))

@@ -205,8 +205,8 @@ def _explained(error: duckdb.Error, snapshot: Snapshot) -> LedgerError:
         return found
     if isinstance(error, duckdb.PermissionException):
         for segment in snapshot.log.segments:  # a file that is not there is none of those that may be read
-            if not segment.path.exists():
-                where = f"log/{segment.path.name} (entries {segment.first_index} to {segment.end - 1})"
+            if segment.is_gone:
+                where = f"log/{segment.name} (entries {segment.first_index} to {segment.end - 1})"
                 return IntegrityError(
                     f"{where} is gone.",
                     next_step="restore this file from a copy of the ledger, then: ledger verify",

@@ -15,11 +15,11 @@ from run_evidence.ledger.tlog.merkle import EMPTY_ROOT
 from run_evidence.ledger.tlog.note import open_note
 
 if TYPE_CHECKING:
-    from run_evidence.ledger.storage.layout import Layout
+    from run_evidence.ledger.storage.store import Store
     from run_evidence.ledger.tlog.keys import Verifier
 
 
-def adopt(layout: Layout, origin: str, signer: LogSigner, *, forget: bool = False) -> Checkpoint:
+def adopt(store: Store, origin: str, signer: LogSigner, *, forget: bool = False) -> Checkpoint:
     """Make the key one of the ledger's, and return the checkpoint it goes on from.
 
     What the key remembers of this log stays, unless `forget`. Where it remembers nothing, it is the last checkpoint
@@ -29,16 +29,16 @@ def adopt(layout: Layout, origin: str, signer: LogSigner, *, forget: bool = Fals
     OSError when the memory cannot be written.
     """
     key = signer.key.verifier()
-    record_key(layout, key)
+    record_key(store, key)
     signer.memory.create()
     with signer.memory.held():
         if forget:
             signer.memory.forget(origin)
         before = last_signed(signer, origin)
-        log = open_log(layout)
+        log = open_log(store)
         if before is not None:
             return before
-        signed = _last_in_ledger(layout, key, log.size) or Checkpoint(origin, 0, EMPTY_ROOT)
+        signed = _last_in_ledger(store, key, log.size) or Checkpoint(origin, 0, EMPTY_ROOT)
         beneath, head = calculate_from_entries(log, origin, signed.size, log.size)  # tiles may be of another log
         if beneath != signed:
             raise IntegrityError(
@@ -50,9 +50,9 @@ def adopt(layout: Layout, origin: str, signer: LogSigner, *, forget: bool = Fals
         return head
 
 
-def _last_in_ledger(layout: Layout, key: Verifier, size: int) -> Checkpoint | None:
+def _last_in_ledger(store: Store, key: Verifier, size: int) -> Checkpoint | None:
     """Return the largest stored checkpoint of up to `size` entries that the key signed."""
-    for head in checkpoints_below(layout, below=size + 1):
+    for head in checkpoints_below(store, below=size + 1):
         if head.names(key):
             open_note(head.message, [key])
             return head.checkpoint

@@ -20,9 +20,9 @@ from run_evidence.ledger.model.event import Key, Row
 from run_evidence.ledger.storage import inbox
 from run_evidence.ledger.storage.derive import derived, take_apart
 from run_evidence.ledger.storage.inbox import InboxObject
-from run_evidence.ledger.storage.layout import Layout
 from run_evidence.ledger.storage.rows import SCHEMA, table
 from run_evidence.ledger.storage.segment import ROW_GROUP_ROWS
+from run_evidence.ledger.storage.store import Store
 
 MAX_SEGMENT_ENTRIES: Final = 100_000
 
@@ -93,19 +93,19 @@ class _Loaded:
         return sum(item.content.count(b"\n") for item in self.items) if self.rows is None else len(self.rows)
 
 
-def inbox_batches(layout: Layout, names: Sequence[str]) -> Iterator[InboxBatch]:
+def inbox_batches(store: Store, names: Sequence[str]) -> Iterator[InboxBatch]:
     """Read these objects of the inbox in order, until they make a segment.
 
     Objects that are gone are left out, and so are, named in `refused`, those that cannot be sealed.
     """
     done = entries = 0
     with ThreadPoolExecutor(1) as beside:
-        loaded = _load(layout, names, _FIRST_PIECE_BYTES)
+        loaded = _load(store, names, _FIRST_PIECE_BYTES)
         while loaded.taken:
             done += loaded.taken
             entries += loaded.count()
             rest = names[done:] if entries < MAX_SEGMENT_ENTRIES and done < _MAX_SEGMENT_OBJECTS else ()
-            following = beside.submit(_load, layout, rest, _PIECE_BYTES) if rest else None
+            following = beside.submit(_load, store, rest, _PIECE_BYTES) if rest else None
             yield _piece(loaded)
             if following is None:
                 return
@@ -131,7 +131,7 @@ def _shared(column: pa.ChunkedArray) -> Iterator[str | None]:
     return map(encoded.dictionary.to_pylist().__getitem__, encoded.indices.to_pylist())
 
 
-def _load(layout: Layout, names: Sequence[str], at_least: int) -> _Loaded:
+def _load(store: Store, names: Sequence[str], at_least: int) -> _Loaded:
     items: list[InboxObject] = []
     refused: list[str] = []
     taken = size = 0
@@ -140,7 +140,7 @@ def _load(layout: Layout, names: Sequence[str], at_least: int) -> _Loaded:
             break
         taken += 1
         try:
-            item = inbox.read(layout, name)
+            item = inbox.read(store, name)
         except IntegrityError as error:
             refused.append(str(error))
             continue

@@ -16,8 +16,8 @@ from run_evidence.ledger.sealing.signing import add_lines
 from run_evidence.ledger.storage.checkpoints import read_checkpoint
 from run_evidence.ledger.storage.consistency import calculate_checkpoint, prove_extension
 from run_evidence.ledger.storage.keyring import SigningSetup
-from run_evidence.ledger.storage.layout import Layout
 from run_evidence.ledger.storage.log import load
+from run_evidence.ledger.storage.store import Store
 from run_evidence.ledger.tlog.add_checkpoint import SIZE_TYPE, format_request
 from run_evidence.ledger.tlog.checkpoint import Checkpoint, StoredCheckpoint
 from run_evidence.ledger.tlog.keys import COSIGNATURE, Signature, Verifier, cosigned_at
@@ -48,13 +48,13 @@ class _Response:
     body: bytes
 
 
-def cosign_checkpoint(layout: Layout, size: int, signing_setup: SigningSetup) -> CosignResult:
+def cosign_checkpoint(store: Store, size: int, signing_setup: SigningSetup) -> CosignResult:
     """Ask the witnesses to cosign the checkpoint of `size`, and store what comes; returns what went wrong.
 
     With witness keys, only their cosignatures are stored. What one witness answers says nothing about another:
     a good cosignature is stored whatever the others say.
     """
-    head = read_checkpoint(layout, size)
+    head = read_checkpoint(store, size)
     if head is None:
         return CosignResult()
     if not head.signatures:
@@ -64,13 +64,13 @@ def cosign_checkpoint(layout: Layout, size: int, signing_setup: SigningSetup) ->
     cosignatures: list[Signature] = []
     for url in signing_setup.witnesses:
         try:
-            cosignatures.extend(_kept(head, _ask(layout, url, head), signing_setup.witness_keys, url))
+            cosignatures.extend(_kept(head, _ask(store, url, head), signing_setup.witness_keys, url))
         except EnvironmentFault as fault:
             faults.append(str(fault))
         except IntegrityError as error:
             contradictions.append(str(error))
     if cosignatures:
-        add_lines(layout, head, cosignatures)
+        add_lines(store, head, cosignatures)
     return CosignResult(tuple(faults), tuple(contradictions))
 
 
@@ -95,7 +95,7 @@ def _kept(head: StoredCheckpoint, answer: bytes, keys: Sequence[Verifier], url: 
     raise EnvironmentFault(f"The witness at {url} signed with another key than was given.")
 
 
-def _ask(layout: Layout, url: str, head: StoredCheckpoint) -> bytes:
+def _ask(store: Store, url: str, head: StoredCheckpoint) -> bytes:
     """Submit the head from where the witness says it is; it says so when asked from nothing."""
     new = head.checkpoint
     answer = _post(url, format_request(0, (), head.message))
@@ -103,7 +103,7 @@ def _ask(layout: Layout, url: str, head: StoredCheckpoint) -> bytes:
         old_size = _stated_size(answer, url)
         if old_size > new.size:
             raise _contradiction(url, new, f"it has cosigned {old_size} entries, this log has {new.size}")
-        answer = _post(url, format_request(old_size, _proof(layout, old_size, new), head.message))
+        answer = _post(url, format_request(old_size, _proof(store, old_size, new), head.message))
         if answer.status == 409 and old_size == new.size:
             raise _contradiction(url, new, f"it has cosigned another root over {new.size} entries")
     if answer.status == 422 and not _is_page(answer):
@@ -129,10 +129,10 @@ def _is_page(answer: _Response) -> bool:
     return "html" in answer.content_type.lower()
 
 
-def _proof(layout: Layout, old_size: int, new: Checkpoint) -> tuple[bytes, ...]:
+def _proof(store: Store, old_size: int, new: Checkpoint) -> tuple[bytes, ...]:
     """Prove that our own tree of `old_size` is a prefix of the head; the witness compares it with its own."""
-    log = load(layout.log)
-    return prove_extension(layout, lambda: log, calculate_checkpoint(layout, log, new.origin, old_size), new)
+    log = load(store)
+    return prove_extension(store, lambda: log, calculate_checkpoint(store, log, new.origin, old_size), new)
 
 
 def _contradiction(url: str, head: Checkpoint, why: str) -> IntegrityError:

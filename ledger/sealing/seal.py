@@ -34,13 +34,12 @@ from run_evidence.ledger.sealing.signing import (
 from run_evidence.ledger.storage import inbox
 from run_evidence.ledger.storage.checkpoints import checkpoint_sizes, read_checkpoint
 from run_evidence.ledger.storage.commit import CommitLostError, commit_append
-from run_evidence.ledger.storage.files import remove
 from run_evidence.ledger.storage.keyring import LogSigner
-from run_evidence.ledger.storage.layout import Layout
 from run_evidence.ledger.storage.log import Log, open_log
 from run_evidence.ledger.storage.rows import indexed, table, views
 from run_evidence.ledger.storage.search import sealed_digests
-from run_evidence.ledger.storage.segment import stated_frontier, write
+from run_evidence.ledger.storage.segment import discard, stated_frontier, write
+from run_evidence.ledger.storage.store import Store
 from run_evidence.ledger.storage.tile_cache import GrowingTiles, TileCache
 from run_evidence.ledger.tlog.checkpoint import Checkpoint
 from run_evidence.ledger.tlog.keys import format_vkey
@@ -99,20 +98,20 @@ class Sealed:
         return 4 if self.newer or self.unwitnessed or self.unsigned else 0
 
 
-def seal(layout: Layout, origin: str, clock: Callable[[], int], signer: LogSigner | None = None) -> Sealed:
+def seal(store: Store, origin: str, clock: Callable[[], int], signer: LogSigner | None = None) -> Sealed:
     """Seal everything that is in the inbox now, but what is refused; what is appended meanwhile may wait.
 
     `clock` gives microseconds (for the alarms a seal may raise). `signer` signs the newest head, also when
     nothing new has come. Safe to run from many processes at once.
     Raises `IntegrityError` when the log's own state contradicts itself; the inbox is then left as it is.
     """
-    names = inbox.names(layout)
+    names = inbox.names(store)
     done: list[_Intake] = []
     with ThreadPoolExecutor(1) as clearing:  # what one segment took goes while the next one is sealed
         while not done or names:
-            done.append(_seal_segment(layout, origin, names, clock(), signer))
+            done.append(_seal_segment(store, origin, names, clock(), signer))
             names = names[done[-1].taken :]
-            cleared = clearing.submit(inbox.discard, layout, done[-1].objects)
+            cleared = clearing.submit(inbox.discard, store, done[-1].objects)
         cleared.result()
     size, unsigned = done[-1].tree.size, done[-1].unsigned
     return Sealed(
@@ -127,19 +126,19 @@ def seal(layout: Layout, origin: str, clock: Callable[[], int], signer: LogSigne
     )
 
 
-def _seal_segment(layout: Layout, origin: str, names: Sequence[str], now: int, signer: LogSigner | None) -> _Intake:
+def _seal_segment(store: Store, origin: str, names: Sequence[str], now: int, signer: LogSigner | None) -> _Intake:
     """Seal the first of these objects, as many as make a segment; return what became of them."""
     known: dict[Key, str] = {}
     for _ in range(_MAX_LOST_RACES):
         last = last_signed(signer, origin) if signer else None  # before the log: another sealer may add to both
-        log = open_log(layout)
+        log = open_log(store)
         _require_own(log)
         if signer is not None:
             require_length(log.size, last, signer)  # nothing is added to a log that was cut
-        _write_missing_checkpoints(layout, origin, log, signer)
-        intake = _Intake(layout, log, _frontier(layout, origin, log), now, known)
+        _write_missing_checkpoints(store, origin, log, signer)
+        intake = _Intake(store, log, _frontier(store, origin, log), now, known)
         try:
-            _commit(log, intake, intake.rows(names))
+            _commit(store, log, intake, intake.rows(names))
         except CommitLostError:
             continue
         except _SealedBeforeError as error:
@@ -148,7 +147,7 @@ def _seal_segment(layout: Layout, origin: str, names: Sequence[str], now: int, s
         frontier = intake.tree.frontier()
         if frontier.size:
             try:
-                write_checkpoint(layout, Checkpoint(origin, frontier.size, frontier.root()), signer)
+                write_checkpoint(store, Checkpoint(origin, frontier.size, frontier.root()), signer)
             except NoMemoryError as error:  # sealed all the same, as by a process without the key
                 intake.unsigned = str(error), str(error.next_step)
         return intake
@@ -169,14 +168,14 @@ class _SealedBeforeError(Exception):
 class _Intake:
     """What a log gets from the inbox: rows that it does not have, in order, and a tree that grows by them."""
 
-    def __init__(self, layout: Layout, log: Log, before: Frontier, now: int, known: Mapping[Key, str]) -> None:
-        self.tree = GrowingTiles(TileCache(layout), before)
+    def __init__(self, store: Store, log: Log, before: Frontier, now: int, known: Mapping[Key, str]) -> None:
+        self.tree = GrowingTiles(TileCache(store), before)
         self.taken = self.sealed = self.duplicates = self.alarms = 0
         self.objects: list[str] = []
         self.refused: list[str] = []
         self.newer: list[str] = []
         self.unsigned: tuple[str, str] | None = None
-        self._layout = layout
+        self._store = store
         self._log = log
         self._now = now
         self._known = known
@@ -189,7 +188,7 @@ class _Intake:
         Whether they are new to the log is asked at the end, once for all of them: in a log of ten million entries
         that takes as long as sealing 50,000. Raises `_SealedBeforeError` when some are not, which is seldom.
         """
-        for piece in inbox_batches(self._layout, names):
+        for piece in inbox_batches(self._store, names):
             self.taken += piece.taken
             self.objects += piece.objects
             self.refused += piece.refused
@@ -230,7 +229,7 @@ class _Intake:
 
     def _alarm(self, recorded_digest: str, rejected: bytes) -> Row:
         encoded = encode(conflict_event(recorded_digest, rejected), self._now)
-        inbox.keep_blob(self._layout, encoded)
+        inbox.keep_blob(self._store, encoded)
         return decode_entry(encoded.entry)
 
     def _grown_by(self, new: Entries) -> pa.Table:
@@ -241,16 +240,16 @@ class _Intake:
         return indexed(new.table, first_index)
 
 
-def _commit(log: Log, intake: _Intake, rows: Iterator[pa.Table]) -> None:
+def _commit(store: Store, log: Log, intake: _Intake, rows: Iterator[pa.Table]) -> None:
     """Write and commit a segment of these rows; none where there are none."""
     first = next(filter(len, rows), None)
     if first is None:
         return
-    segment = write(log.folder, chain([first], rows), intake.tree.frontier)
+    segment = write(store, chain([first], rows), intake.tree.frontier)
     try:
         commit_append(log, segment)
     except CommitLostError:
-        remove(segment.path)
+        discard([segment])
         raise
     with contextlib.suppress(OSError):  # the tiles are a cache: whoever needs them makes them again
         intake.tree.keep()
@@ -267,25 +266,25 @@ def _require_own(log: Log) -> None:
         )
 
 
-def _write_missing_checkpoints(layout: Layout, origin: str, log: Log, signer: LogSigner | None) -> None:
+def _write_missing_checkpoints(store: Store, origin: str, log: Log, signer: LogSigner | None) -> None:
     """Write the heads that are missing at the ends of segments, because a seal died before it wrote one.
 
     So only the newest segment can ever be without one, and any other that is missing was deleted. Signed where
     there is a key: the seal may be another one that is at work, and a head is never seen without its signature.
     """
-    missing = {segment.end: segment for segment in log.segments}.keys() - set(checkpoint_sizes(layout))
+    missing = {segment.end: segment for segment in log.segments}.keys() - set(checkpoint_sizes(store))
     for segment in log.segments:
         if segment.end in missing:
             frontier = stated_frontier(segment)
             with contextlib.suppress(NoMemoryError):  # said of the newest head
-                write_checkpoint(layout, Checkpoint(origin, frontier.size, frontier.root()), signer)
+                write_checkpoint(store, Checkpoint(origin, frontier.size, frontier.root()), signer)
 
 
-def _frontier(layout: Layout, origin: str, log: Log) -> Frontier:
+def _frontier(store: Store, origin: str, log: Log) -> Frontier:
     """Return the tree of the whole log, as its last segment states it and, if there is one, its checkpoint.
 
     This is where a seal notices that the newest segment was exchanged, and does not build on it.
     """
     frontier = stated_frontier(log.segments[-1]) if log.segments else Frontier.empty()
-    require_agreement(read_checkpoint(layout, frontier.size), Checkpoint(origin, frontier.size, frontier.root()))
+    require_agreement(read_checkpoint(store, frontier.size), Checkpoint(origin, frontier.size, frontier.root()))
     return frontier

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from run_evidence.ledger.errors import IntegrityError, LedgerError
 from run_evidence.ledger.storage.checkpoints import checkpoints_below, read_checkpoint
 from run_evidence.ledger.storage.consistency import prove_extension
-from run_evidence.ledger.storage.files import changing, create_exclusive, replace_atomic
 from run_evidence.ledger.storage.keyring import (
     MEMORY_SETTING,
     KeyRecord,
@@ -17,9 +16,10 @@ from run_evidence.ledger.storage.keyring import (
     read_records,
     record_signed_from,
 )
-from run_evidence.ledger.storage.layout import Layout
+from run_evidence.ledger.storage.layout import checkpoint_name
 from run_evidence.ledger.storage.log import load
-from run_evidence.ledger.tlog.checkpoint import Checkpoint, StoredCheckpoint, format_checkpoint
+from run_evidence.ledger.storage.store import Store
+from run_evidence.ledger.tlog.checkpoint import Checkpoint, StoredCheckpoint, format_checkpoint, parse_stored
 from run_evidence.ledger.tlog.keys import Signature, Signer, Verifier, format_vkey
 from run_evidence.ledger.tlog.merkle import MAX_SIZE
 from run_evidence.ledger.tlog.note import add_signatures, format_note, open_note, sign_note
@@ -34,7 +34,7 @@ class NoMemoryError(LedgerError):
     """The key has no memory of this log, so nobody knows what it signed last; its owner has to decide."""
 
 
-def write_checkpoint(layout: Layout, checkpoint: Checkpoint, signer: LogSigner | None) -> StoredCheckpoint:
+def write_checkpoint(store: Store, checkpoint: Checkpoint, signer: LogSigner | None) -> StoredCheckpoint:
     """Write the head of this size, signed if there is a key; one that is there already must say the same.
 
     What the key signed last, as its memory has it, is proved to be a prefix of this head, whatever the ledger
@@ -47,14 +47,14 @@ def write_checkpoint(layout: Layout, checkpoint: Checkpoint, signer: LogSigner |
     Source: C2SP tlog-checkpoint, Signatures.
     """
     if signer is None:
-        return _create(layout, checkpoint)
-    require_agreement(read_checkpoint(layout, checkpoint.size), checkpoint)
+        return _create(store, checkpoint)
+    require_agreement(read_checkpoint(store, checkpoint.size), checkpoint)
     try:
-        require_memory(layout, checkpoint.origin, signer)
+        require_memory(store, checkpoint.origin, signer)
         with signer.memory.held():
-            return _write_signed(layout, checkpoint, signer)
+            return _write_signed(store, checkpoint, signer)
     except (NoMemoryError, OSError) as error:
-        _create(layout, checkpoint)
+        _create(store, checkpoint)
         if isinstance(error, NoMemoryError) or not _is_in(error, signer.memory.folder):
             raise
         raise NoMemoryError(
@@ -67,30 +67,30 @@ def _is_in(error: OSError, folder: Path) -> bool:
     return str(error.filename or "").startswith(str(folder))
 
 
-def _write_signed(layout: Layout, checkpoint: Checkpoint, signer: LogSigner) -> StoredCheckpoint:
+def _write_signed(store: Store, checkpoint: Checkpoint, signer: LogSigner) -> StoredCheckpoint:
     key = signer.key.verifier()
-    last = _require_agreement_with_last(layout, checkpoint, signer)
-    records = read_records(layout)
+    last = _require_agreement_with_last(store, checkpoint, signer)
+    records = read_records(store)
     if checkpoint.size < min((r.signed_from for r in records if r.signed_from is not None), default=0):
-        return _create(layout, checkpoint)  # heads from before the first key's time stay as they are
-    stored = read_checkpoint(layout, checkpoint.size)
-    signed, unsigned = _behind(layout, checkpoint.size, records)
+        return _create(store, checkpoint)  # heads from before the first key's time stay as they are
+    stored = read_checkpoint(store, checkpoint.size)
+    signed, unsigned = _behind(store, checkpoint.size, records)
     if stored is None or unsigned or not _signed_by(stored, [key]):
         for old in (*unsigned, *signed[:1]):
-            prove_extension(layout, lambda: load(layout.log), old.checkpoint, checkpoint)
+            prove_extension(store, lambda: load(store), old.checkpoint, checkpoint)
     # Before the signature is anywhere else: a crash in between leaves a head that is signed again.
     if last is None or last.size <= checkpoint.size:
         remember(signer, checkpoint)
     if all(record.verifier != key or record.signed_from is None for record in records):
         # After the memory: that it has signed and remembers nothing is what a key with a lost memory looks like.
         # Before the signature: a crash in between leaves a head that is missed, not one that nobody expects.
-        record_signed_from(layout, key, _first_signed(layout, key, checkpoint.size))
+        record_signed_from(store, key, _first_signed(store, key, checkpoint.size))
     for head in unsigned:
-        _sign_stored(layout, head, signer.key)
-    return _create_signed(layout, checkpoint, signer.key)
+        _sign_stored(store, head, signer.key)
+    return _create_signed(store, checkpoint, signer.key)
 
 
-def require_memory(layout: Layout, origin: str, signer: LogSigner) -> None:
+def require_memory(store: Store, origin: str, signer: LogSigner) -> None:
     """Pass if the key remembers what it signed last in this log, or has never signed anything.
 
     Raises: NoMemoryError.
@@ -102,7 +102,7 @@ def require_memory(layout: Layout, origin: str, signer: LogSigner) -> None:
         return
     elif not memory.is_empty():
         why = f"it remembers other logs in {memory.folder}, and not {origin}"
-    elif _has_signed(layout, key):
+    elif _has_signed(store, key):
         why = f"this ledger shows that it has signed, and {memory.folder} remembers nothing"
     else:
         return
@@ -112,20 +112,20 @@ def require_memory(layout: Layout, origin: str, signer: LogSigner) -> None:
     )
 
 
-def _first_signed(layout: Layout, key: Verifier, size: int) -> int:
+def _first_signed(store: Store, key: Verifier, size: int) -> int:
     """Return the smallest size whose head the key signed, else `size`: the record of it may have been lost."""
     return min(
-        (h.checkpoint.size for h in checkpoints_below(layout, below=size) if _signed_by(h, [key])), default=size
+        (h.checkpoint.size for h in checkpoints_below(store, below=size) if _signed_by(h, [key])), default=size
     )
 
 
-def _has_signed(layout: Layout, key: Verifier) -> bool:
-    if any(r.verifier == key and r.signed_from is not None for r in read_records(layout)):
+def _has_signed(store: Store, key: Verifier) -> bool:
+    if any(r.verifier == key and r.signed_from is not None for r in read_records(store)):
         return True
-    return any(head.names(key) for head in checkpoints_below(layout, below=MAX_SIZE))
+    return any(head.names(key) for head in checkpoints_below(store, below=MAX_SIZE))
 
 
-def _require_agreement_with_last(layout: Layout, checkpoint: Checkpoint, signer: LogSigner) -> Checkpoint | None:
+def _require_agreement_with_last(store: Store, checkpoint: Checkpoint, signer: LogSigner) -> Checkpoint | None:
     """Return the last head this key signed, after proving that it and this one are of one history.
 
     That one may be the longer: another process with the key sealed more before this one wrote its head.
@@ -135,10 +135,10 @@ def _require_agreement_with_last(layout: Layout, checkpoint: Checkpoint, signer:
     if last is None or last.size == 0:
         return last
     if last.size > checkpoint.size:
-        require_length(load(layout.log).size, last, signer)
+        require_length(load(store).size, last, signer)
     old, new = sorted((last, checkpoint), key=lambda head: head.size)
     try:
-        prove_extension(layout, lambda: load(layout.log), old, new)
+        prove_extension(store, lambda: load(store), old, new)
     except IntegrityError:
         raise IntegrityError(
             f"This log is not an extension of the {last.size} entries this key signed, root {last.root.hex()}: "
@@ -186,24 +186,24 @@ def remember(signer: LogSigner, checkpoint: Checkpoint) -> None:
     signer.memory.remember(checkpoint.origin, sign_note(format_checkpoint(checkpoint), [signer.key]))
 
 
-def _create(layout: Layout, checkpoint: Checkpoint) -> StoredCheckpoint:
+def _create(store: Store, checkpoint: Checkpoint) -> StoredCheckpoint:
     with contextlib.suppress(FileExistsError):
-        create_exclusive(layout.checkpoint(checkpoint.size), format_checkpoint(checkpoint).encode())
-    return _stored(layout, checkpoint)
+        store.create(checkpoint_name(checkpoint.size), format_checkpoint(checkpoint).encode())
+    return _stored(store, checkpoint)
 
 
-def _create_signed(layout: Layout, checkpoint: Checkpoint, signer: Signer) -> StoredCheckpoint:
+def _create_signed(store: Store, checkpoint: Checkpoint, signer: Signer) -> StoredCheckpoint:
     with contextlib.suppress(FileExistsError):
-        create_exclusive(layout.checkpoint(checkpoint.size), sign_note(format_checkpoint(checkpoint), [signer]))
-    head = _stored(layout, checkpoint)
+        store.create(checkpoint_name(checkpoint.size), sign_note(format_checkpoint(checkpoint), [signer]))
+    head = _stored(store, checkpoint)
     if _signed_by(head, [signer.verifier()]):
         return head
-    _sign_stored(layout, head, signer)
-    return _stored(layout, checkpoint)
+    _sign_stored(store, head, signer)
+    return _stored(store, checkpoint)
 
 
-def _stored(layout: Layout, checkpoint: Checkpoint) -> StoredCheckpoint:
-    head = read_checkpoint(layout, checkpoint.size)
+def _stored(store: Store, checkpoint: Checkpoint) -> StoredCheckpoint:
+    head = read_checkpoint(store, checkpoint.size)
     if head is None:
         name = f"checkpoints/{checkpoint.size:016d}"
         raise IntegrityError(f"{name} was removed while it was written.", next_step="ledger seal")
@@ -233,7 +233,7 @@ def _signed_by(head: StoredCheckpoint, keys: Sequence[Verifier]) -> bool:
 
 
 def _behind(
-    layout: Layout, size: int, records: Sequence[KeyRecord]
+    store: Store, size: int, records: Sequence[KeyRecord]
 ) -> tuple[list[StoredCheckpoint], list[StoredCheckpoint]]:
     """Return the heads below `size` that the ledger's keys signed, nearest first, and the unsigned among them.
 
@@ -245,7 +245,7 @@ def _behind(
     signed: list[StoredCheckpoint] = []
     unsigned: list[StoredCheckpoint] = []
     in_a_row = 0
-    for head in checkpoints_below(layout, below=size):
+    for head in checkpoints_below(store, below=size):
         if head.checkpoint.size < first or in_a_row == _SIGNED_IN_A_ROW:
             break
         if _signed_by(head, keys):
@@ -257,19 +257,21 @@ def _behind(
     return signed, unsigned
 
 
-def _sign_stored(layout: Layout, head: StoredCheckpoint, signer: Signer) -> None:
-    add_lines(layout, head, [signer.sign(head.text)])
+def _sign_stored(store: Store, head: StoredCheckpoint, signer: Signer) -> None:
+    add_lines(store, head, [signer.sign(head.text)])
 
 
-def add_lines(layout: Layout, head: StoredCheckpoint, signatures: Sequence[Signature]) -> None:
+def add_lines(store: Store, head: StoredCheckpoint, signatures: Sequence[Signature]) -> None:
     """Add signature lines to a stored head; what others add at the same moment stays.
 
     A head that is gone, or says something else by now, is left alone.
     """
-    path = layout.checkpoint(head.checkpoint.size)
-    with changing(path.parent):
-        stored = read_checkpoint(layout, head.checkpoint.size)
+
+    def edit(message: bytes | None) -> bytes | None:
+        stored = parse_stored(message) if message is not None else None
         if stored is None or stored.text != head.text:
-            return
+            return None
         added = add_signatures(stored.message, signatures) if stored.signatures else None
-        replace_atomic(path, added or format_note(stored.text, signatures))
+        return added or format_note(stored.text, signatures)
+
+    store.change(checkpoint_name(head.checkpoint.size), edit)

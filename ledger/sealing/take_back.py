@@ -7,7 +7,6 @@ held against the checkpoints, and written as segments; nothing is taken from a f
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -17,12 +16,11 @@ from run_evidence.ledger.errors import EnvironmentFault, IntegrityError
 from run_evidence.ledger.model.event import decode_entry
 from run_evidence.ledger.storage.checkpoints import checkpoint_sizes, read_checkpoint
 from run_evidence.ledger.storage.commit import CommitLostError, commit_exchange
-from run_evidence.ledger.storage.files import remove
-from run_evidence.ledger.storage.layout import Layout
 from run_evidence.ledger.storage.log import Stated, stated_files
 from run_evidence.ledger.storage.rows import table
-from run_evidence.ledger.storage.search import memory_database, sql_text, unreadable_segment
-from run_evidence.ledger.storage.segment import read_batches, write
+from run_evidence.ledger.storage.search import spilling_database, sql_text, unreadable_segment
+from run_evidence.ledger.storage.segment import discard, read_batches, write
+from run_evidence.ledger.storage.store import Store
 from run_evidence.ledger.tlog.checkpoint import Checkpoint
 from run_evidence.ledger.tlog.merkle import Frontier, leaf_hash
 
@@ -36,7 +34,7 @@ _MEMORY_LIMIT: Final = "400MB"
 _BATCH: Final = 10_000
 
 
-def take_back(layout: Layout, origin: str, target_rows: int) -> int:
+def take_back(store: Store, origin: str, target_rows: int) -> int:
     """Write foreign files of the log again as segments of up to `target_rows`; return how many files there were.
 
     Every entry is checked, and the tree against every checkpoint, before anything is committed; then the foreign
@@ -45,20 +43,20 @@ def take_back(layout: Layout, origin: str, target_rows: int) -> int:
     Raises: IntegrityError when the entries are not those of the checkpoints: nothing is changed then.
     EnvironmentFault when a seal or another tool committed meanwhile.
     """
-    stated = stated_files(layout.log)
+    stated = stated_files(store)
     foreign = [file.path for file in stated.files if file.segment is None] if stated else []
     if stated is None or not foreign:
         return 0
     written: list[Segment] = []
     try:
-        _rewrite(layout, origin, stated, foreign, target_rows, written)
+        _rewrite(store, origin, stated, foreign, target_rows, written)
     except BaseException:
-        _discard(written)
+        discard(written)
         raise
     try:
         commit_exchange(stated, written, foreign)
     except CommitLostError:  # of any other error nobody knows whether it was committed: the segments stay
-        _discard(written)
+        discard(written)
         raise EnvironmentFault(
             "The log was committed to meanwhile; nothing was changed.", next_step="ledger compact"
         ) from None
@@ -66,10 +64,10 @@ def take_back(layout: Layout, origin: str, target_rows: int) -> int:
 
 
 def _rewrite(
-    layout: Layout, origin: str, stated: Stated, foreign: Sequence[Path], target_rows: int, written: list[Segment]
+    store: Store, origin: str, stated: Stated, foreign: Sequence[Path], target_rows: int, written: list[Segment]
 ) -> None:
     """Write what the foreign files hold, between the segments that are left, and check the tree of all of it."""
-    tree = _Tree(layout, origin)
+    tree = _Tree(store, origin)
     ours = sorted((file.segment for file in stated.files if file.segment), key=lambda segment: segment.first_index)
     with _ordered(foreign) as entries:
         for segment in [*ours, None]:
@@ -77,7 +75,7 @@ def _rewrite(
             while tree.size < upto:
                 count = tree.end_of_segment(upto, target_rows) - tree.size
                 rows = _rows(tree, islice(entries, count), count)
-                written.append(write(layout.log, rows, lambda: tree.frontier))
+                written.append(write(store, rows, lambda: tree.frontier))
             if segment is not None:
                 tree.skip(segment)
         if next(entries, None) is not None:
@@ -111,11 +109,11 @@ def _rows(tree: _Tree, entries: Iterator[tuple[int, bytes]], count: int) -> Iter
 class _Tree:
     """The tree of the log, held against every checkpoint it grows past."""
 
-    def __init__(self, layout: Layout, origin: str) -> None:
+    def __init__(self, store: Store, origin: str) -> None:
         self.frontier = Frontier.empty()
-        self._layout = layout
+        self._store = store
         self._origin = origin
-        self._stops = checkpoint_sizes(layout)  # largest first
+        self._stops = checkpoint_sizes(store)  # largest first
 
     @property
     def size(self) -> int:
@@ -124,7 +122,7 @@ class _Tree:
 
     def end_of_segment(self, upto: int, target_rows: int) -> int:
         """Return where a segment that begins here ends: at a checkpoint, as a sealed one does, or at `upto`."""
-        ends = [size for size in checkpoint_sizes(self._layout) if self.size < size < upto]
+        ends = [size for size in checkpoint_sizes(self._store) if self.size < size < upto]
         if upto <= self.size + target_rows:
             return upto
         return max((size for size in ends if size <= self.size + target_rows), default=min([*ends, upto]))
@@ -156,7 +154,7 @@ class _Tree:
             )
 
     def _compare(self) -> None:
-        stored = read_checkpoint(self._layout, self.size)
+        stored = read_checkpoint(self._store, self.size)
         calculated = Checkpoint(self._origin, self.size, self.frontier.root())
         if stored is not None and stored.checkpoint != calculated:
             raise IntegrityError(
@@ -172,9 +170,7 @@ def _ordered(paths: Sequence[Path]) -> Iterator[Iterator[tuple[int, bytes]]]:
 
     Raises: what `unreadable_segment` makes of it when a file cannot be read.
     """
-    with memory_database() as connection, tempfile.TemporaryDirectory() as spill:
-        connection.execute("SET memory_limit = $limit", {"limit": _MEMORY_LIMIT})
-        connection.execute("SET temp_directory = $folder", {"folder": spill})
+    with spilling_database(_MEMORY_LIMIT) as connection:
         yield _entries(connection, [str(path) for path in paths])
 
 
@@ -187,8 +183,3 @@ def _entries(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> Ite
             yield from ((int(index), bytes(entry)) for index, entry in rows)
     except (duckdb.Error, TypeError) as error:  # not Parquet, other columns, or NULL where an entry should be
         raise unreadable_segment(error) from None
-
-
-def _discard(segments: Sequence[Segment]) -> None:
-    for segment in segments:
-        remove(segment.path)

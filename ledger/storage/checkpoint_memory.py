@@ -8,9 +8,7 @@ the last one it found good in its own state folder, a witness the last one it co
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Final
 from urllib.parse import quote
 
 from run_evidence.ledger.errors import IntegrityError
-from run_evidence.ledger.storage.files import make_private_folder, read_regular, replace_atomic
+from run_evidence.ledger.storage.files import locked, make_private_folder, read_regular, replace_atomic
 from run_evidence.ledger.tlog.checkpoint import StoredCheckpoint, parse_stored
 from run_evidence.ledger.tlog.note import MAX_NOTE_BYTES
 
@@ -80,9 +78,5 @@ class CheckpointMemory:
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Keep other processes that use `held` out, so that reading and remembering are one step."""
-        descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with locked(self.folder / ".lock"):
             yield
-        finally:
-            os.close(descriptor)

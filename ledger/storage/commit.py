@@ -41,7 +41,7 @@ def commit_append(log: Log, segment: Segment) -> None:
 
 def commit_compaction(log: Log, merged: Segment, parts: Sequence[Segment]) -> None:
     """Replace adjacent segments by one with the same entries; raises `CommitLostError` like an append."""
-    removed = [_remove(part.path.name, part.size_bytes) for part in parts]
+    removed = [_remove(part.name, part.size_bytes) for part in parts]
     _commit(log, [*removed, _add(merged, data_change=False)], log.size)
 
 
@@ -70,7 +70,7 @@ def _add(segment: Segment, *, data_change: bool) -> AddAction:
         "nullCount": {"index": 0, "event_id": 0},
     }
     modified = int(segment.path.stat().st_mtime * 1000)
-    return AddAction(segment.path.name, segment.size_bytes, {}, modified, data_change, json.dumps(stats))
+    return AddAction(segment.name, segment.size_bytes, {}, modified, data_change, json.dumps(stats))
 
 
 def _commit(log: Log, actions: list[AddAction | RemoveAction], size: int) -> None:

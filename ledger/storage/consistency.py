@@ -7,9 +7,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from run_evidence.ledger.errors import IntegrityError
-from run_evidence.ledger.storage.layout import Layout
 from run_evidence.ledger.storage.segment import stated_frontier
-from run_evidence.ledger.storage.tile_cache import TileCache, from_tiles, leaves
+from run_evidence.ledger.storage.store import Store
+from run_evidence.ledger.storage.tile_cache import TileCache, leaves
 from run_evidence.ledger.tlog.checkpoint import Checkpoint
 from run_evidence.ledger.tlog.merkle import Frontier
 from run_evidence.ledger.tlog.proof import check_consistency, prove_consistency, read_frontier
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _LEAVES_AT_ONCE = 1 << 16
 
 
-def prove_extension(layout: Layout, log: Callable[[], Log], old: Checkpoint, new: Checkpoint) -> tuple[bytes, ...]:
+def prove_extension(store: Store, log: Callable[[], Log], old: Checkpoint, new: Checkpoint) -> tuple[bytes, ...]:
     """Return the consistency proof between two heads, checked against both.
 
     Tiles are a cache: where they do not lead from one head to the other they are made again from `log` (which
@@ -28,8 +28,9 @@ def prove_extension(layout: Layout, log: Callable[[], Log], old: Checkpoint, new
 
     Raises: IntegrityError when the old head is not a prefix of the new one, or the log not of the new head.
     """
+    cache = TileCache(store)
     try:
-        return from_tiles(TileCache(layout), log, lambda cache: _checked(cache, old, new))
+        return cache.ask(log, lambda: _checked(cache, old, new))
     except IntegrityError as error:
         raise IntegrityError(
             f"The checkpoint of {new.size} entries is not an extension of the one of {old.size}: {error}.",
@@ -37,19 +38,20 @@ def prove_extension(layout: Layout, log: Callable[[], Log], old: Checkpoint, new
         ) from None
 
 
-def calculate_checkpoint(layout: Layout, log: Log, origin: str, size: int) -> Checkpoint:
+def calculate_checkpoint(store: Store, log: Log, origin: str, size: int) -> Checkpoint:
     """Calculate the checkpoint over the first `size` entries of the log; it has that many.
 
     From the tiles where there are any or some can be written, else from the entries. What tiles say is not
     compared with anything: the caller does. Raises: IntegrityError when a segment cannot be read.
     """
+    cache = TileCache(store)
 
-    def asked(cache: TileCache) -> Checkpoint:
+    def asked() -> Checkpoint:
         cache.catch_up(log)
         return Checkpoint(origin, size, read_frontier(size, cache.reader(size)).root())
 
     try:
-        return from_tiles(TileCache(layout), lambda: log, asked)
+        return cache.ask(lambda: log, asked)
     except OSError:  # a cache that can neither be read nor written, as in a copy on a read-only disk
         return calculate_from_entries(log, origin, size)[0]
 
@@ -77,7 +79,7 @@ def stated_end(log: Log, origin: str) -> Checkpoint:
     return Checkpoint(origin, frontier.size, frontier.root())
 
 
-def require_prefix(layout: Layout, origin: str, log: Log, head: Checkpoint) -> None:
+def require_prefix(store: Store, origin: str, log: Log, head: Checkpoint) -> None:
     """Pass if the log's first entries are those of `head`, which somebody kept; `log` has that many.
 
     Raises: IntegrityError when it is another log's, or the root is not that of these entries.
@@ -85,8 +87,8 @@ def require_prefix(layout: Layout, origin: str, log: Log, head: Checkpoint) -> N
     if head.origin != origin:
         raise IntegrityError(f"The checkpoint is of {head.origin}, this ledger's log is {origin}.")
     try:
-        TileCache(layout).catch_up(log)
-        prove_extension(layout, lambda: log, head, stated_end(log, origin))
+        TileCache(store).catch_up(log)
+        prove_extension(store, lambda: log, head, stated_end(log, origin))
     except (IntegrityError, OSError):  # tiles of another history, or such as can neither be read nor made
         pass
     else:

@@ -126,6 +126,39 @@ def _not_a_file(path: Path, *, follow: bool) -> IntegrityError:
 
 
 @contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes out that lock the same file, which is made if it is not there: they wait."""
+    descriptor = _lock(path, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def lock_for_life(path: Path) -> None:
+    """Lock a file until this process ends. Raises: BlockingIOError when another one has it."""
+    _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the descriptor stays open
+
+
+def _lock(path: Path, how: int) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE_MODE)
+    try:
+        fcntl.flock(descriptor, how)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a user's path is a file, or a link to one; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
 def changing(folder: Path) -> Iterator[None]:
     """Keep other processes that change files of `folder` under this lock out: read, change, replace as one step."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -152,6 +185,11 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def flush_everything() -> None:
+    """Flush what every process of this machine has written: cheaper than a flush for each of many files."""
+    os.sync()
 
 
 def create_exclusive(path: Path, data: bytes) -> None:

@@ -7,21 +7,21 @@ Neither duckdb, pyarrow nor deltalake is imported here: a step's process is youn
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 from run_evidence.ledger.errors import IntegrityError, NewerSchemaError
 from run_evidence.ledger.model.event import Encoded, Row, decode_entry
 from run_evidence.ledger.model.schema import VERSION
-from run_evidence.ledger.storage.files import create_exclusive, create_idempotent, read_regular, remove, sync_folder
-from run_evidence.ledger.storage.layout import Layout, inbox_name, is_inbox_name, matches_inbox_name
-
-_REMOVING_THREADS: Final = 8
-_WORTH_THREADS: Final = 64
+from run_evidence.ledger.storage.layout import (
+    INBOX,
+    erased_name,
+    inbox_name,
+    is_inbox_name,
+    matches_inbox_name,
+    payload_name,
+)
+from run_evidence.ledger.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class InboxObject:
         return self.content[:-1].split(b"\n")
 
 
-def append(layout: Layout, encoded: Sequence[Encoded], recorded_at: int) -> str | None:
+def append(store: Store, encoded: Sequence[Encoded], recorded_at: int) -> str | None:
     """Write one inbox object durably and return its name; `None` when there is nothing to write.
 
     Cost: one file and two flushes, whatever the number of events; a large payload is one file more.
@@ -45,53 +45,48 @@ def append(layout: Layout, encoded: Sequence[Encoded], recorded_at: int) -> str 
     if not encoded:
         return None
     for item in encoded:
-        keep_blob(layout, item)
+        keep_blob(store, item)
     content = b"\n".join(item.entry for item in encoded) + b"\n"
     name = inbox_name(recorded_at, content)
-    create_idempotent(layout.inbox / name, content)
+    store.put(f"{INBOX}/{name}", content)
     return name
 
 
-def keep_blob(layout: Layout, encoded: Encoded) -> None:
+def keep_blob(store: Store, encoded: Encoded) -> None:
     """Write an event's large payload beside the log, durably, before anything refers to it.
 
     One that was erased stays erased, also when the same record is appended again.
     """
     name = encoded.blob_sha256
-    if encoded.blob is None or name is None or layout.erased(name).exists():
+    if encoded.blob is None or name is None or store.stat(erased_name(name)):
         return
-    create_idempotent(layout.blob(name), encoded.blob)
-    if layout.erased(name).exists():  # it was erased at this moment
-        remove_blob(layout, name)
+    store.put(payload_name(name), encoded.blob)
+    if store.stat(erased_name(name)):  # it was erased at this moment
+        remove_blob(store, name)
 
 
-def remove_blob(layout: Layout, sha256: str) -> None:
+def remove_blob(store: Store, sha256: str) -> None:
     """Remove a payload durably, and see that it does not come back. Fine when it is gone already."""
     with contextlib.suppress(FileExistsError):
-        create_exclusive(layout.erased(sha256), b"")
-    remove(layout.blob(sha256))
-    sync_folder(layout.blobs)
+        store.create(erased_name(sha256), b"")
+    store.remove([payload_name(sha256)], durable=True)
 
 
-def names(layout: Layout) -> list[str]:
+def names(store: Store) -> list[str]:
     """List the objects in the order they will be sealed: by time, then digest.
 
     A copy of a ledger that left out empty folders has no inbox, so nothing waits in it.
     """
-    try:
-        with os.scandir(layout.inbox) as found:
-            return sorted(item.name for item in found if is_inbox_name(item.name))
-    except FileNotFoundError:
-        return []
+    return list(filter(is_inbox_name, store.names(INBOX)))
 
 
-def read(layout: Layout, name: str) -> InboxObject | None:
+def read(store: Store, name: str) -> InboxObject | None:
     """Read one object; `None` when a sealer has taken it since it was listed.
 
     Raises `IntegrityError` when the content no longer matches the digest in the name.
     """
     try:
-        content = read_regular(layout.inbox / name)
+        content = store.read(f"{INBOX}/{name}")
     except FileNotFoundError:
         return None
     except IntegrityError as error:
@@ -107,12 +102,12 @@ def read(layout: Layout, name: str) -> InboxObject | None:
     return InboxObject(name, content)
 
 
-def read_rows(layout: Layout, name: str) -> list[Row] | None:
+def read_rows(store: Store, name: str) -> list[Row] | None:
     """Read one object and derive the columns of its entries; `None` when a sealer has taken it.
 
     Raises what `read` and `rows` raise.
     """
-    item = read(layout, name)
+    item = read(store, name)
     return None if item is None else rows(item)
 
 
@@ -137,21 +132,6 @@ def rows(item: InboxObject) -> list[Row]:
     return found
 
 
-def discard(layout: Layout, object_names: Sequence[str]) -> None:
-    """Remove objects whose entries are all sealed, many at once.
-
-    Each removal waits for the disk's journal where others append and flush at the same time; waiting together,
-    eight threads remove five times as many as one (`benchmarks/sealer`), and a sealer keeps up with its writers.
-    """
-    paths = [layout.inbox / name for name in object_names]
-    if len(paths) < _WORTH_THREADS:
-        for path in paths:
-            remove(path)
-        return
-    with ThreadPoolExecutor(_REMOVING_THREADS) as beside:
-        list(beside.map(_remove_all, (paths[i::_REMOVING_THREADS] for i in range(_REMOVING_THREADS))))
-
-
-def _remove_all(paths: Sequence[Path]) -> None:
-    for path in paths:
-        remove(path)
+def discard(store: Store, object_names: Sequence[str]) -> None:
+    """Remove objects whose entries are all sealed, many at once."""
+    store.remove([f"{INBOX}/{name}" for name in object_names])

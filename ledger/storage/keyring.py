@@ -7,6 +7,7 @@ everything in the ledger can change this too, so an auditor brings the verifier 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,10 @@ from run_evidence.ledger.model.canonical import canonical
 from run_evidence.ledger.storage.checkpoint_memory import CheckpointMemory
 from run_evidence.ledger.storage.files import (
     MAX_SETTINGS_BYTES,
-    create_exclusive,
-    make_folder,
-    read_regular,
-    replace_atomic,
 )
 from run_evidence.ledger.storage.key_file import key_file_name, read_key_file
-from run_evidence.ledger.storage.layout import Layout
+from run_evidence.ledger.storage.layout import KEYS
+from run_evidence.ledger.storage.store import Store
 from run_evidence.ledger.tlog.keys import ED25519, Signer, Verifier, format_vkey, parse_vkey
 
 MEMORY_SETTING: Final = "LEDGER_KEY_MEMORY"
@@ -40,26 +38,24 @@ class KeyRecord:
     signed_from: int | None = None
 
 
-def read_records(layout: Layout) -> list[KeyRecord]:
+def read_records(store: Store) -> list[KeyRecord]:
     """Return the ledger's keys, the one in use last.
 
     Raises: IntegrityError naming the record that is not what `record_key` writes.
     """
-    if not layout.keys.is_dir():
-        return []
-    found = [_read_record(path) for path in sorted(layout.keys.glob("*.json"))]
+    found = [_read_record(store, name) for name in store.names(KEYS) if name.endswith(".json")]
     return sorted(found, key=lambda r: (r.signed_from is None, r.signed_from or 0))
 
 
-def _read_record(path: Path) -> KeyRecord:
+def _read_record(store: Store, name: str) -> KeyRecord:
     try:
-        content = read_regular(path, max_bytes=MAX_SETTINGS_BYTES)
+        content = store.read(f"{KEYS}/{name}", max_bytes=MAX_SETTINGS_BYTES)
         body = orjson.loads(content)
         record = KeyRecord(parse_vkey(body["vkey"]), body.get("signed_from"))
         start = record.signed_from
         if _record_bytes(record) != content or not (start is None or (type(start) is int and start > 0)):
             raise ValueError("it is not in its one form")  # noqa: TRY301 - one message for every way to be wrong
-        if path.stem != record.verifier.key_id.hex():
+        if name != f"{record.verifier.key_id.hex()}.json":
             raise ValueError(f"its key has id {record.verifier.key_id.hex()}")  # noqa: TRY301
     except (
         orjson.JSONDecodeError,
@@ -71,7 +67,7 @@ def _read_record(path: Path) -> KeyRecord:
         UsageError,
     ) as error:
         raise IntegrityError(
-            f"keys/{path.name} is not the record of a key: {error}",
+            f"{KEYS}/{name} is not the record of a key: {error}",
             next_step="restore it from a copy, or verify with the key you hold: ledger verify --key VKEY",
         ) from None
     return record
@@ -84,28 +80,24 @@ def _record_bytes(record: KeyRecord) -> bytes:
     return canonical(dict(body)) + b"\n"
 
 
-def record_key(layout: Layout, verifier: Verifier) -> None:
+def record_key(store: Store, verifier: Verifier) -> None:
     """Note durably that this key is the ledger's. Fine when it is noted already.
 
     Raises: UsageError for a witness's key.
     """
     if verifier.algorithm != ED25519:
         raise UsageError(f"the key {verifier.name} is a witness's: it cosigns, and cannot sign this ledger's heads")
-    make_folder(layout.keys)
-    try:
-        create_exclusive(_record_path(layout, verifier), _record_bytes(KeyRecord(verifier)))
-    except FileExistsError:
-        return
+    with contextlib.suppress(FileExistsError):
+        store.create(_record_name(verifier), _record_bytes(KeyRecord(verifier)))
 
 
-def record_signed_from(layout: Layout, verifier: Verifier, size: int) -> None:
+def record_signed_from(store: Store, verifier: Verifier, size: int) -> None:
     """Note durably that every head of `size` entries and more carries this key's signature."""
-    make_folder(layout.keys)
-    replace_atomic(_record_path(layout, verifier), _record_bytes(KeyRecord(verifier, size)))
+    store.replace(_record_name(verifier), _record_bytes(KeyRecord(verifier, size)))
 
 
-def _record_path(layout: Layout, verifier: Verifier) -> Path:
-    return layout.keys / f"{verifier.key_id.hex()}.json"
+def _record_name(verifier: Verifier) -> str:
+    return f"{KEYS}/{verifier.key_id.hex()}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +123,13 @@ class SigningSetup:
     witness_keys: tuple[Verifier, ...] = ()
     memory: Path | None = None
 
-    def signer(self, layout: Layout) -> LogSigner | None:
+    def signer(self, store: Store) -> LogSigner | None:
         """Return the ledger's private key with its memory, `None` when this process has none.
 
         Raises: EnvironmentFault for a key file that others can read, or a named one that is missing;
         UsageError for a named key that is not this ledger's; IntegrityError for a damaged record.
         """
-        records = read_records(layout)
+        records = read_records(store)
         if self.key_file is not None:
             return self._remembering(self.key_file, self._named(records, self.key_file))
         for record in reversed(records):

@@ -1,13 +1,45 @@
-"""Where things lie inside a ledger: path arithmetic and nothing else (see `docs/format.md`)."""
+"""What the objects of a ledger are called: arithmetic with names and nothing else (see `docs/format.md`)."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Final
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Final = 1
+
+MARKER: Final = "ledger.json"
+"""What makes a folder a ledger."""
+
+REDACTION: Final = "redaction.json"
+"""What this ledger takes out of events, and which it keeps beside the log; there if somebody wrote it."""
+
+NAME_KEY: Final = "redaction.key"
+"""The key that tells names with secrets apart, for the owner alone; made when the first one is met."""
+
+LAST_SYNC: Final = "last-sync"
+"""When the orchestrator's runs were last walked to their end, in microseconds; a hint for people."""
+
+INBOX: Final = "inbox"
+"""Appended and not yet sealed."""
+
+LOG: Final = "log"
+"""The Delta Lake table of sealed segments."""
+
+CHECKPOINTS: Final = "checkpoints"
+"""Checkpoints, one for each sealed size."""
+
+PAYLOADS: Final = "blobs"
+"""Payloads too large for an entry, or personal, each under its SHA-256."""
+
+KEYS: Final = "keys"
+"""The public halves of the ledger's own keys, one object for each; made by the first of them."""
+
+TILES: Final = "tile"
+"""The tree's hashes as C2SP tiles: a cache, made again from the log when it is gone."""
+
+FOLDERS: Final = (INBOX, LOG, CHECKPOINTS, PAYLOADS)
+"""Every folder an append needs."""
 
 _INBOX_NAME = re.compile(r"([0-9]{16})-([0-9a-f]{32})\.jsonl")
 SEGMENT_NAME = re.compile(r"[0-9]{16}-[0-9]+-([0-9a-f]{32})-[0-9a-f]{8}\.parquet")
@@ -18,78 +50,19 @@ _ERASED_MARK = re.compile(rf"[0-9a-f]{{64}}{re.escape(_ERASED)}")
 _CHECKPOINT_NAME = re.compile(r"[0-9]{16}")
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The folders and files of the ledger at `root`."""
+def checkpoint_name(size: int) -> str:
+    """Name the checkpoint of the first `size` entries."""
+    return f"{CHECKPOINTS}/{size:016d}"
 
-    root: Path
 
-    @property
-    def marker(self) -> Path:
-        """`ledger.json`: what makes a folder a ledger."""
-        return self.root / "ledger.json"
+def payload_name(sha256: str) -> str:
+    """Name the payload with this digest."""
+    return f"{PAYLOADS}/{sha256}"
 
-    @property
-    def inbox(self) -> Path:
-        """Appended and not yet sealed."""
-        return self.root / "inbox"
 
-    @property
-    def log(self) -> Path:
-        """The Delta Lake table of sealed segments."""
-        return self.root / "log"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Checkpoints, one file for each sealed size."""
-        return self.root / "checkpoints"
-
-    @property
-    def blobs(self) -> Path:
-        """Payloads too large for an entry, each under its SHA-256."""
-        return self.root / "blobs"
-
-    @property
-    def keys(self) -> Path:
-        """The public halves of the ledger's own keys, one file for each; made by the first of them."""
-        return self.root / "keys"
-
-    @property
-    def redaction(self) -> Path:
-        """What this ledger takes out of events, and which it keeps beside the log; there if somebody wrote it."""
-        return self.root / "redaction.json"
-
-    @property
-    def name_key(self) -> Path:
-        """The key that tells names with secrets apart, for the owner alone; made when the first one is met."""
-        return self.root / "redaction.key"
-
-    @property
-    def tiles(self) -> Path:
-        """The tree's hashes as C2SP tiles: a cache, made again from the log when it is gone."""
-        return self.root / "tile"
-
-    @property
-    def last_sync(self) -> Path:
-        """When the orchestrator's runs were last walked to their end, in microseconds; a hint for people."""
-        return self.root / "last-sync"
-
-    def checkpoint(self, size: int) -> Path:
-        """Return the path of the checkpoint of the first `size` entries."""
-        return self.checkpoints / f"{size:016d}"
-
-    def blob(self, sha256: str) -> Path:
-        """Return the path of the payload with this digest."""
-        return self.blobs / sha256
-
-    def erased(self, sha256: str) -> Path:
-        """Return the path of the mark that the payload with this digest was erased and is not to come back."""
-        return self.blobs / f"{sha256}{_ERASED}"
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """Every folder an append needs."""
-        return (self.root, self.inbox, self.log, self.checkpoints, self.blobs)
+def erased_name(sha256: str) -> str:
+    """Name the mark that the payload with this digest was erased and is not to come back."""
+    return f"{PAYLOADS}/{sha256}{_ERASED}"
 
 
 def inbox_name(recorded_at: int, content: bytes) -> str:

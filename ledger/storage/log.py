@@ -19,7 +19,8 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from run_evidence.ledger.errors import IntegrityError, NewerSchemaError
 from run_evidence.ledger.model.schema import VERSION
 from run_evidence.ledger.storage.faults import read_fault
-from run_evidence.ledger.storage.layout import Layout, is_checkpoint_name, is_segment_name
+from run_evidence.ledger.storage.layout import CHECKPOINTS, LOG, is_checkpoint_name, is_segment_name
+from run_evidence.ledger.storage.store import Store
 
 APP: Final = "run-evidence-ledger"
 """Under this name each commit states the size of the log in a Delta transaction."""
@@ -43,6 +44,16 @@ class Segment:
     count: int
     min_event_id: str
     max_event_id: str
+
+    @property
+    def name(self) -> str:
+        """The file's name in the table's folder."""
+        return self.path.name
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the file is there no more."""
+        return not self.path.exists()
 
     @property
     def end(self) -> int:
@@ -70,7 +81,7 @@ class Log:
     @property
     def foreign(self) -> tuple[str, ...]:
         """The names of files that another tool put in the place of segments, as an OPTIMIZE does."""
-        return tuple(s.path.name for s in self.segments if not is_segment_name(s.path.name))
+        return tuple(s.name for s in self.segments if not is_segment_name(s.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +102,14 @@ class Stated:
     size: int
 
 
-def stated_files(folder: Path) -> Stated | None:
+def stated_files(store: Store) -> Stated | None:
     """Read what Delta's log says where `load` may refuse it, because another tool wrote to the table.
 
     `None` where nothing was committed yet.
 
     Raises: what `load` raises for a table that cannot be read, or names files elsewhere.
     """
+    folder = store.path(LOG)
     try:
         if not _has_commits(folder / "_delta_log"):
             return None
@@ -114,35 +126,32 @@ def stated_files(folder: Path) -> Stated | None:
         raise read_fault(f"The log at {folder} cannot be loaded", error, "ledger doctor") from None
 
 
-def open_log(layout: Layout) -> Log:
+def open_log(store: Store) -> Log:
     """Load the newest version of a ledger's log, and see that it reaches as far as its checkpoints say.
 
     Raises `IntegrityError` when it does not, or what `load` raises.
     """
-    sealed = _newest_checkpoint(layout)  # before the log: a checkpoint is written after the commit it is about
-    log = load(layout.log)
+    sealed = _newest_checkpoint(store)  # before the log: a checkpoint is written after the commit it is about
+    log = load(store)
     if log.size < sealed:
         raise IntegrityError(
-            f"The log at {layout.log} has {log.size} entries, a checkpoint is of {sealed}: entries were removed.",
+            f"The log at {log.folder} has {log.size} entries, a checkpoint is of {sealed}: entries were removed.",
             next_step="ledger verify, then restore log/ from a copy of the ledger",
         )
     return log
 
 
-def _newest_checkpoint(layout: Layout) -> int:
-    try:
-        with os.scandir(layout.checkpoints) as found:
-            return max((int(item.name) for item in found if is_checkpoint_name(item.name)), default=0)
-    except FileNotFoundError:
-        return 0
+def _newest_checkpoint(store: Store) -> int:
+    return max((int(name) for name in store.names(CHECKPOINTS) if is_checkpoint_name(name)), default=0)
 
 
-def load(folder: Path) -> Log:
+def load(store: Store) -> Log:
     """Load the newest version of the log; an empty one (version −1) where nothing was sealed yet.
 
     Raises `IntegrityError` when the table cannot be loaded, was written to by something else, or its
     segments leave a gap or overlap; `EnvironmentFault` when the machine cannot read it.
     """
+    folder = store.path(LOG)
     try:
         if not _has_commits(folder / "_delta_log"):
             return Log(folder, -1, ())
@@ -237,7 +246,7 @@ def _check_dense(log: Log) -> None:
     for segment in log.segments:
         if segment.first_index != expected or segment.count < 1:
             raise IntegrityError(
-                f"log/{segment.path.name} has {segment.count} entries from {segment.first_index}, expected more "
+                f"log/{segment.name} has {segment.count} entries from {segment.first_index}, expected more "
                 f"from {expected}: the table has lost or gained a segment.",
                 next_step="ledger doctor",
             )

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from pathlib import Path
 from typing import Final
 
 from run_evidence.ledger.errors import EnvironmentFault
-from run_evidence.ledger.storage.files import create_private, make_folder, read_regular, readable_fault
+from run_evidence.ledger.storage.files import readable_fault
+from run_evidence.ledger.storage.layout import NAME_KEY
+from run_evidence.ledger.storage.store import Store
 
 _KEY_BYTES: Final = 32
 _DIGITS: Final = 16
@@ -20,10 +21,10 @@ _DIGITS: Final = 16
 
 
 class NameKey:
-    """The key in the file `path`. Reads or makes it when the first digest is asked for."""
+    """The key of the ledger in `store`. Reads or makes it when the first digest is asked for."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._key: bytes | None = None
 
     def digest(self, secret: str) -> str:
@@ -37,27 +38,28 @@ class NameKey:
 
     def _made(self) -> bytes:
         try:
-            make_folder(self._path.parent)
-            create_private(self._path, secrets.token_hex(_KEY_BYTES).encode() + b"\n")
+            self._store.create(NAME_KEY, secrets.token_hex(_KEY_BYTES).encode() + b"\n", private=True)
         except FileExistsError:
             pass  # a rival made it at the same moment: theirs is the key
         except OSError as error:
             raise readable_fault(error, "The key for names with secrets cannot be made") from None
         made = self._read()
         if made is None:
-            raise EnvironmentFault(f"{self._path} was removed while it was made.", next_step="try again")
+            raise EnvironmentFault(
+                f"{self._store.path(NAME_KEY)} was removed while it was made.", next_step="try again"
+            )
         return made
 
     def _read(self) -> bytes | None:
         try:
-            content = read_regular(self._path).strip()
+            content = self._store.read(NAME_KEY).strip()
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise readable_fault(error, "The key for names with secrets cannot be read") from None
         if len(content) < _KEY_BYTES * 2:
             raise EnvironmentFault(
-                f"{self._path} holds {len(content)} bytes; a key has {_KEY_BYTES * 2}.",
+                f"{self._store.path(NAME_KEY)} holds {len(content)} bytes; a key has {_KEY_BYTES * 2}.",
                 next_step="restore it from a copy, or remove it: names with secrets then get new digests",
             )
         return content

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from run_evidence.ledger.errors import EnvironmentFault, IntegrityError, UsageError
 from run_evidence.ledger.storage.files import create_idempotent, open_regular, replace_atomic
-from run_evidence.ledger.storage.layout import Layout
+from run_evidence.ledger.storage.layout import INBOX, LOG, MARKER
 
 
 def require_outside(path: Path, *ledgers: Path) -> Path:
@@ -25,7 +25,7 @@ def require_outside(path: Path, *ledgers: Path) -> Path:
         raise EnvironmentFault(f"{path} cannot be written: {error}.", next_step="name another file") from None
     known = {ledger.resolve() for ledger in ledgers}
     for folder in (folder for end in ends for folder in (end, *end.parents)):
-        if folder in known or _is_ledger(Layout(folder)):
+        if folder in known or _is_ledger(folder):
             raise UsageError(
                 f"{path} is inside the ledger at {folder}, where nothing but the ledger writes.",
                 next_step="name a place outside of it",
@@ -33,14 +33,14 @@ def require_outside(path: Path, *ledgers: Path) -> Path:
     return found
 
 
-def _is_ledger(layout: Layout) -> bool:
+def _is_ledger(folder: Path) -> bool:
     """Return whether a folder is a ledger, damaged or not; a `ledger.json` alone may be another program's."""
     try:
-        if not layout.marker.is_file():
+        if not (folder / MARKER).is_file():
             return False
-        if layout.inbox.is_dir() or layout.log.is_dir():
+        if (folder / INBOX).is_dir() or (folder / LOG).is_dir():
             return True
-        with open_regular(layout.marker, follow=True) as file:
+        with open_regular(folder / MARKER, follow=True) as file:
             return b'"format"' in file.read(4096)
     except OSError:  # what cannot be seen is no reason to let a write through
         return True

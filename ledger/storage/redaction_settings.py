@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
 from run_evidence.ledger.errors import InputError, IntegrityError
 from run_evidence.ledger.redaction.redact import Redaction
-from run_evidence.ledger.storage.files import MAX_SETTINGS_BYTES, read_regular, readable_fault
+from run_evidence.ledger.storage.files import MAX_SETTINGS_BYTES, readable_fault
+from run_evidence.ledger.storage.layout import REDACTION
 from run_evidence.ledger.storage.name_key import NameKey
+from run_evidence.ledger.storage.store import Store
 
-NAME_KEY_FILE: Final = "redaction.key"
 
-
-def read_redaction(path: Path) -> Redaction:
-    """Read a ledger's `redaction.json`; without one the built-in forms hold. The name key lies in the same folder.
+def read_redaction(store: Store) -> Redaction:
+    """Read a ledger's `redaction.json`; without one the built-in forms hold.
 
     {"patterns": {"customer_number": "KD-[0-9]{8}"}, "personal": ["crm/*"]}
 
     Raises: InputError or EnvironmentFault naming what is wrong; nothing is recorded until it is right, rather
     than recorded whole.
     """
-    digest = NameKey(path.parent / NAME_KEY_FILE).digest
+    digest = NameKey(store).digest
     try:
-        content = read_regular(path, follow=True, max_bytes=MAX_SETTINGS_BYTES)
+        content = store.read(REDACTION, follow=True, max_bytes=MAX_SETTINGS_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return Redaction(name_digest=digest)
     except OSError as error:
@@ -43,7 +42,7 @@ def read_redaction(path: Path) -> Redaction:
         return Redaction(declared, tuple(map(_text, personal)), digest)
     except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path}: {error}; until it is right nothing is recorded.",
+            f"{store.path(REDACTION)}: {error}; until it is right nothing is recorded.",
             next_step='it reads {"patterns": {"NAME": "REGEX"}, "personal": ["ASSET_KEY_GLOB"]}; REGEX is RE2\'s',
         ) from None
 

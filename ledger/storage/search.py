@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from run_evidence.ledger.errors import EnvironmentFault, IntegrityError, LedgerError
 from run_evidence.ledger.model.event import Key
 from run_evidence.ledger.storage.faults import machine_fault, read_fault
+from run_evidence.ledger.storage.spill import spill_folder
 
 if TYPE_CHECKING:
     import duckdb
@@ -40,6 +41,15 @@ def memory_database() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
     finally:
         connection.close()
+
+
+@contextlib.contextmanager
+def spilling_database(memory_limit: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a `memory_database` that takes this much memory (as DuckDB writes it); the rest goes to a file."""
+    with spill_folder() as folder, memory_database() as connection:
+        connection.execute("SET memory_limit = $limit", {"limit": memory_limit})
+        connection.execute("SET temp_directory = $folder", {"folder": str(folder or "")})
+        yield connection
 
 
 def opened() -> duckdb.DuckDBPyConnection:

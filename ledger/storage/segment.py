@@ -13,6 +13,7 @@ import hashlib
 import io
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -25,9 +26,10 @@ from run_evidence.ledger.errors import IntegrityError, NewerSchemaError
 from run_evidence.ledger.model.schema import VERSION
 from run_evidence.ledger.storage.faults import read_fault
 from run_evidence.ledger.storage.files import TMP_PREFIX, sync_file, sync_folder
-from run_evidence.ledger.storage.layout import SEGMENT_NAME
+from run_evidence.ledger.storage.layout import LOG, SEGMENT_NAME
 from run_evidence.ledger.storage.log import Segment
 from run_evidence.ledger.storage.rows import SCHEMA, schema_of, upcast
+from run_evidence.ledger.storage.store import Store
 from run_evidence.ledger.tlog.merkle import Frontier, format_frontier, parse_frontier
 
 ROW_GROUP_ROWS: Final = 20_000
@@ -48,7 +50,7 @@ STATED: Final = [name for name in SCHEMA.names if name not in UNSTATED]
 """The columns with statistics."""
 
 
-def write(folder: Path, rows: Iterable[pa.Table], frontier: Callable[[], Frontier]) -> Segment:
+def write(store: Store, rows: Iterable[pa.Table], frontier: Callable[[], Frontier]) -> Segment:
     """Write a segment durably; nothing refers to it until it is committed.
 
     The rows have dense indexes and come in tables of any size. The file's name carries its SHA-256 (128 bits), so
@@ -58,6 +60,7 @@ def write(folder: Path, rows: Iterable[pa.Table], frontier: Callable[[], Frontie
     """
     import pyarrow.compute as pc  # takes as long to import as the rest of Arrow, and reading does without
 
+    folder = store.path(LOG)
     temporary = folder / f"{TMP_PREFIX}{secrets.token_hex(8)}"
     count, first_index, low, high = 0, 0, "", ""
     under_way: Future[None] | None = None
@@ -131,8 +134,29 @@ def open_segment(segment: Segment) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(segment.path, page_checksum_verification=True) as file:
             yield file
     except (OSError, ValueError, pa.ArrowException) as error:
-        where = f"log/{segment.path.name} (entries {segment.first_index} to {segment.end - 1}) cannot be read"
+        where = f"log/{segment.name} (entries {segment.first_index} to {segment.end - 1}) cannot be read"
         raise read_fault(where, error, "restore this file from a copy of the ledger, then: ledger verify") from None
+
+
+def size_on_disk(segment: Segment) -> int:
+    """Return the size of a segment's file in bytes. Raises: OSError, when it is gone or cannot be seen."""
+    return segment.path.stat().st_size
+
+
+def age_s(segment: Segment) -> float:
+    """Return how long ago a segment's file was written. Raises: OSError."""
+    return time.time() - segment.path.stat().st_mtime
+
+
+def note_retired(segment: Segment) -> None:
+    """Count a file's age from now on: nobody refers to it any more, but a reader may have it open."""
+    segment.path.touch()
+
+
+def discard(segments: Iterable[Segment]) -> None:
+    """Remove segments that were written and not committed."""
+    for segment in segments:
+        segment.path.unlink(missing_ok=True)
 
 
 def stated_frontier(segment: Segment) -> Frontier:
@@ -142,10 +166,10 @@ def stated_frontier(segment: Segment) -> Frontier:
     try:
         frontier = parse_frontier(stated.decode("ascii", "replace"))
     except IntegrityError as error:
-        raise IntegrityError(f"log/{segment.path.name}: {error}", next_step="ledger verify") from None
+        raise IntegrityError(f"log/{segment.name}: {error}", next_step="ledger verify") from None
     if frontier.size != segment.end:
         raise IntegrityError(
-            f"log/{segment.path.name}: its footer states a tree of {frontier.size} entries, not {segment.end}.",
+            f"log/{segment.name}: its footer states a tree of {frontier.size} entries, not {segment.end}.",
             next_step="ledger verify",
         )
     return frontier
@@ -159,14 +183,14 @@ def _version(segment: Segment, file: pq.ParquetFile) -> int:
     stated = (file.metadata.metadata or {}).get(_SCHEMA_VERSION, b"1").decode("ascii", "replace")
     if not _A_VERSION.fullmatch(stated):
         raise IntegrityError(
-            f"log/{segment.path.name}: its footer states a schema version {stated!r:.50}.",
+            f"log/{segment.name}: its footer states a schema version {stated!r:.50}.",
             next_step="restore this file from a copy of the ledger, then: ledger verify",
         )
     if int(stated) <= VERSION:
         return int(stated)
     if problem := file_problem(segment):
-        raise IntegrityError(f"log/{segment.path.name}: {problem}.", next_step="ledger verify")
-    raise NewerSchemaError(f"log/{segment.path.name}", stated, VERSION)
+        raise IntegrityError(f"log/{segment.name}: {problem}.", next_step="ledger verify")
+    raise NewerSchemaError(f"log/{segment.name}", stated, VERSION)
 
 
 def row_groups(segment: Segment) -> list[int]:
@@ -191,7 +215,7 @@ def read_batches(
         version = _version(segment, file)
         if not file.schema_arrow.equals(schema := schema_of(version)):
             raise IntegrityError(
-                f"log/{segment.path.name} has columns {_spell(file.schema_arrow)}, expected {_spell(schema)}.",
+                f"log/{segment.name} has columns {_spell(file.schema_arrow)}, expected {_spell(schema)}.",
                 next_step="restore this file from a copy of the ledger, then: ledger verify",
             )
         found = file.iter_batches(batch_size=_READ_ROWS, columns=columns, row_groups=groups)
@@ -200,7 +224,7 @@ def read_batches(
 
 def file_problem(segment: Segment) -> str | None:
     """Say whether the file is not the one that was written, to the bit: its name carries its digest."""
-    stated = SEGMENT_NAME.fullmatch(segment.path.name)
+    stated = SEGMENT_NAME.fullmatch(segment.name)
     if stated is None:
         return "its name is not a segment's, which ends in the file's digest"
     try:

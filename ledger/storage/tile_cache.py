@@ -7,39 +7,37 @@ is written last, so a crash leaves tiles that nobody counts on.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from run_evidence.ledger.errors import IntegrityError
-from run_evidence.ledger.storage.files import make_folder, read_regular, remove, replace_cached
-from run_evidence.ledger.storage.layout import Layout
+from run_evidence.ledger.storage.layout import TILES
 from run_evidence.ledger.storage.segment import read_batches
+from run_evidence.ledger.storage.store import Store
 from run_evidence.ledger.tlog.merkle import HASH_BYTES, Frontier, format_frontier, leaf_hash, parse_frontier
 from run_evidence.ledger.tlog.tiles import TILE_WIDTH, Tile, TileEdge, TileReader, tile_path
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from run_evidence.ledger.storage.log import Log
 
-FRONTIER = "frontier"
+FRONTIER = f"{TILES}/frontier"
 T = TypeVar("T")
 _LEAVES_AT_ONCE = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TileCache:
     """The tiles under `<ledger>/tile/`."""
 
-    layout: Layout
+    store: Store
+    _rebuilt: bool = field(default=False, init=False)
 
     def frontier(self) -> Frontier:
         """Return how far the tiles reach; the empty tree where there are none or the note of it is damaged."""
         try:
-            return parse_reach(read_regular(self.layout.tiles / FRONTIER))
+            return parse_reach(self.store.read(FRONTIER))
         except (OSError, IntegrityError):
             return Frontier.empty()
 
@@ -48,24 +46,23 @@ class TileCache:
 
         Raises: IntegrityError when there is none.
         """
-        full = self.layout.root / tile_path(Tile(tile.level, tile.index))
-        partials = full.parent / f"{full.name}.p"
+        full = tile_path(Tile(tile.level, tile.index))
         wanted = tile.width * HASH_BYTES
-        for path in (self.layout.root / tile_path(tile), full, *self._wide_enough(partials, tile.width)):
+        for name in (tile_path(tile), full, *self._wide_enough(f"{full}.p", tile.width)):
             try:
-                data = read_regular(path)
+                data = self.store.read(name)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             if len(data) >= wanted:
                 return data[:wanted]
         raise IntegrityError(f"{tile_path(tile)} is not in the cache", next_step="ledger prove makes it again")
 
-    @staticmethod
-    def _wide_enough(folder: Path, width: int) -> list[Path]:
-        if not folder.is_dir():
+    def _wide_enough(self, partials: str, width: int) -> list[str]:
+        try:
+            widths = (int(name) for name in self.store.names(partials) if name.isdecimal())
+        except NotADirectoryError:
             return []
-        widths = (int(path.name) for path in folder.iterdir() if path.name.isdecimal())
-        return [folder / str(found) for found in sorted(widths) if found >= width]
+        return [f"{partials}/{found}" for found in sorted(widths) if found >= width]
 
     def edge(self, at: Frontier) -> TileEdge | None:
         """Return the right edge of the tiles; `None` unless they end exactly there and can be read."""
@@ -91,11 +88,25 @@ class TileCache:
 
     def rebuild(self, log: Log) -> Frontier:
         """Make all tiles again, whatever is there."""
-        remove(self.layout.tiles / FRONTIER)
+        self.store.remove([FRONTIER])
         # What is left of a longer tree would otherwise be cut to size and served.
-        shutil.rmtree(self.layout.tiles, ignore_errors=True)
-        make_folder(self.layout.tiles)
+        self.store.clear(TILES)
         return self._grow(TileEdge.empty(), leaves(log, 0))
+
+    def ask(self, log: Callable[[], Log], question: Callable[[], T]) -> T:
+        """Return what `question` makes of the tiles.
+
+        Where it raises IntegrityError, because a tile is missing or wrong, all are made again from `log` (which is
+        loaded only then), once in the life of this object, and it is called once more. Raises: what that raises.
+        """
+        try:
+            return question()
+        except IntegrityError:
+            if self._rebuilt:
+                raise
+            self.rebuild(log())
+            self._rebuilt = True
+        return question()
 
     def reader(self, size: int) -> TileReader:
         """Return a hash reader over the first `size` leaves; the caller has caught up to there."""
@@ -115,27 +126,21 @@ class TileCache:
     def add(self, full: Iterable[tuple[Tile, bytes]]) -> None:
         """Write tiles; nobody counts on them before `finish`."""
         for tile, data in full:
-            path = self.layout.root / tile_path(tile)
-            try:
-                replace_cached(path, data)
-            except FileNotFoundError:
-                make_folder(path.parent)
-                replace_cached(path, data)
+            self.store.replace(tile_path(tile), data, durable=False)
 
     def finish(self, old: TileEdge, new: TileEdge) -> Frontier:
         """Write the new right edge behind tiles that were added, and the note that they reach it."""
         partial = new.partial_tiles()
         self.add(partial)
         frontier = new.frontier()
-        replace_cached(self.layout.tiles / FRONTIER, f"{format_frontier(frontier)}\n".encode())
+        self.store.replace(FRONTIER, f"{format_frontier(frontier)}\n".encode(), durable=False)
         self._drop_narrower(old, {tile for tile, _ in partial})
         return frontier
 
     def _drop_narrower(self, old: TileEdge, kept: set[Tile]) -> None:
         """Remove the partial tiles that a wider one, or the full one, has taken the place of."""
-        for tile, _ in old.partial_tiles():
-            if tile not in kept and tile.width < TILE_WIDTH:
-                remove(self.layout.root / tile_path(tile))
+        narrower = (tile for tile, _ in old.partial_tiles() if tile not in kept and tile.width < TILE_WIDTH)
+        self.store.remove([tile_path(tile) for tile in narrower])
 
 
 class GrowingTiles:
@@ -180,19 +185,6 @@ def parse_reach(note: bytes) -> Frontier:
     if not text.endswith("\n"):
         raise IntegrityError("the note how far the tiles reach does not end with a newline")
     return parse_frontier(text[:-1])
-
-
-def from_tiles(cache: TileCache, log: Callable[[], Log], ask: Callable[[TileCache], T]) -> T:
-    """Return what `ask` makes of the tiles.
-
-    Where it raises IntegrityError, because a tile is missing or wrong, all are made again from `log` (which is
-    loaded only then) and it is called once more. Raises: what the second call raises.
-    """
-    try:
-        return ask(cache)
-    except IntegrityError:
-        cache.rebuild(log())
-    return ask(cache)
 
 
 def leaves(log: Log, first: int) -> Iterator[bytes]:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Final
 from run_evidence.ledger.errors import IntegrityError
 from run_evidence.ledger.storage.checkpoints import checkpoint_sizes, read_checkpoint, read_checkpoint_file
 from run_evidence.ledger.storage.keyring import KeyRecord, read_records
-from run_evidence.ledger.storage.layout import Layout, is_checkpoint_name
-from run_evidence.ledger.tlog.checkpoint import StoredCheckpoint
+from run_evidence.ledger.storage.layout import CHECKPOINTS, is_checkpoint_name
+from run_evidence.ledger.storage.segment import age_s
+from run_evidence.ledger.storage.store import Store
+from run_evidence.ledger.tlog.checkpoint import StoredCheckpoint, parse_stored
 from run_evidence.ledger.tlog.keys import Verifier, cosigned_at, format_vkey
-from run_evidence.ledger.tlog.note import open_note
+from run_evidence.ledger.tlog.note import MAX_NOTE_BYTES, open_note
 from run_evidence.ledger.tlog.trust import Trust
 from run_evidence.ledger.verification.findings import Finding, Kind, Verification
 
@@ -29,24 +31,22 @@ _HEAD_TRIES: Final = 20
 _HEAD_PAUSE_S: Final = 0.1
 
 
-def read_checkpoints(layout: Layout, result: Verification) -> dict[int, StoredCheckpoint]:
+def read_checkpoints(store: Store, result: Verification) -> dict[int, StoredCheckpoint]:
     """Return the stored heads by size; what is wrong with one is a finding, and it is left out."""
     heads = {}
-    for path in sorted(layout.checkpoints.iterdir()) if layout.checkpoints.is_dir() else ():
-        if not is_checkpoint_name(path.name):
-            continue
-        where = f"checkpoints/{path.name}"
+    for name in filter(is_checkpoint_name, store.names(CHECKPOINTS)):
+        where = f"{CHECKPOINTS}/{name}"
         result.checkpoints += 1
         try:
-            head = read_checkpoint_file(path, follow=False)
+            head = parse_stored(store.read(where, max_bytes=MAX_NOTE_BYTES))
         except FileNotFoundError:
             continue
         except IntegrityError as error:
-            result.add(Finding(where, str(error).removeprefix(f"{path}: ")))
+            result.add(Finding(where, str(error)))
             continue
         stated = head.checkpoint
-        if stated.size != int(path.name):
-            result.add(Finding(where, "it is of another size than its name", None, path.name, str(stated.size)))
+        if stated.size != int(name):
+            result.add(Finding(where, "it is of another size than its name", None, name, str(stated.size)))
         elif stated.origin != result.origin:
             result.add(Finding(where, "it is of another log", None, result.origin, stated.origin))
         else:
@@ -92,7 +92,7 @@ class Signing:
 
 
 def verify_signatures(
-    layout: Layout, heads: Mapping[int, StoredCheckpoint], trust: Trust, result: Verification
+    store: Store, heads: Mapping[int, StoredCheckpoint], trust: Trust, result: Verification
 ) -> Signing:
     """Check every signature by a key that is known, and that none is missing below the last one that is there.
 
@@ -101,7 +101,7 @@ def verify_signatures(
     for `verify_coverage`.
     """
     try:
-        records = read_records(layout)
+        records = read_records(store)
     except IntegrityError as error:
         result.add(Finding("keys", str(error)))
         records = []
@@ -138,7 +138,7 @@ def covered_size(heads: Mapping[int, StoredCheckpoint], keys: Sequence[Verifier]
 
 
 def verify_coverage(
-    layout: Layout,
+    store: Store,
     log: Log,
     heads: Mapping[int, StoredCheckpoint],
     calculated: Checkpoint,
@@ -151,7 +151,7 @@ def verify_coverage(
     `calculated` is the checkpoint over all of the log. What is not covered is no alteration: a seal that died
     between its commit and its checkpoint leaves the same as somebody who deletes the newest checkpoints.
     """
-    heads = _with_late_checkpoints(layout, log, heads, calculated, signing)
+    heads = _with_late_checkpoints(store, log, heads, calculated, signing)
     if log.size == 0 and (signing.recorded or trust.logs):
         problem = "nothing is sealed, so there is nothing that the key stands for"
         result.add(Finding("log", problem, kind="not covered", next_step="ledger sync, then: ledger seal"))
@@ -185,7 +185,7 @@ def require_covered(
 
 
 def _with_late_checkpoints(
-    layout: Layout, log: Log, heads: Mapping[int, StoredCheckpoint], calculated: Checkpoint, signing: Signing
+    store: Store, log: Log, heads: Mapping[int, StoredCheckpoint], calculated: Checkpoint, signing: Signing
 ) -> Mapping[int, StoredCheckpoint]:
     """Return the checkpoints, and those that seals have written since, that of all of `log` included.
 
@@ -196,7 +196,7 @@ def _with_late_checkpoints(
     for attempt in range(_HEAD_TRIES):
         if attempt:
             time.sleep(_HEAD_PAUSE_S)
-        wrong = _add_late_checkpoints(layout, log, found, calculated, signing)
+        wrong = _add_late_checkpoints(store, log, found, calculated, signing)
         there = covered_size(found, signing.wanted) >= log.size if signing.wanted else log.size in found
         if there or log.size in wrong or not _is_fresh(log):
             break
@@ -204,15 +204,15 @@ def _with_late_checkpoints(
 
 
 def _add_late_checkpoints(
-    layout: Layout, log: Log, found: dict[int, StoredCheckpoint], calculated: Checkpoint, signing: Signing
+    store: Store, log: Log, found: dict[int, StoredCheckpoint], calculated: Checkpoint, signing: Signing
 ) -> set[int]:
     """Add to `found` the sound checkpoints that it lacks; return the sizes of those that are wrong."""
     wrong = set()
-    for size in checkpoint_sizes(layout):
+    for size in checkpoint_sizes(store):
         if size in found or size > log.size:
             continue
         try:
-            stored = read_checkpoint(layout, size)
+            stored = read_checkpoint(store, size)
             if stored is not None and _is_sound(stored, calculated, signing):
                 found[size] = stored  # it was written after the others were verified
             elif stored is not None:
@@ -237,7 +237,7 @@ def _is_fresh(log: Log) -> bool:
     if not log.segments:
         return False
     try:
-        return time.time() - log.segments[-1].path.stat().st_mtime < _SEAL_AGE_S
+        return age_s(log.segments[-1]) < _SEAL_AGE_S
     except OSError:
         return False
 

@@ -75,7 +75,7 @@ def groups(log: Log) -> Iterator[Group | Finding]:
             counts = row_groups(segment)
             problem = file_problem(segment)
         except IntegrityError as error:
-            yield Finding(f"log/{segment.path.name}", str(error))
+            yield Finding(f"log/{segment.name}", str(error))
             return
         first = segment.first_index
         for number, count in enumerate(counts):
@@ -114,13 +114,13 @@ def _result(item: tuple[Group, Future[Checked]] | Finding) -> Checked | Finding:
     try:
         return checked.result()
     except BrokenExecutor:
-        where = f"log/{group.segment.path.name}"
+        where = f"log/{group.segment.name}"
         return Finding(where, "the process that read it was ended from outside, or by what it read", group.first)
 
 
 def check_group(group: Group) -> Checked:
     """Hash every entry of a row group again, derive its columns again, and compare."""
-    where = f"log/{group.segment.path.name}"
+    where = f"log/{group.segment.name}"
     findings: list[Finding] = []
     if group.file_problem and group.number == 0:
         findings.append(Finding(where, group.file_problem))
@@ -167,7 +167,7 @@ def check_some(group: Group, indexes: Sequence[int], findings: list[Finding]) ->
 
     What is wrong is added to `findings`; an entry that cannot be read is not yielded.
     """
-    where = f"log/{group.segment.path.name}"
+    where = f"log/{group.segment.name}"
     if group.file_problem:
         findings.append(Finding(where, group.file_problem))
     first = group.first

@@ -51,8 +51,8 @@ def verify_sample(
     if count < 1:
         raise UsageError(f"--sample {count}: a look at no entry shows nothing.", next_step="--sample 1000")
     result = Verification(ledger.require(), sampled=0)
-    heads = read_checkpoints(ledger.layout, result)
-    signing = verify_signatures(ledger.layout, heads, trust, result)
+    heads = read_checkpoints(ledger.store, result)
+    signing = verify_signatures(ledger.store, heads, trust, result)
     copies = read_copies(since, trust, result)
     remembered = memory.last(result) if memory else {}
     newest = heads.get(max(heads, default=0))
@@ -60,7 +60,7 @@ def verify_sample(
         result.add(Finding("checkpoints", "there is no sound head to prove entries under (ledger seal writes one)"))
         return result
     try:
-        log = load(ledger.layout.log)
+        log = load(ledger.store)
         if log.foreign:
             problem = "another tool has rewritten files of the log (ledger compact takes them back)"
             result.add(Finding(f"log/{log.foreign[0]}", problem, kind="rewritten", next_step="ledger compact"))
@@ -88,8 +88,8 @@ def _look(
 ) -> None:
     size = head.checkpoint.size
     chosen = sorted(random.SystemRandom().sample(range(size), min(count, size)))
-    TileCache(ledger.layout).catch_up(log)
-    paths = AuditPaths(ledger.layout, log, head.checkpoint)
+    TileCache(ledger.store).catch_up(log)
+    paths = AuditPaths(ledger.store, log, head.checkpoint)
     for group, indexes in _by_group(log, chosen, result):
         findings: list[Finding] = []
         for index, entry in check_some(group, indexes, findings):
@@ -138,7 +138,7 @@ def _compare_copies(
             result.add(Finding(where, problem, None, *sizes))
             continue
         try:
-            prove_extension(ledger.layout, lambda: log, copy.checkpoint, newest.checkpoint)
+            prove_extension(ledger.store, lambda: log, copy.checkpoint, newest.checkpoint)
             proved.append(copy.checkpoint.size)
         except IntegrityError as error:
             result.add(Finding(where, f"history was rewritten: {error}"))

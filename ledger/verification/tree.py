@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Final
 
 from run_evidence.ledger.errors import IntegrityError
-from run_evidence.ledger.storage.files import read_regular
-from run_evidence.ledger.storage.layout import Layout
+from run_evidence.ledger.storage.layout import TILES
+from run_evidence.ledger.storage.store import Store
 from run_evidence.ledger.storage.tile_cache import FRONTIER, parse_reach
 from run_evidence.ledger.tlog.merkle import HASH_BYTES, Frontier
 from run_evidence.ledger.tlog.tiles import TILE_WIDTH, Tile, TileEdge, tile_path
@@ -17,14 +16,14 @@ from run_evidence.ledger.verification.findings import Finding, Verification
 _CACHE: Final = "tile/ is a cache: remove it, and it is made again"
 
 
-def read_cache_note(layout: Layout, result: Verification) -> Frontier | None:
+def read_cache_note(store: Store, result: Verification) -> Frontier | None:
     """Return how far the tiles say they reach; `None` where there are none, or, with a finding, nonsense."""
     try:
-        return parse_reach(read_regular(layout.tiles / FRONTIER))
+        return parse_reach(store.read(FRONTIER))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except IntegrityError as error:
-        result.add(Finding(f"tile/{FRONTIER}", f"{error} ({_CACHE})"))
+        result.add(Finding(FRONTIER, f"{error} ({_CACHE})"))
         return None
 
 
@@ -35,10 +34,10 @@ class GrowingTree:
     does not grow with it.
     """
 
-    def __init__(self, layout: Layout, stops: Collection[int], result: Verification) -> None:
+    def __init__(self, store: Store, stops: Collection[int], result: Verification) -> None:
         self.at: dict[int, Frontier] = {0: Frontier.empty()}
-        self._root = layout.root
-        self._has_tiles = layout.tiles.is_dir()
+        self._store = store
+        self._has_tiles = store.stat(TILES) is not None
         self._stops = sorted({size for size in stops if size > 0}, reverse=True)
         self._edge = TileEdge.empty()
         self._result = result
@@ -74,29 +73,32 @@ class GrowingTree:
     def _compare(self, tile: Tile, data: bytes) -> None:
         if not self._has_tiles:
             return
-        full = self._root / tile_path(Tile(tile.level, tile.index))
-        partials = full.with_name(f"{full.name}.p")
-        found = [(path, int(path.name)) for path in _files(partials) if path.name.isdecimal()]
+        full = tile_path(Tile(tile.level, tile.index))
+        found = [(f"{full}.p/{width}", int(width)) for width in self._partials(full) if width.isdecimal()]
         if len(data) == TILE_WIDTH * HASH_BYTES:
             found.append((full, TILE_WIDTH))
-        for path, width in found:
+        for name, width in found:
             expected = data[: width * HASH_BYTES]
             if len(expected) < width * HASH_BYTES:  # of a tree that has grown since the log was loaded
                 continue
             try:
-                stored = read_regular(path)
+                stored = self._store.read(name)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except IntegrityError as error:
-                where = str(path.relative_to(self._root))
-                self._result.add(Finding(where, f"{error} ({_CACHE})"))
+                self._result.add(Finding(name, f"{error} ({_CACHE})"))
                 continue
             self._result.tiles += 1
             if stored != expected:
-                self._differs(path, tile, stored, expected)
+                self._differs(name, tile, stored, expected)
 
-    def _differs(self, path: Path, tile: Tile, stored: bytes, expected: bytes) -> None:
-        where = str(path.relative_to(self._root))
+    def _partials(self, full: str) -> list[str]:
+        try:
+            return self._store.names(f"{full}.p")
+        except NotADirectoryError:
+            return []
+
+    def _differs(self, where: str, tile: Tile, stored: bytes, expected: bytes) -> None:
         if len(stored) != len(expected):
             problem = "the tile has another length than its name says"
             self._result.add(Finding(where, problem, None, str(len(expected)), str(len(stored))))
@@ -108,10 +110,3 @@ class GrowingTree:
         index = tile.index * TILE_WIDTH + at if tile.level == 0 else None
         problem = f"hash {at} of the tile is not that of the entries"
         self._result.add(Finding(where, problem, index, ours[at].hex(), theirs[at].hex()))
-
-
-def _files(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []

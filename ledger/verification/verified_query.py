@@ -68,7 +68,7 @@ def open_verified(
     naming the first finding.
     """
     ledger.require()
-    head = newest_checkpoint(ledger.layout)
+    head = newest_checkpoint(ledger.store)
     size = as_of.size if as_of.size is not None else head.checkpoint.size if head else 0
     if head is None or head.checkpoint.size < size:
         raise UsageError(

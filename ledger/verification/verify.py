@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,12 +16,12 @@ from typing import TYPE_CHECKING, Final
 from run_evidence.ledger.errors import IntegrityError, LedgerError, NewerSchemaError
 from run_evidence.ledger.query.snapshot import erased_payloads
 from run_evidence.ledger.storage import inbox
-from run_evidence.ledger.storage.files import TMP_PREFIX, open_regular
-from run_evidence.ledger.storage.layout import Layout, is_erased_mark
+from run_evidence.ledger.storage.layout import PAYLOADS, is_erased_mark, payload_name
 from run_evidence.ledger.storage.log import Log, Segment, load
 from run_evidence.ledger.storage.rows import table
-from run_evidence.ledger.storage.search import answer, memory_database, sql_text
-from run_evidence.ledger.storage.segment import stated_frontier
+from run_evidence.ledger.storage.search import answer, spilling_database, sql_text
+from run_evidence.ledger.storage.segment import size_on_disk, stated_frontier
+from run_evidence.ledger.storage.store import Store
 from run_evidence.ledger.tlog.checkpoint import Checkpoint, StoredCheckpoint
 from run_evidence.ledger.tlog.merkle import Frontier
 from run_evidence.ledger.tlog.trust import NOTHING_BROUGHT, Trust
@@ -73,15 +72,15 @@ def verify(
     Raises `NotALedgerError` when there is none; everything else that is wrong is a finding.
     """
     result = Verification(ledger.require())
-    layout = ledger.layout
-    heads = read_checkpoints(layout, result)
-    signing = verify_signatures(layout, heads, trust, result)
+    store = ledger.store
+    heads = read_checkpoints(store, result)
+    signing = verify_signatures(store, heads, trust, result)
     copies = read_copies(since, trust, result)
     remembered = memory.last(result) if memory else {}
     blobs = _Blobs()
-    _verify_inbox(layout, blobs, result)
+    _verify_inbox(store, blobs, result)
     try:
-        log = load(layout.log) if log is None else log
+        log = load(store) if log is None else log
     except IntegrityError as error:
         result.add(Finding("log", str(error)))
         return result
@@ -93,21 +92,21 @@ def verify(
         return result
     if workers is None:
         workers = max(1, min(os.cpu_count() or 1, log.size // _WORTH_A_PROCESS))
-    tiles = read_cache_note(layout, result)
+    tiles = read_cache_note(store, result)
     kept = [copy.checkpoint.size for copy in (*copies.values(), *remembered.values())]
     stops = [*heads, *kept, *([tiles.size] if tiles else [])]
-    tree = GrowingTree(layout, stops, result)
+    tree = GrowingTree(store, stops, result)
     _verify_segments(log, tree, blobs, result, progress, workers)
     result.root = tree.frontier().root().hex()
-    now = _size_now(layout, log, [*heads, *signing.signed_from])
+    now = _size_now(store, log, [*heads, *signing.signed_from])
     _verify_checkpoints(now, heads, tree, result)
     result.since = _verify_copies(log, copies, tree, result)
     _verify_copies(log, remembered, tree, result)
     verify_length(now, signing, result)
     if tree.size == log.size:
         whole = Checkpoint(result.origin, log.size, tree.frontier().root())
-        verify_coverage(layout, log, heads, whole, trust, signing, result)
-    _verify_tiles(layout, tiles, tree, result)
+        verify_coverage(store, log, heads, whole, trust, signing, result)
+    _verify_tiles(store, tiles, tree, result)
     blobs.verify(ledger, result)
     if result.ok:
         _verify_positions(log, result)
@@ -127,8 +126,10 @@ class _Blobs:
 
     def verify(self, ledger: Ledger, result: Verification) -> None:
         """Hash every payload beside the log; none is missing that was not erased, none is there that was."""
-        layout = ledger.layout
-        found = {name for name in _names(layout.blobs) if _verify_blob(layout, name, result)}
+        store = ledger.store
+        found = {
+            name for name in store.names(PAYLOADS) if not is_erased_mark(name) and _verify_blob(store, name, result)
+        }
         result.blobs = len(found)
         gone = self.named - found
         erased = self.erased
@@ -139,22 +140,16 @@ class _Blobs:
         for name in sorted(gone - erased):
             problem = "an entry names this payload; it is not there, and no event says that it was erased"
             result.add(Finding(f"blobs/{name}", problem, None, name))
-        for name in sorted(_still_there(layout, found & erased)):
+        for name in sorted(_still_there(store, found & erased)):
             problem = "this payload was erased on record, and is there"
             step = "ledger erase EVENT_ID finishes it; the view payloads names the event of this digest"
             result.add(Finding(f"blobs/{name}", problem, kind="not erased", next_step=step))
 
 
-def _names(folder: Path) -> list[str]:
-    """Return what is in the folder of payloads, but for files that are being written and marks of erased ones."""
-    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    return [name for name in found if not name.startswith(TMP_PREFIX) and not is_erased_mark(name)]
-
-
-def _verify_blob(layout: Layout, name: str, result: Verification) -> bool:
+def _verify_blob(store: Store, name: str, result: Verification) -> bool:
     """Hash one payload; False where it went away meanwhile."""
     try:
-        with open_regular(layout.blobs / name) as file:
+        with store.open(payload_name(name)) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         return False
@@ -166,20 +161,20 @@ def _verify_blob(layout: Layout, name: str, result: Verification) -> bool:
     return True
 
 
-def _still_there(layout: Layout, names: set[str]) -> set[str]:
+def _still_there(store: Store, names: set[str]) -> set[str]:
     """Return those of the payloads that stay where they are: one may be erased at this moment."""
     for _ in range(_ERASE_TRIES):
-        names = {name for name in names if layout.blob(name).exists()}
+        names = {name for name in names if store.stat(payload_name(name))}
         if not names:
             break
         time.sleep(_ERASE_PAUSE_S)
     return names
 
 
-def _verify_inbox(layout: Layout, blobs: _Blobs, result: Verification) -> None:
-    for name in inbox.names(layout):
+def _verify_inbox(store: Store, blobs: _Blobs, result: Verification) -> None:
+    for name in inbox.names(store):
         try:
-            rows = table(inbox.read_rows(layout, name) or [])
+            rows = table(inbox.read_rows(store, name) or [])
         except IntegrityError as error:
             result.add(Finding(f"inbox/{name}", str(error)))
             continue
@@ -218,7 +213,7 @@ def _verify_segments(
 def _finish_segment(item: Checked, tree: GrowingTree, ids: Sequence[str], result: Verification) -> bool:
     """Hold what is stated about a segment against what is in it; False when the next has no place to go."""
     segment = item.group.segment
-    where = f"log/{segment.path.name}"
+    where = f"log/{segment.name}"
     _compare_statement(segment, where, ids, result)
     if tree.size != segment.end:
         problem = "it holds another number of entries than the log says"
@@ -239,7 +234,7 @@ def _finish_segment(item: Checked, tree: GrowingTree, ids: Sequence[str], result
 
 def _compare_statement(segment: Segment, where: str, ids: Sequence[str], result: Verification) -> None:
     """Hold what Delta's log states about a segment, which look-ups rely on, against what is in it."""
-    size = segment.path.stat().st_size
+    size = size_on_disk(segment)
     if size != segment.size_bytes:
         problem = "the file has another size than the log says"
         result.add(Finding(where, problem, None, str(segment.size_bytes), str(size)))
@@ -249,12 +244,12 @@ def _compare_statement(segment: Segment, where: str, ids: Sequence[str], result:
         result.add(Finding(where, problem, None, " to ".join(stated), f"{min(ids)} to {max(ids)}"))
 
 
-def _size_now(layout: Layout, log: Log, sizes: Sequence[int]) -> int:
+def _size_now(store: Store, log: Log, sizes: Sequence[int]) -> int:
     """Return the size of the log, loaded again where one of these sizes lies beyond it: it may have grown."""
     if max(sizes, default=0) <= log.size:
         return log.size
     try:
-        return max(log.size, load(layout.log).size)
+        return max(log.size, load(store).size)
     except IntegrityError:
         return log.size
 
@@ -292,12 +287,12 @@ def _verify_copies(
     return proved
 
 
-def _verify_tiles(layout: Layout, stated: Frontier | None, tree: GrowingTree, result: Verification) -> None:
+def _verify_tiles(store: Store, stated: Frontier | None, tree: GrowingTree, result: Verification) -> None:
     tree.finish()
     if stated is None or tree.size < result.size:
         return
     if stated.size > tree.size:
-        if load(layout.log).size < stated.size:  # else it has grown since it was loaded
+        if load(store).size < stated.size:  # else it has grown since it was loaded
             problem = "the tiles are of a longer log than there is"
             result.add(Finding("tile/frontier", problem, None, str(result.size), str(stated.size)))
     elif tree.at[stated.size] != stated:
@@ -310,10 +305,7 @@ def _verify_positions(log: Log, result: Verification) -> None:
     """Find records of the orchestrator, and events, that the log has twice."""
     if not log.segments:
         return
-    with memory_database() as connection, tempfile.TemporaryDirectory() as spill:
-        # Ten million ids do not fit into the memory a verification may take; what does not fit goes to a file.
-        connection.execute("SET memory_limit = $limit", {"limit": _MEMORY_LIMIT})
-        connection.execute("SET temp_directory = $folder", {"folder": spill})
+    with spilling_database(_MEMORY_LIMIT) as connection:  # ten million ids do not fit into it
         rows = answer(connection, sql_text("duplicates"), {"paths": [str(s.path) for s in log.segments]})
     for what, first, second in rows:
         result.add(Finding("log", f"{what} is there twice", second, f"only at entry {first}", f"also at {second}"))

@@ -8,8 +8,6 @@ Source: C2SP tlog-witness, add-checkpoint; C2SP tlog-cosignature.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +18,7 @@ from urllib.parse import quote
 
 from run_evidence.ledger.errors import EnvironmentFault, IntegrityError, UsageError
 from run_evidence.ledger.storage.checkpoints import read_checkpoint_file
-from run_evidence.ledger.storage.files import make_folder, replace_atomic
+from run_evidence.ledger.storage.files import lock_for_life, make_folder, replace_atomic
 from run_evidence.ledger.tlog.add_checkpoint import SIZE_TYPE, Request, parse_request
 from run_evidence.ledger.tlog.checkpoint import Checkpoint
 from run_evidence.ledger.tlog.keys import COSIGNATURE, Signer, Verifier
@@ -123,11 +121,9 @@ def open_witness(signer: Signer, logs: Mapping[str, tuple[Verifier, ...]], folde
             next_step="ledger key new --witness --name NAME",
         )
     make_folder(folder)
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held, and the file open, until the process ends
-    except OSError:
-        os.close(descriptor)
+        lock_for_life(folder / ".lock")
+    except BlockingIOError:
         raise EnvironmentFault(
             f"Another witness is at work in {folder}.", next_step="stop it, or name another folder with --state"
         ) from None

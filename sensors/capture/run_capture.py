@@ -12,7 +12,6 @@ from run_evidence.ledger.ledger import RunKnown
 from run_evidence.ledger.model.conflict import conflict_event
 from run_evidence.ledger.model.event import encode
 from run_evidence.ledger.model.outcomes import RunEvent
-from run_evidence.ledger.storage.redaction_settings import read_redaction
 from run_evidence.sensors.capture.context import CaptureContext, Captured
 from run_evidence.sensors.capture.lifecycle import Life, Reading, cleaning
 from run_evidence.sensors.capture.planning import PLANNED_TYPES, build_plan, planned_keys
@@ -40,7 +39,7 @@ class RunCapture:
         self._how = how
         self._known = known
         # What is compared with the ledger is compared as the ledger records it: without secrets.
-        self._clean = cleaning(read_redaction(how.ledger.layout.redaction), known.own)
+        self._clean = cleaning(how.ledger.redaction(), known.own)
         self._life = Life(store, facts, how, known.own, self._clean)
         self._translator = Translator(store, facts.run_id, self._life.correlation, facts.job_name)
         self._moved = _elsewhere(known, store)

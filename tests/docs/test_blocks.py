@@ -18,6 +18,7 @@ from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.sensors.capture.capture import CaptureContext
 from run_evidence.sensors.capture.policy_file import read_policy
 from run_evidence.sensors.sync import sync_runs
+from tests.paths import paths
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "pipelines" / "README.md", *ROOT.glob("docs/**/*.md")])
@@ -102,7 +103,7 @@ def redact(block: Block, home: Path) -> None:
     """Declare it in a ledger, and record what it takes out and what it keeps beside the log."""
     ledger = Ledger(home / "ledger")
     ledger.create()
-    ledger.layout.redaction.write_text(block.text, encoding="utf-8")
+    paths(ledger).redaction.write_text(block.text, encoding="utf-8")
     told = {"metadata": [{"label": "who", "type": "text", "value": "customer KD-12345678"}]}
     ledger.append([Event(event_type="a.b.v1", occurred_at=1, data=told)])
     about = {
@@ -116,7 +117,7 @@ def redact(block: Block, home: Path) -> None:
     recorded = b"".join(path.read_bytes() for path in ledger.root.rglob("*.jsonl"))
     assert b"KD-12345678" not in recorded
     assert b"customer [redacted]" in recorded
-    assert len(list(ledger.layout.blobs.iterdir())) == 1
+    assert len(list(paths(ledger).blobs.iterdir())) == 1
 
 
 def run_make(block: Block, home: Path) -> None:

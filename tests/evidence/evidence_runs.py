@@ -14,6 +14,7 @@ from run_evidence.ledger.model.event import encode
 from run_evidence.ledger.model.outcomes import RunEvent, derive_outcomes, outcome_parts
 from run_evidence.ledger.model.plan import Plan, PlanItem, plan_parts
 from run_evidence.ledger.storage.files import make_folder
+from tests.paths import paths
 
 START = 1_776_384_000_000_000  # 2026-04-17T00:00:00Z in microseconds
 ORIGIN = "run-evidence-ledger/00000000-0000-4000-8000-000000000001"
@@ -32,9 +33,9 @@ Tell = Callable[..., Ledger]
 def fixed_ledger(root: Path) -> Ledger:
     """Make an empty ledger whose origin and clock are always the same."""
     ledger = Ledger(root, clock=lambda: START + 3_600_000_000)
-    for folder in ledger.layout.folders:
+    for folder in paths(ledger).folders:
         make_folder(folder)
-    ledger.layout.marker.write_bytes(orjson.dumps({"format": 1, "origin": ORIGIN}))
+    paths(ledger).marker.write_bytes(orjson.dumps({"format": 1, "origin": ORIGIN}))
     return ledger
 
 

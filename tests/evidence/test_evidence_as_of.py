@@ -20,6 +20,7 @@ from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.ledger.storage.checkpoints import newest_checkpoint
 from run_evidence.ledger.tlog.checkpoint import format_checkpoint
 from run_evidence.ledger.verification.verify import verify
+from tests.paths import paths
 
 HOUR = 3_600_000_000
 
@@ -56,16 +57,16 @@ def test_a_report_of_the_past_is_the_one_that_was_given_then(
     told(story("run-1"))
     ask("report", "run-1", "--out", str(tmp_path / "then"))
     size = ledger.log().size
-    shutil.copy(ledger.layout.checkpoint(size), tmp_path / "kept")
+    shutil.copy(paths(ledger).checkpoint(size), tmp_path / "kept")
     ledger.clock = lambda: START + 9 * HOUR
     grown(told, ledger)
-    waiting = sorted(ledger.layout.inbox.iterdir())
+    waiting = sorted(paths(ledger).inbox.iterdir())
     for number, as_of in enumerate((str(size), str(tmp_path / "kept"), "2026-04-17T05:00:00Z")):
         out = tmp_path / f"again-{number}"
         ask("report", "run-1", "--as-of", as_of, "--out", str(out))
         assert files(out) == files(tmp_path / "then")
         assert not (out / "week06_delivery_summary.md").exists()
-    assert sorted(ledger.layout.inbox.iterdir()) == waiting
+    assert sorted(paths(ledger).inbox.iterdir()) == waiting
 
 
 def test_show_and_runs_of_the_past_are_as_they_were(told: Tell, ask: Ask, ledger: Ledger) -> None:
@@ -100,7 +101,7 @@ def test_a_size_between_two_checkpoints_has_a_calculated_head(
     kept = tmp_path / "stated"
     kept.write_text(format_checkpoint(stated))
     assert verify(ledger, since=[kept]).since == [size], "verify finds the same root from the entries"
-    shutil.rmtree(ledger.layout.tiles)
+    shutil.rmtree(paths(ledger).tiles)
     assert calculated_checkpoint(ledger, ledger.log(), size) == stated
     ask("report", "run-2", "--as-of", str(size), "--out", str(tmp_path / "out"))
     ask("report", "run-2", "--as-of", str(size), "--out", str(tmp_path / "out"))
@@ -112,12 +113,12 @@ def test_damaged_tiles_give_no_wrong_head(told: Tell, ledger: Ledger) -> None:
     told(good_run("run-1"))
     told(good_run("run-2", start=START + HOUR))
     right = calculated_checkpoint(ledger, ledger.log(), 20)
-    for tile in (p for p in ledger.layout.tiles.rglob("*") if p.is_file() and p.name != "frontier"):
+    for tile in (p for p in paths(ledger).tiles.rglob("*") if p.is_file() and p.name != "frontier"):
         content = bytearray(tile.read_bytes())
         content[5] ^= 1
         tile.write_bytes(content)
     assert calculated_checkpoint(ledger, ledger.log(), 20) == right
-    newest = newest_checkpoint(ledger.layout)
+    newest = newest_checkpoint(ledger.store)
     assert newest is not None
     assert calculated_checkpoint(ledger, ledger.log(), newest.checkpoint.size) == newest.checkpoint
 
@@ -127,8 +128,8 @@ def test_where_no_tiles_can_be_made_the_entries_serve(told: Tell, ask: Ask, ledg
     told(good_run("run-1"))
     size = ledger.log().size
     at_size, before = ask("show", "run-1", "--as-of", str(size)), ask("show", "run-1", "--as-of", str(size - 1))
-    shutil.rmtree(ledger.layout.tiles)
-    ledger.layout.tiles.write_text("in the way")
+    shutil.rmtree(paths(ledger).tiles)
+    paths(ledger).tiles.write_text("in the way")
     assert ask("show", "run-1", "--as-of", str(size)) == at_size
     assert ask("show", "run-1", "--as-of", str(size - 1)) == before
 

@@ -31,6 +31,7 @@ from run_evidence.evidence.report import derive_report
 from run_evidence.ledger import IntegrityError, Ledger, UsageError
 from run_evidence.ledger.query.as_of import AsOf, parse_as_of
 from run_evidence.ledger.tlog.checkpoint import parse_checkpoint
+from tests.paths import paths
 
 
 def report(ledger: Ledger, run_id: str, size: int | None = None) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def test_every_statement_names_the_index_it_rests_on(told: Tell) -> None:
 def test_the_checkpoint_is_the_logs_own(told: Tell) -> None:
     """The root in a document is the one the sealed checkpoint states for the size that was read."""
     ledger = told(good_run("run-1"))
-    head = parse_checkpoint(ledger.layout.checkpoint(ledger.seal().size).read_text())
+    head = parse_checkpoint(paths(ledger).checkpoint(ledger.seal().size).read_text())
     stated = report(ledger, "run-1")["provenance"]["checkpoint"]
     assert stated == {"origin": head.origin, "size": head.size, "root_sha256": head.root.hex()}
 
@@ -218,8 +219,8 @@ def test_a_large_payload_is_read_from_beside_the_log(told: Tell) -> None:
     labels = {entry["label"]: entry["value"] for entry in product["metadata"]}
     assert labels["rows"] == 3
     assert orjson.loads(labels["examples"]) == examples
-    assert (ledger.layout.blobs / product["payload_sha256"]).is_file()
-    (ledger.layout.blobs / product["payload_sha256"]).unlink()
+    assert (paths(ledger).blobs / product["payload_sha256"]).is_file()
+    (paths(ledger).blobs / product["payload_sha256"]).unlink()
     gone = report(ledger, "run-1")["products"][0]
     assert (gone["metadata"], gone["payload_sha256"]) == ([], product["payload_sha256"])
     assert (product["payload_state"], gone["payload_state"]) == ("kept", "gone")
@@ -249,7 +250,7 @@ def test_the_sealed_prefix_is_the_shortest_that_covers_the_run(told: Tell) -> No
 def test_a_damaged_inbox_stops_a_document(told: Tell) -> None:
     """What cannot be sealed might change what a document says, so none is made."""
     ledger = told(good_run("run-1"))
-    (ledger.layout.inbox / f"{START:016d}-{'0' * 32}.jsonl").write_bytes(b"not what the name says\n")
+    (paths(ledger).inbox / f"{START:016d}-{'0' * 32}.jsonl").write_bytes(b"not what the name says\n")
     with pytest.raises(IntegrityError, match="cannot be sealed"), sealed_prefix(ledger, "run-1"):
         pytest.fail("it must not open")
 

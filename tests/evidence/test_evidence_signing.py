@@ -15,6 +15,7 @@ from run_evidence.evidence.terminal import tell_run
 from run_evidence.ledger import IntegrityError, Ledger
 from run_evidence.ledger.query.as_of import AsOf
 from run_evidence.ledger.tlog.note import add_signatures, sign_note
+from tests.paths import paths
 from tests.trust.ledgers import LOG_KEY, OTHER_KEY, VKEY, WITNESS_KEY, head_of, signed_ledger
 
 RUN = "5b2b9a4e-0d3c-4f57-8f59-6c1f0f1f7a11"
@@ -92,7 +93,7 @@ def test_documents_from_before_a_key_signed_can_be_derived_again(tmp_path: Path)
     signed = signed_ledger(tmp_path / "ledger", [])
     signed.seal()
     stored = head_of(signed, first.size)
-    signed.layout.checkpoint(first.size).write_bytes(sign_note(stored.text, [LOG_KEY]))
+    paths(signed).checkpoint(first.size).write_bytes(sign_note(stored.text, [LOG_KEY]))
     again = write_run_documents(signed, RUN, tmp_path / "again", AsOf(size=first.size, unsigned=True))
     for one, other in zip((first.report, *first.evidence), (again.report, *again.evidence), strict=True):
         assert one.name == other.name
@@ -107,7 +108,7 @@ def test_a_cosignature_changes_no_document(tmp_path: Path) -> None:
     first = documents(ledger, tmp_path / "out")
     head = head_of(ledger, ledger.log().size)
     cosigned = add_signatures(head.message, [WITNESS_KEY.cosign(head.text, 1)])
-    ledger.layout.checkpoint(head.checkpoint.size).write_bytes(cosigned)
+    paths(ledger).checkpoint(head.checkpoint.size).write_bytes(cosigned)
     assert documents(ledger, tmp_path / "out") == first
 
 
@@ -127,7 +128,7 @@ def test_nothing_is_derived_from_a_checkpoint_that_is_signed_wrongly(tmp_path: P
     head = head_of(ledger, ledger.log().size)
     other = OTHER_KEY.sign(head.text)
     forged = add_signatures(head.message, [type(other)(LOG_KEY.name, LOG_KEY.verifier().key_id, other.value)])
-    ledger.layout.checkpoint(head.checkpoint.size).write_bytes(forged)
+    paths(ledger).checkpoint(head.checkpoint.size).write_bytes(forged)
     with pytest.raises(IntegrityError, match="is not over this text"):
         write_run_documents(ledger, RUN, tmp_path / "out")
     assert not (tmp_path / "out").exists()

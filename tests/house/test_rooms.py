@@ -156,11 +156,97 @@ def test_nothing_is_imported_under_its_bare_name() -> None:
 
 
 LOCKS = {
-    "ledger.query.limits",
-    "ledger.storage.checkpoint_memory",
     "ledger.storage.files",
-    "ledger.witness.witness",
+    "ledger.storage.spill",
 }
+
+
+FILE_MODULES = {"fcntl", "shutil", "tempfile", "glob"}
+FILE_FUNCTIONS = {
+    "open",
+    "listdir",
+    "scandir",
+    "walk",
+    "stat",
+    "lstat",
+    "access",
+    "rename",
+    "replace",
+    "remove",
+    "unlink",
+    "link",
+    "mkdir",
+    "makedirs",
+    "rmdir",
+    "symlink",
+    "chmod",
+    "chown",
+    "utime",
+    "fsync",
+    "sync",
+    "read",
+    "write",
+    "truncate",
+}
+PATH_METHODS = {
+    "open",
+    "read_bytes",
+    "read_text",
+    "write_bytes",
+    "write_text",
+    "unlink",
+    "mkdir",
+    "rmdir",
+    "iterdir",
+    "glob",
+    "rglob",
+    "walk",
+    "is_dir",
+    "is_file",
+    "is_symlink",
+    "is_fifo",
+    "stat",
+    "lstat",
+    "touch",
+    "rename",
+    "chmod",
+    "symlink_to",
+    "hardlink_to",
+    "readlink",
+    "samefile",
+    "owner",
+    "exists",
+}
+OBJECTS_OF_THE_PORT = {"store", "folder", "ledger", "memory", "self"}
+"""What has verbs of these names that are not a path's: `store.stat`, `ledger.exists`."""
+
+
+def test_files_are_read_and_written_in_storage_alone() -> None:
+    """A ledger in a bucket is a second store, and nothing else of the house changes."""
+    found = []
+    for module, path in _modules().items():
+        if not module.startswith("ledger") or _room(module) == "ledger.storage":
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if touched := {name.split(".")[0] for name in _imports(path)} & FILE_MODULES:
+            found.append(f"{module} imports {sorted(touched)}")
+        for call in (node.func for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            text = ast.unparse(call)
+            if text == "open" or (text.startswith("os.") and text[3:] in FILE_FUNCTIONS):
+                found.append(f"{module}: {text}")
+            elif isinstance(call, ast.Attribute) and call.attr in PATH_METHODS:
+                owner = ast.unparse(call.value).rsplit(".", 1)[-1].lstrip("_")
+                if owner not in OBJECTS_OF_THE_PORT:
+                    found.append(f"{module}: {text}")
+    assert found == ["ledger.terminal: os.open"]  # of os.devnull, to be deaf where a pipe has closed
+
+
+def test_other_rooms_do_not_reach_into_a_ledgers_files() -> None:
+    """Capture and evidence ask the ledger; which objects it has, and where, is its own."""
+    for module, path in _modules().items():
+        if module.startswith(("sensors", "evidence")):
+            known = set(_imports(path, types=True))
+            assert not {name for name in known if "ledger.storage.layout" in name or "storage.folder" in name}
 
 
 def test_nobody_takes_a_lock() -> None:
@@ -177,7 +263,7 @@ def test_nobody_takes_a_lock() -> None:
     }
     assert lockers == LOCKS
     holders = {module for module, path in ledgers.items() if "changing(" in path.read_text(encoding="utf-8")}
-    assert holders == {"ledger.storage.files", "ledger.sealing.signing"}
+    assert holders == {"ledger.storage.files", "ledger.storage.folder"}
 
 
 def test_the_environment_is_read_at_the_edge() -> None:

@@ -105,7 +105,7 @@ def seal(tell: Tell, root: Path, stop: Path) -> None:
 def merge(tell: Tell, root: Path, stop: Path) -> None:
     """Compact until the file `stop` is there; tell how many segments there are each time."""
     while not stop.exists():
-        tell(compact(Ledger(root).layout, Ledger(root).require()).after)
+        tell(compact(Ledger(root).store, Ledger(root).require()).after)
         time.sleep(_BREATH_SECONDS)
 
 

@@ -346,7 +346,7 @@ def test_the_schema_is_told_without_a_ledger(call: Call) -> None:
 
 def test_a_damaged_inbox_object_is_a_warning_beside_the_answer(call: Call, ledger: Ledger) -> None:
     """The answer is on stdout, what could not be read on stderr."""
-    name = names(ledger.layout)[0]
+    name = names(ledger.store)[0]
     (ledger.root / "inbox" / name).write_bytes(b"{}\n")
     said = call("--ledger", ledger.root, "query", "SELECT count(*) AS n FROM events", "-f", "csv")
     assert (said.code, said.out) == (0, "n\n6\n")

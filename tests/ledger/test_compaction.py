@@ -57,7 +57,7 @@ def test_indexes_bytes_and_root_stay(
     """For any sizes of segments and any target: the same rows in the same order, in as few files as fit."""
     ledger = _ledger(tmp_path_factory.mktemp("sizes"), *sizes)
     before, root = _rows(ledger), verify(ledger).root
-    done = compact(ledger.layout, ledger.require(), target_rows=target)
+    done = compact(ledger.store, ledger.require(), target_rows=target)
     assert _rows(ledger) == before
     counts = [segment.count for segment in ledger.log().segments]
     assert (done.before, done.after) == (len(sizes), len(counts))
@@ -65,14 +65,14 @@ def test_indexes_bytes_and_root_stay(
     assert all(count <= target for count in counts if count not in sizes)
     checked = verify(ledger)
     assert (checked.ok, checked.root) == (True, root), checked.findings
-    again = compact(ledger.layout, ledger.require(), target_rows=target)
+    again = compact(ledger.store, ledger.require(), target_rows=target)
     assert again.after == again.before == done.after
 
 
 def test_sealing_goes_on_behind_a_compaction(tmp_path: Path) -> None:
     """The merged file's footer carries the tree on, and earlier sizes still verify."""
     ledger = _ledger(tmp_path, 3, 4, 5)
-    compact(ledger.layout, ledger.require())
+    compact(ledger.store, ledger.require())
     ledger.append(records(range(10, 15)))
     done = ledger.seal()
     assert (done.sealed, done.duplicates, done.size) == (3, 2, 15)
@@ -88,7 +88,7 @@ def test_small_row_groups_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("run_evidence.ledger.storage.segment.ROW_GROUP_ROWS", 10)
     ledger = _ledger(tmp_path, 3, 4, 5, 25, 2)
     before = _rows(ledger)
-    compact(ledger.layout, ledger.require())
+    compact(ledger.store, ledger.require())
     (segment,) = ledger.log().segments
     assert row_groups(segment) == [10, 10, 10, 9]
     assert _rows(ledger) == before
@@ -115,7 +115,7 @@ def test_a_seal_that_lands_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr("run_evidence.ledger.sealing.compact.commit_compaction", commit_after_seals)
     monkeypatch.setattr("run_evidence.ledger.sealing.compact.write", counted)
-    compact(ledger.layout, ledger.require(), target_rows=6)
+    compact(ledger.store, ledger.require(), target_rows=6)
     assert [segment.count for segment in ledger.log().segments] == [6, 2]
     assert merges[:2] == ["merge", "sealed meanwhile"]
     assert len(merges) == 3  # the second merge joins what was sealed meanwhile
@@ -130,11 +130,11 @@ def test_two_compactions_at_once_end_in_one_state(tmp_path: Path, monkeypatch: p
     def commit_after_the_rival(*arguments: object) -> None:
         if not rivals:
             rivals.append(1)
-            rivals.append(compact(ledger.layout, ledger.require()))
+            rivals.append(compact(ledger.store, ledger.require()))
         commit_compaction(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr("run_evidence.ledger.sealing.compact.commit_compaction", commit_after_the_rival)
-    assert compact(ledger.layout, ledger.require()).after == 1
+    assert compact(ledger.store, ledger.require()).after == 1
     (segment,) = ledger.log().segments
     assert segment.count == 6
     assert len(list((ledger.root / "log").glob("*.parquet"))) == 4  # three parts that readers may have open
@@ -146,8 +146,8 @@ def test_a_reader_under_way_is_not_disturbed(tmp_path: Path) -> None:
     ledger = _ledger(tmp_path, 2, 2, 2)
     _age(ledger, 100 * KEEP_SECONDS)
     with open_snapshot(ledger) as snapshot:
-        assert compact(ledger.layout, ledger.require()).removed_files == 0
-        assert compact(ledger.layout, ledger.require()).removed_files == 0
+        assert compact(ledger.store, ledger.require()).removed_files == 0
+        assert compact(ledger.store, ledger.require()).removed_files == 0
         assert snapshot.rows("SELECT count(*), max(index) FROM events") == [(6, 5)]
 
 
@@ -155,14 +155,14 @@ def test_what_nobody_refers_to_is_removed_when_it_is_old(tmp_path: Path) -> None
     """Merged parts, segments of a seal that died and half-written files; live and young files stay."""
     ledger = _ledger(tmp_path, 2, 2)
     ledger.append([record(9)])
-    compact(ledger.layout, ledger.require())
+    compact(ledger.store, ledger.require())
     live = {segment.path.name for segment in ledger.log().segments}
     for path in ("log/.tmp-0123456789abcdef", "inbox/.tmp-0123456789abcdef", "log/dead.parquet"):
         (ledger.root / path).write_bytes(b"half")
-    assert compact(ledger.layout, ledger.require()).removed_files == 0
+    assert compact(ledger.store, ledger.require()).removed_files == 0
     _age(ledger, KEEP_SECONDS + 60)
     (ledger.root / "log" / ".tmp-young").write_bytes(b"being written")
-    assert compact(ledger.layout, ledger.require()).removed_files == 5
+    assert compact(ledger.store, ledger.require()).removed_files == 5
     kept = {path.name for path in (ledger.root / "log").iterdir()}
     assert kept == {"_delta_log", ".tmp-young", *live}
     assert verify(ledger).ok
@@ -178,7 +178,7 @@ def test_damaged_segments_are_not_merged(tmp_path: Path, damage: str) -> None:
     second.path.write_bytes(content)
     before = sorted(path.name for path in (ledger.root / "log").iterdir())
     with pytest.raises(IntegrityError) as caught:
-        compact(ledger.layout, ledger.require())
+        compact(ledger.store, ledger.require())
     assert caught.value.next_step
     assert len(ledger.log().segments) == 3
     assert sorted(path.name for path in (ledger.root / "log").iterdir()) == before

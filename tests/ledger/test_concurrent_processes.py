@@ -46,7 +46,7 @@ def test_sixteen_writers_two_sealers_and_a_reader(tmp_path: Path) -> None:
     assert polls[-1][0] == expected
     ledger = Ledger(root)
     assert sum(sealed) + ledger.seal().sealed == ledger.log().size == expected
-    assert names(ledger.layout) == []
+    assert names(ledger.store) == []
     checked = verify(ledger)
     assert checked.ok, checked.findings
 

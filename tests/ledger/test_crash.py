@@ -55,7 +55,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
             acknowledged |= {(words[0], int(words[1])) for words in told if len(words) == 2}
             assert child.exit_code == -signal.SIGKILL
     ledger.seal()
-    assert names(ledger.layout) == []
+    assert names(ledger.store) == []
     known = ledger.known([f"run-{number}" for number in range(ROUNDS)])
     assert len(acknowledged) > ROUNDS
     assert all(("store-1", last) in known[run].records for run, last in acknowledged)
@@ -89,7 +89,7 @@ def test_a_seal_that_died_between_two_steps_is_completed_by_the_next(
     assert len(ledger.known([RUN])[RUN].records) == 10
     assert verify(ledger).ok
     assert ledger.seal().size == 10
-    assert names(ledger.layout) == []
+    assert names(ledger.store) == []
     assert (ledger.root / "checkpoints" / f"{10:016d}").exists()
     checked = verify(ledger)
     assert (checked.ok, checked.beyond_checkpoint) == (True, 0)
@@ -140,7 +140,7 @@ def test_a_commit_torn_by_a_power_cut_is_sealed_again(
         assert problem.next_step is not None
         _follow(problem.next_step, ledger)
     assert ledger.seal().size == 5 + (not first)
-    assert names(ledger.layout) == []
+    assert names(ledger.store) == []
     assert verify(ledger).ok
     assert [found.level for found in diagnose(ledger)] == ["ok", "ok", "ok"]
 

@@ -17,6 +17,7 @@ from run_evidence.ledger.storage.commit import CommitLostError, commit_exchange
 from run_evidence.ledger.verification.sample import verify_sample
 from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import Clock, records
+from tests.paths import paths
 
 Tool = Callable[[DeltaTable], object]
 
@@ -50,7 +51,7 @@ def entries(ledger: Ledger) -> list[bytes]:
 @pytest.mark.parametrize("tool", HARMLESS)
 def test_what_changes_no_file_changes_nothing(ledger: Ledger, tool: str) -> None:
     before = entries(ledger)
-    HARMLESS[tool](DeltaTable(ledger.layout.log))
+    HARMLESS[tool](DeltaTable(paths(ledger).log))
     assert entries(ledger) == before
     ledger.append(records([100]))
     assert ledger.seal().size == 61
@@ -64,9 +65,9 @@ def test_what_changes_no_file_changes_nothing(ledger: Ledger, tool: str) -> None
 def test_rewritten_files_are_named_and_taken_back(ledger: Ledger, tool: str, vacuumed: bool) -> None:
     """No word of an alteration; everything that stumbles names the way back, and the log is the same afterwards."""
     before, root = entries(ledger), verify(ledger).root
-    REWRITING[tool](DeltaTable(ledger.layout.log))
+    REWRITING[tool](DeltaTable(paths(ledger).log))
     if vacuumed:
-        HARMLESS["vacuum"](DeltaTable(ledger.layout.log))
+        HARMLESS["vacuum"](DeltaTable(paths(ledger).log))
     result = verify(ledger)
     assert not result.ok
     assert not result.altered
@@ -77,25 +78,25 @@ def test_rewritten_files_are_named_and_taken_back(ledger: Ledger, tool: str, vac
     assert "ledger compact" in str(caught.value.next_step)
     (problem,) = [each for each in diagnose(ledger) if each.level == "problem"]
     assert "ledger compact" in str(problem.next_step)
-    done = compact(ledger.layout, ledger.require())
+    done = compact(ledger.store, ledger.require())
     assert done.taken_back >= 1
     assert all(each.level != "problem" for each in diagnose(ledger))
     assert verify(ledger).root == root
     assert ledger.seal().size == 61
     assert entries(ledger)[:60] == before
     assert verify(ledger).ok
-    assert compact(ledger.layout, ledger.require()).taken_back == 0
+    assert compact(ledger.store, ledger.require()).taken_back == 0
 
 
 def test_segments_that_came_after_are_kept(ledger: Ledger) -> None:
     """Some files foreign, some our own behind them: only the foreign ones are written again."""
-    REWRITING["optimize"](DeltaTable(ledger.layout.log))
-    compact(ledger.layout, ledger.require())
+    REWRITING["optimize"](DeltaTable(paths(ledger).log))
+    compact(ledger.store, ledger.require())
     for start in (100, 110):
         ledger.append(records(range(start, start + 5)))
         ledger.seal()
-    REWRITING["optimize"](DeltaTable(ledger.layout.log))
-    compact(ledger.layout, ledger.require(), target_rows=8)
+    REWRITING["optimize"](DeltaTable(paths(ledger).log))
+    compact(ledger.store, ledger.require(), target_rows=8)
     assert verify(ledger).ok
     assert ledger.log().size == 70
 
@@ -104,18 +105,18 @@ def test_entries_that_were_changed_are_not_taken_back(ledger: Ledger) -> None:
     """What agrees with no checkpoint stays out of use, and nothing is written."""
     import pyarrow.parquet as pq
 
-    REWRITING["optimize"](DeltaTable(ledger.layout.log))
-    (name,) = DeltaTable(ledger.layout.log).get_add_actions(flatten=True).column("path").to_pylist()
-    path = ledger.layout.log / name
+    REWRITING["optimize"](DeltaTable(paths(ledger).log))
+    (name,) = DeltaTable(paths(ledger).log).get_add_actions(flatten=True).column("path").to_pylist()
+    path = paths(ledger).log / name
     rows = pq.read_table(path)
     changed = [entry.replace(b"step_0", b"step_9") for entry in rows.column("entry").to_pylist()]
     assert changed != rows.column("entry").to_pylist()
     place = rows.schema.get_field_index("entry")
     pq.write_table(rows.set_column(place, rows.schema.field("entry"), [changed]), path)
-    before = sorted(p.name for p in ledger.layout.log.iterdir())
+    before = sorted(p.name for p in paths(ledger).log.iterdir())
     with pytest.raises(IntegrityError):
-        compact(ledger.layout, ledger.require())
-    assert sorted(p.name for p in ledger.layout.log.iterdir()) == before
+        compact(ledger.store, ledger.require())
+    assert sorted(p.name for p in paths(ledger).log.iterdir()) == before
 
 
 @pytest.mark.parametrize(
@@ -126,8 +127,8 @@ def test_segments_that_may_be_committed_are_kept(
 ) -> None:
     """An error after the commit takes nothing that the log names; a commit that was lost leaves nothing behind."""
     before = entries(ledger)
-    REWRITING["optimize"](DeltaTable(ledger.layout.log))
-    files = set(ledger.layout.log.glob("*.parquet"))
+    REWRITING["optimize"](DeltaTable(paths(ledger).log))
+    files = set(paths(ledger).log.glob("*.parquet"))
 
     def commit_then_fail(*arguments: Any) -> None:
         if kept:
@@ -137,8 +138,8 @@ def test_segments_that_may_be_committed_are_kept(
     with monkeypatch.context() as patch:
         patch.setattr("run_evidence.ledger.sealing.take_back.commit_exchange", commit_then_fail)
         with pytest.raises((EnvironmentFault, OSError)):
-            compact(ledger.layout, ledger.require())
-    assert (set(ledger.layout.log.glob("*.parquet")) > files) == kept
-    compact(ledger.layout, ledger.require())
+            compact(ledger.store, ledger.require())
+    assert (set(paths(ledger).log.glob("*.parquet")) > files) == kept
+    compact(ledger.store, ledger.require())
     assert entries(ledger) == before
     assert verify(ledger).ok

@@ -62,7 +62,7 @@ def test_the_inbox_is_listed_in_the_order_of_time(
     root = tmp_path_factory.mktemp("order")
     for moment in order:
         Ledger(root, clock=Clock(NOON + moment - 1)).append([record(moment)])
-    found = names(Ledger(root).layout)
+    found = names(Ledger(root).store)
     assert [int(name[:16]) - NOON for name in found] == sorted(order)
 
 
@@ -70,7 +70,7 @@ def test_the_same_append_twice_is_one_object(tmp_path: Path) -> None:
     """Same events at the same microsecond are the same bytes under the same name."""
     for _ in range(2):
         Ledger(tmp_path / "ledger", clock=lambda: NOON).append(records(range(3)))
-    assert len(names(Ledger(tmp_path / "ledger").layout)) == 1
+    assert len(names(Ledger(tmp_path / "ledger").store)) == 1
 
 
 def test_a_large_payload_is_beside_the_log_before_anything_names_it(ledger: Ledger) -> None:
@@ -103,11 +103,11 @@ def test_what_the_ledger_knows_of_a_run_includes_a_payload_beside_the_log(ledger
 def test_an_object_whose_content_changed_is_refused_by_name(ledger: Ledger) -> None:
     """The digest in the name no longer fits, and the message says which object and what to do."""
     ledger.append(records(range(2)))
-    (name,) = names(ledger.layout)
+    (name,) = names(ledger.store)
     path = ledger.root / "inbox" / name
     path.write_bytes(path.read_bytes().replace(b"record 1", b"record 9"))
     with pytest.raises(IntegrityError, match=name) as caught:
-        read(ledger.layout, name)
+        read(ledger.store, name)
     assert caught.value.next_step
 
 
@@ -118,7 +118,7 @@ def test_an_object_that_is_intact_and_cannot_be_sealed_is_refused_by_line(ledger
     name = f"{NOON:016d}-{hashlib.sha256(content).hexdigest()[:32]}.jsonl"
     (ledger.root / "inbox" / name).write_bytes(content)
     with pytest.raises(IntegrityError, match=f"{name} line 2"):
-        read_rows(ledger.layout, name)
+        read_rows(ledger.store, name)
     # What such an object holds counts as unknown, so that it is captured again.
     assert set(ledger.known([RUN])[RUN].records) == {("store-1", 1)}
 
@@ -126,17 +126,17 @@ def test_an_object_that_is_intact_and_cannot_be_sealed_is_refused_by_line(ledger
 def test_an_object_that_a_sealer_took_reads_as_nothing(ledger: Ledger) -> None:
     """Between listing and reading it may be gone; then its entries are in the log."""
     ledger.append([record(1)])
-    (name,) = names(ledger.layout)
+    (name,) = names(ledger.store)
     ledger.seal()
-    assert read(ledger.layout, name) is None
-    assert read_rows(ledger.layout, name) is None
+    assert read(ledger.store, name) is None
+    assert read_rows(ledger.store, name) is None
 
 
 def test_half_written_files_are_seen_by_nobody(ledger: Ledger) -> None:
     """A writer that died leaves a file with a temporary name, which is no object."""
     ledger.append([record(1)])
     (ledger.root / "inbox" / ".tmp-0123456789abcdef").write_bytes(b'{"half')
-    assert len(names(ledger.layout)) == 1
+    assert len(names(ledger.store)) == 1
     assert ledger.seal().sealed == 1
 
 
@@ -146,7 +146,7 @@ def test_a_copy_without_empty_folders_is_still_a_ledger(ledger: Ledger) -> None:
     ledger.seal()
     for folder in ("inbox", "blobs"):
         (ledger.root / folder).rmdir()
-    assert names(ledger.layout) == []
+    assert names(ledger.store) == []
     assert ledger.seal().size == 1
     ledger.append([record(2)])
     assert ledger.seal().size == 2

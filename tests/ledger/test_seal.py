@@ -19,10 +19,11 @@ from run_evidence.ledger.sealing import batch as batch_module
 from run_evidence.ledger.storage import commit as commit_module
 from run_evidence.ledger.storage.commit import commit_append
 from run_evidence.ledger.storage.inbox import InboxObject, names, read
-from run_evidence.ledger.storage.layout import Layout, inbox_name
+from run_evidence.ledger.storage.layout import inbox_name
 from run_evidence.ledger.storage.log import Log
 from run_evidence.ledger.storage.search import sealed_digests
 from run_evidence.ledger.storage.segment import read_batches
+from run_evidence.ledger.storage.store import Store
 from run_evidence.ledger.tlog.checkpoint import parse_checkpoint
 from run_evidence.ledger.tlog.merkle import leaf_hash, tree_root
 from run_evidence.ledger.verification.verify import verify
@@ -83,7 +84,7 @@ def test_any_way_of_appending_seals_to_the_same_set(
     assert len(keys) == len(set(keys)) == done.size
     assert {key for key in keys if key in expected} == expected
     assert done.size - len(expected) <= len(drawn)  # what is more are alarms of records drawn twice
-    assert names(ledger.layout) == []
+    assert names(ledger.store) == []
     checked = verify(ledger)
     assert [f.kind for f in checked.findings] == ([] if expected else ["nothing there"]), checked.findings
     assert checked.root == tree_root([leaf_hash(entry) for entry in entries(ledger)]).hex()
@@ -176,7 +177,7 @@ def test_a_seal_ends_though_others_go_on_appending(ledger: Ledger, monkeypatch: 
 
     monkeypatch.setattr("run_evidence.ledger.sealing.seal.commit_append", commit_while_others_append)
     assert ledger.seal().sealed == 1
-    assert len(names(ledger.layout)) == 1
+    assert len(names(ledger.store)) == 1
 
 
 def test_the_log_is_asked_once_what_it_has_however_much_comes(
@@ -300,7 +301,7 @@ def test_a_rejected_record_of_any_size_is_kept_whole(ledger: Ledger, large: dict
 
 
 def _damage(ledger: Ledger, number: int) -> str:
-    name = names(ledger.layout)[number]
+    name = names(ledger.store)[number]
     path = ledger.root / "inbox" / name
     path.write_bytes(path.read_bytes()[:-10])
     return name
@@ -310,14 +311,14 @@ def test_a_damaged_object_is_refused_and_the_others_are_sealed(ledger: Ledger) -
     """It is reported, left where it is, and sealed once it was restored."""
     for number in range(3):
         ledger.append([record(number)])
-    intact = (ledger.root / "inbox" / names(ledger.layout)[1]).read_bytes()
+    intact = (ledger.root / "inbox" / names(ledger.store)[1]).read_bytes()
     name = _damage(ledger, 1)
     for _ in range(2):
         done = ledger.seal()
         assert done.size == 2
         (problem,) = done.refused
         assert name in problem
-        assert names(ledger.layout) == [name]
+        assert names(ledger.store) == [name]
     (ledger.root / "inbox" / name).write_bytes(intact)
     assert ledger.seal().size == 3
     assert verify(ledger).ok
@@ -347,7 +348,7 @@ def test_an_object_of_another_make_is_refused_whole_and_the_others_are_sealed(
     assert sorted(key[2] for key in sealed_keys(ledger) if isinstance(key, tuple)) == [1, 4]
     (problem,) = done.refused
     assert f"inbox/{name} line" in problem
-    assert names(ledger.layout) == [name]
+    assert names(ledger.store) == [name]
 
 
 def test_objects_that_a_rival_takes_while_they_are_read_are_left_to_it(
@@ -359,8 +360,8 @@ def test_objects_that_a_rival_takes_while_they_are_read_are_left_to_it(
     rival = Ledger(ledger.root, clock=Clock(NOON + 10_000))
     sealed: list[int] = []
 
-    def read_and_lose(layout: Layout, name: str) -> InboxObject | None:
-        item = read(layout, name)
+    def read_and_lose(store: Store, name: str) -> InboxObject | None:
+        item = read(store, name)
         if not sealed:
             sealed.append(0)
             sealed.append(rival.seal().sealed)
@@ -401,7 +402,7 @@ def test_nothing_is_built_on_a_log_that_contradicts_its_checkpoints(ledger: Ledg
     with pytest.raises(IntegrityError) as caught:
         ledger.seal()
     assert caught.value.next_step
-    assert len(names(ledger.layout)) == 1
+    assert len(names(ledger.store)) == 1
     assert {path for path in (ledger.root / "log").rglob("*") if path.is_file()} == before
     assert not verify(ledger).ok
 

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from run_evidence.ledger import Ledger
 from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import record, records
+from tests.paths import paths
 
 GROUP = 54_321
 OTHERS = (54_322, 54_323)
@@ -35,7 +37,7 @@ def test_folders_are_shared_as_the_ledger_s_own_is(tmp_path: Path, umask: int) -
             ledger.append(records(range(3)), personal=True)
             ledger.append([record(9, partition="password=hunter22")])  # makes the key that tells such names apart
             ledger.seal()
-            key = stat.S_IMODE(ledger.layout.name_key.stat().st_mode)
+            key = stat.S_IMODE(paths(ledger).name_key.stat().st_mode)
             assert key == (0o640 if wanted else 0o600)
             for folder in folders(root):
                 bits = folder.stat().st_mode & (stat.S_IWGRP | stat.S_ISGID)
@@ -46,11 +48,14 @@ def test_folders_are_shared_as_the_ledger_s_own_is(tmp_path: Path, umask: int) -
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become other users")
-def test_two_users_of_a_group_share_a_ledger(tmp_path: Path) -> None:
+def test_two_users_of_a_group_share_a_ledger() -> None:
     """They take turns to append and seal; the second one removes what the first has appended."""
-    for folder in (tmp_path, *tmp_path.parents[:-1]):
-        folder.chmod(folder.stat().st_mode | 0o111)
-    root = tmp_path / "ledger"
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own lie where no other user may look
+        Path(folder).chmod(0o711)
+        _take_turns(Path(folder) / "ledger")
+
+
+def _take_turns(root: Path) -> None:
     root.mkdir()
     os.chown(root, OTHERS[0], GROUP)
     root.chmod(0o2770)

@@ -438,7 +438,7 @@ def test_a_log_that_lost_entries_is_not_asked(ledger: Ledger) -> None:
 def test_damaged_objects_are_named_and_the_rest_is_shown(ledger: Ledger) -> None:
     """A query still answers, and says what it could not read."""
     ledger.append([record(50)])
-    name = names(ledger.layout)[0]
+    name = names(ledger.store)[0]
     (ledger.root / "inbox" / name).write_bytes(b"{}\n")
     with open_snapshot(ledger) as snapshot:
         assert snapshot.rows("SELECT count(*) FROM events") == [(11,)]

@@ -20,6 +20,7 @@ from run_evidence.ledger.sealing.compact import KEEP_SECONDS
 from run_evidence.ledger.storage.inbox import names
 from tests.ledger.processes import Child, seal, write
 from tests.ledger.samples import NOON, Clock, own, record, records
+from tests.paths import paths
 from tests.trust.ledgers import signed_ledger
 
 
@@ -44,7 +45,7 @@ def test_a_status_counts_what_is_there(ledger: Ledger) -> None:
     now = status(ledger)
     assert (now.sealed_events, now.segments, now.checkpoint_size) == (6, 2, 6)
     assert (now.unsealed_events, now.unsealed_objects, now.damaged_objects) == (3, 2, 0)
-    waiting = [int(name[:16]) for name in names(ledger.layout)]
+    waiting = [int(name[:16]) for name in names(ledger.store)]
     assert (now.oldest_unsealed_at, now.last_recorded_at) == (min(waiting), max(waiting))
     assert min(waiting) > NOON
     assert now.size_bytes == sum(path.stat().st_size for path in ledger.root.rglob("*") if path.is_file())
@@ -106,7 +107,7 @@ def _lose_segment(ledger: Ledger) -> None:
 
 
 def _damage_inbox(ledger: Ledger) -> None:
-    (ledger.root / "inbox" / names(ledger.layout)[0]).write_bytes(b"{}\n")
+    (ledger.root / "inbox" / names(ledger.store)[0]).write_bytes(b"{}\n")
 
 
 def _lose_folder(ledger: Ledger) -> None:
@@ -160,13 +161,15 @@ def test_what_could_be_better_is_advice(ledger: Ledger, monkeypatch: pytest.Monk
 
 def test_a_store_without_exclusive_creation_is_refused(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a second writer can replace a file, two appends could lose one."""
-    monkeypatch.setattr(status_module, "create_exclusive", lambda path, data: path.write_bytes(data))
+    monkeypatch.setattr(
+        "run_evidence.ledger.storage.folder.create_exclusive", lambda path, data: path.write_bytes(data)
+    )
     (problem,) = _problems(ledger)
     assert "let a second writer replace" in problem.what
 
 
 def _delete_checkpoints(ledger: Ledger) -> None:
-    for path in ledger.layout.checkpoints.iterdir():
+    for path in paths(ledger).checkpoints.iterdir():
         path.unlink()
 
 
@@ -175,7 +178,7 @@ def _lose_the_memory(ledger: Ledger) -> None:
 
 
 def _cut_the_log(ledger: Ledger) -> None:
-    for folder in (ledger.layout.log, ledger.layout.checkpoints):
+    for folder in (paths(ledger).log, paths(ledger).checkpoints):
         shutil.rmtree(folder)
         folder.mkdir()
 
@@ -187,9 +190,9 @@ def _cut_the_log(ledger: Ledger) -> None:
         (_delete_checkpoints, "lie under no checkpoint signed by", "ledger seal"),
         (_lose_the_memory, "was not used", "ledger key add"),
         (_cut_the_log, "entries were removed", "copy"),
-        (lambda ledger: (ledger.layout.blobs / ("0" * 64)).mkdir(), "no regular file", "move"),
-        (lambda ledger: ledger.layout.checkpoint(5).write_text("nonsense"), "a checkpoint is", "ledger verify"),
-        (lambda ledger: next(ledger.layout.keys.iterdir()).write_text("{}"), "keys", "ledger verify"),
+        (lambda ledger: (paths(ledger).blobs / ("0" * 64)).mkdir(), "no regular file", "move"),
+        (lambda ledger: paths(ledger).checkpoint(5).write_text("nonsense"), "a checkpoint is", "ledger verify"),
+        (lambda ledger: next(paths(ledger).keys.iterdir()).write_text("{}"), "keys", "ledger verify"),
     ],
 )
 def test_doctor_sees_what_seal_and_verify_stumble_over(
@@ -206,7 +209,7 @@ def test_doctor_sees_what_seal_and_verify_stumble_over(
 def test_doctor_sees_an_erased_payload_that_is_there(tmp_path: Path) -> None:
     ledger = signed_ledger(tmp_path / "ledger", [5])
     ledger.append(records([100]), personal=True)
-    (blob,) = ledger.layout.blobs.iterdir()
+    (blob,) = paths(ledger).blobs.iterdir()
     content = blob.read_bytes()
     with open_snapshot(ledger) as snapshot:
         ((event_id,),) = snapshot.rows("SELECT event_id FROM payloads")

@@ -228,7 +228,7 @@ def test_a_segment_forged_whole_is_found_by_the_checkpoint(ledger: Ledger) -> No
     rows = [decode_entry(encode(record(n, step_key="forged"), NOON).entry) for n in range(5, 10)]
     earlier = [leaf_hash(entry) for entry in _table(_segments(ledger)[0]).column("entry").to_pylist()]
     tree = Frontier.empty().extend([*earlier, *(leaf_hash(row.entry) for row in rows)])
-    _adopt(ledger, segment, write(segment.path.parent, [as_table(rows, 5)], lambda: tree).path)
+    _adopt(ledger, segment, write(ledger.store, [as_table(rows, 5)], lambda: tree).path)
     result = verify(ledger)
     assert [f.where for f in result.findings if "calculated root" in f.problem] == [
         f"checkpoints/{size:016d}" for size in (10, 15)
@@ -402,7 +402,7 @@ def _checkpoint_beyond(ledger: Ledger) -> None:
 
 
 def _edit_inbox(ledger: Ledger) -> None:
-    path = ledger.root / "inbox" / names(ledger.layout)[0]
+    path = ledger.root / "inbox" / names(ledger.store)[0]
     path.write_bytes(path.read_bytes().replace(b"record 15", b"record 16"))
 
 
@@ -483,10 +483,10 @@ def test_an_event_that_is_there_twice_is_found(tmp_path: Path) -> None:
     ledger.append(records(range(3)))
     ledger.seal()
     log = ledger.log()
-    before = seal_module._frontier(ledger.layout, ledger.require(), log)
+    before = seal_module._frontier(ledger.store, ledger.require(), log)
     again = decode_entry(encode(record(1, occurred_at=NOON + 5), NOON).entry)
-    intake = seal_module._Intake(ledger.layout, log, before, NOON, {})
-    seal_module._commit(log, intake, iter([intake._grown_by(entries_of(as_table([again])))]))
+    intake = seal_module._Intake(ledger.store, log, before, NOON, {})
+    seal_module._commit(ledger.store, log, intake, iter([intake._grown_by(entries_of(as_table([again])))]))
     result = verify(ledger)
     assert [(f.problem, f.index) for f in result.findings] == [
         (f"record 1 of run {record(1).run_id} is there twice", 3)

@@ -31,6 +31,7 @@ from run_evidence.sensors.attach.attachment import Attachment
 from run_evidence.sensors.attach.cursor_sensor import SENSOR_NAME, Cursor, format_cursor, read_cursor, tick
 from run_evidence.sensors.attach.failure_log import report_trouble
 from run_evidence.sensors.capture.policy import Policy
+from tests.paths import paths
 
 Fault = Callable[[Ledger], contextlib.AbstractContextManager[None]]
 HOOK_SECONDS = 0.5
@@ -77,14 +78,14 @@ def _without(broken: Ledger, rights: int) -> Iterator[None]:
     """Take rights from all folders of a ledger; who is root gives its own power over them up meanwhile."""
     broken.create()
     with unprivileged():
-        for folder in reversed(broken.layout.folders):
+        for folder in reversed(paths(broken).folders):
             folder.chmod(rights)
         try:
             with pytest.raises(PermissionError):
-                (broken.layout.inbox / "probe").touch()
+                (paths(broken).inbox / "probe").touch()
             yield
         finally:
-            for folder in broken.layout.folders:
+            for folder in paths(broken).folders:
                 folder.chmod(0o700)
 
 
@@ -113,7 +114,7 @@ def hanging(broken: Ledger) -> Iterator[None]:
 
     broken.create()
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("run_evidence.ledger.storage.inbox.create_idempotent", slow)
+        patched.setattr("run_evidence.ledger.storage.folder.create_idempotent", slow)
         yield
         over.set()
 
@@ -222,7 +223,7 @@ def test_a_ledger_that_was_removed_is_made_again(
     attachment = Attachment(ledger, Policy(), grace_seconds=0)
     dg.materialize([first], instance=instance)
     _, cursor = tick(instance, attachment, Cursor())
-    for folder in ledger.layout.folders[0 if all_of_it else 1 :]:
+    for folder in paths(ledger).folders[0 if all_of_it else 1 :]:
         shutil.rmtree(folder, ignore_errors=True)
     for _ in range(2):
         _, cursor = tick(instance, attachment, cursor)

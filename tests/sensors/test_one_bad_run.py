@@ -18,6 +18,7 @@ from run_evidence.sensors.attach.attachment import Attachment
 from run_evidence.sensors.attach.cursor_sensor import Cursor, summary, tick
 from run_evidence.sensors.attach.status_sensors import nudge_sensor
 from run_evidence.sensors.dagster_log import source
+from tests.paths import paths
 
 Fault = Callable[[pytest.MonkeyPatch, dg.DagsterInstance, Ledger, str], None]
 
@@ -193,7 +194,7 @@ def test_sync_says_what_its_seal_refused(
 ) -> None:
     """As `ledger seal` does: exit code 3, and the object's name."""
     ledger.append([Event(event_type="asset.tested.v1", occurred_at=0, run_id="")])
-    (waiting,) = ledger.layout.inbox.iterdir()
+    (waiting,) = paths(ledger).inbox.iterdir()
     waiting.chmod(0o600)
     waiting.write_bytes(waiting.read_bytes().replace(b"test", b"tested"))
     done = run_sync(home, ledger, *(["--run", runs[0]] if named else []))

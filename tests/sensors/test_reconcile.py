@@ -22,6 +22,7 @@ from run_evidence.ledger.cli import main
 from run_evidence.sensors.capture.capture import CaptureContext, capture_run
 from run_evidence.sensors.prunable import prunable
 from run_evidence.sensors.reconcile import reconcile
+from tests.paths import paths
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ def test_a_run_whose_payload_is_gone_is_not_prunable(instance: dg.DagsterInstanc
     sync(instance, ledger)
     now = time.time_ns() // 1_000
     assert [run.run_id for run in prunable(instance, ledger, now)] == [run_id]
-    next(path for path in ledger.layout.blobs.rglob("*") if path.is_file()).unlink()
+    next(path for path in paths(ledger).blobs.rglob("*") if path.is_file()).unlink()
     assert list(prunable(instance, ledger, now)) == []
 
 

@@ -96,8 +96,7 @@ def test_what_earlier_rules_recorded_is_neither_repeated_nor_reopened(
     earlier = SimpleNamespace(apply=EARLIER_RULES[rules], unkeyed=SimpleNamespace(apply=EARLIER_RULES[rules]))
     earlier.is_personal = Redaction().is_personal
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("run_evidence.ledger.ledger", "run_evidence.sensors.capture.run_capture"):
-            patch.setattr(f"{module}.read_redaction", lambda _: earlier)
+        patch.setattr("run_evidence.ledger.ledger.read_redaction", lambda _: earlier)
         capture_run(instance, run_id, CaptureContext(ledger, grace_seconds=0 if closed else 3_600))
     ledger.seal()
     before = rows(ledger, "SELECT event_type, count(*) FROM events GROUP BY ALL ORDER BY ALL")

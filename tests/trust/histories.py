@@ -25,6 +25,7 @@ from run_evidence.ledger.verification.verify import verify
 from run_evidence.ledger.witness.server import WitnessServer
 from run_evidence.ledger.witness.witness import open_witness
 from tests.ledger.samples import Clock, record
+from tests.paths import paths
 from tests.trust.ledgers import LOG_KEY, VKEY, WITNESS_KEY, grow, own_signing_setup, signed_ledger
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "trust.md"
@@ -95,7 +96,7 @@ class World:
             assert one.seal().size == size
         for attack in ("truncation", "fork"):
             compact(
-                forged[attack].layout, LOG_KEY.name
+                forged[attack].store, LOG_KEY.name
             )  # the ends of segments would tell which checkpoints there were
         return cls(folder, ledger, memory, forged)
 
@@ -104,19 +105,19 @@ class World:
         root = Path(tempfile.mkdtemp(dir=self.folder)) / "ledger"
         shutil.copytree(self.ledger.root, root)
         his, here = self.forged[state.attack], Ledger(root, clock=Clock())
-        _replace(his.layout.log, here.layout.log, keep=None if state.delta else "_delta_log")
+        _replace(paths(his).log, paths(here).log, keep=None if state.delta else "_delta_log")
         if state.tiles:
-            _replace(his.layout.tiles, here.layout.tiles)
+            _replace(paths(his).tiles, paths(here).tiles)
         if state.keys:
-            _replace(his.layout.keys, here.layout.keys)
+            _replace(paths(his).keys, paths(here).keys)
         if state.checkpoints != "left as they were":
-            for size in checkpoint_sizes(here.layout):
-                here.layout.checkpoint(size).unlink()
+            for size in checkpoint_sizes(here.store):
+                paths(here).checkpoint(size).unlink()
         if state.checkpoints == "put in their place":
-            for size in checkpoint_sizes(his.layout):
-                genuine = size <= _UPTO[state.attack] and size in checkpoint_sizes(self.ledger.layout)
+            for size in checkpoint_sizes(his.store):
+                genuine = size <= _UPTO[state.attack] and size in checkpoint_sizes(self.ledger.store)
                 source = self.ledger if genuine else his
-                shutil.copy(source.layout.checkpoint(size), here.layout.checkpoint(size))
+                shutil.copy(paths(source).checkpoint(size), paths(here).checkpoint(size))
         return here
 
     def holder(self, state: State) -> str:
@@ -142,7 +143,7 @@ class World:
 
     def since(self, state: State) -> str:
         """Verify against a copy of the newest checkpoint."""
-        kept = [self.ledger.layout.checkpoint(9)]
+        kept = [paths(self.ledger).checkpoint(9)]
         return word(verify(self.put(state), trust=read_trust([VKEY], []), since=kept))
 
     def witness(self, state: State) -> str:

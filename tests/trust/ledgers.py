@@ -60,7 +60,7 @@ def grow(ledger: Ledger, sizes: Sequence[int]) -> None:
 
 def head_of(ledger: Ledger, size: int) -> StoredCheckpoint:
     """Return the stored head of this size."""
-    head = read_checkpoint(ledger.layout, size)
+    head = read_checkpoint(ledger.store, size)
     assert head is not None
     return head
 

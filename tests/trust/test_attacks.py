@@ -25,6 +25,7 @@ from run_evidence.ledger.tlog.trust import read_trust
 from run_evidence.ledger.verification.sample import verify_sample
 from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import record
+from tests.paths import paths
 from tests.trust.ledgers import (
     LOG_KEY,
     OTHER_KEY,
@@ -64,7 +65,7 @@ def found(ledger: Ledger, *since: Path) -> str:
 @pytest.mark.parametrize("size", [2, 3], ids=["an older one", "the newest"])
 def test_every_bit_of_a_signed_head_counts(tmp_path: Path, size: int) -> None:
     ledger = signed_ledger(tmp_path / "ledger", [2, 3])
-    path = ledger.layout.checkpoint(size)
+    path = paths(ledger).checkpoint(size)
     right = path.read_bytes()
     for position in range(len(right)):
         for bit in (1, 0x20):
@@ -79,7 +80,7 @@ def test_every_bit_of_a_signed_head_counts(tmp_path: Path, size: int) -> None:
 def test_every_byte_of_every_tile_counts(tmp_path: Path) -> None:
     """And of the note how far they reach."""
     ledger = signed_ledger(tmp_path / "ledger", [2, 3])
-    files = sorted(p for p in ledger.layout.tiles.rglob("*") if p.is_file())
+    files = sorted(p for p in paths(ledger).tiles.rglob("*") if p.is_file())
     assert [str(p.relative_to(ledger.root)) for p in files] == ["tile/0/000.p/3", "tile/frontier"]
     for path in files:
         right = path.read_bytes()
@@ -94,7 +95,7 @@ def test_every_byte_of_every_tile_counts(tmp_path: Path) -> None:
 
 def test_tiles_of_every_kind_are_compared(ledger: Ledger) -> None:
     """Full, partial, of a higher level; a tile that is gone is made again and is no finding."""
-    files = sorted(p for p in ledger.layout.tiles.rglob("*") if p.is_file())
+    files = sorted(p for p in paths(ledger).tiles.rglob("*") if p.is_file())
     assert [str(p.relative_to(ledger.root)) for p in files] == [
         "tile/0/000",
         "tile/0/001.p/44",
@@ -112,7 +113,7 @@ def test_tiles_of_every_kind_are_compared(ledger: Ledger) -> None:
             path.write_bytes(cut)
             assert str(path.relative_to(ledger.root)) in told(verify(ledger).findings), f"{path} cut"
         path.write_bytes(right)
-    shutil.rmtree(ledger.layout.tiles)
+    shutil.rmtree(paths(ledger).tiles)
     assert verify(ledger, trust=TRUST).ok
 
 
@@ -121,7 +122,7 @@ def test_every_byte_of_delta_s_log_counts_or_changes_nothing(tmp_path: Path) -> 
     """It says which files are the log, in which order, and no more is believed: the rest may say what it likes."""
     ledger = signed_ledger(tmp_path / "ledger", [3])
     intact = ledger.log()
-    for commit in sorted((ledger.layout.log / "_delta_log").glob("*.json")):
+    for commit in sorted((paths(ledger).log / "_delta_log").glob("*.json")):
         right = commit.read_bytes()
         for position in range(len(right)):
             changed = bytearray(right)
@@ -137,7 +138,7 @@ def test_every_byte_of_delta_s_log_counts_or_changes_nothing(tmp_path: Path) -> 
 
 
 def test_a_changed_tile_is_located_to_the_entry(ledger: Ledger) -> None:
-    path = ledger.layout.tiles / "0" / "001.p" / "44"
+    path = paths(ledger).tiles / "0" / "001.p" / "44"
     data = bytearray(path.read_bytes())
     data[3 * 32 + 5] ^= 1
     path.write_bytes(data)
@@ -149,7 +150,7 @@ def test_a_changed_tile_is_located_to_the_entry(ledger: Ledger) -> None:
 @pytest.mark.soak
 def test_every_byte_of_the_note_of_the_key_counts(ledger: Ledger) -> None:
     """With the key brought along the ledger's own note is not needed, and its damage is still said."""
-    (path,) = ledger.layout.keys.iterdir()
+    (path,) = paths(ledger).keys.iterdir()
     right = path.read_bytes()
     for position in range(len(right)):
         changed = bytearray(right)
@@ -166,7 +167,7 @@ def test_every_byte_of_the_note_of_the_key_counts(ledger: Ledger) -> None:
 
 def restored(ledger: Ledger, size: int, message: bytes) -> str:
     """Put other bytes in place of a head and return what is found."""
-    ledger.layout.checkpoint(size).write_bytes(message)
+    paths(ledger).checkpoint(size).write_bytes(message)
     return found(ledger)
 
 
@@ -179,8 +180,8 @@ def test_a_stripped_signature(ledger: Ledger, size: int) -> None:
 def test_all_signatures_stripped_with_the_note_of_the_key(ledger: Ledger) -> None:
     """What is left says of itself that it is not signed; only who brings the key sees more."""
     for size in (5, 9, 300):
-        ledger.layout.checkpoint(size).write_text(head_of(ledger, size).text)
-    shutil.rmtree(ledger.layout.keys)
+        paths(ledger).checkpoint(size).write_text(head_of(ledger, size).text)
+    shutil.rmtree(paths(ledger).keys)
     result = verify(ledger)
     assert (result.ok, result.signed_by) == (True, ())
     said = told(verify(ledger, trust=TRUST).findings)
@@ -221,7 +222,7 @@ def test_the_whole_ledger_signed_again_with_another_key(ledger: Ledger, tmp_path
 def test_a_wrong_cosignature(ledger: Ledger) -> None:
     head = head_of(ledger, 300)
     wrong = WITNESS_KEY.cosign(head_of(ledger, 9).text, 1)
-    ledger.layout.checkpoint(300).write_bytes(add_signatures(head.message, [wrong]))
+    paths(ledger).checkpoint(300).write_bytes(add_signatures(head.message, [wrong]))
     trust = read_trust([VKEY], [format_vkey(WITNESS_KEY.verifier())])
     assert "is not over this text" in told(verify(ledger, trust=trust).findings)
 
@@ -229,7 +230,7 @@ def test_a_wrong_cosignature(ledger: Ledger) -> None:
 def test_a_cosignature_is_worth_what_its_key_is_worth(ledger: Ledger, tmp_path: Path) -> None:
     """Without the witness's key nobody can tell a flipped byte, and that is said; with it every byte counts."""
     head = head_of(ledger, 300)
-    path = ledger.layout.checkpoint(300)
+    path = paths(ledger).checkpoint(300)
     right = add_signatures(head.message, [WITNESS_KEY.cosign(head.text, 1_776_427_200)])
     path.write_bytes(right)
     witness = WITNESS_KEY.verifier()
@@ -299,13 +300,13 @@ def test_a_fork_two_histories_under_one_key(ledger: Ledger, tmp_path: Path) -> N
     assert ours.checkpoint.root != theirs.checkpoint.root
     for one, other in ((ledger, fork), (fork, ledger)):
         assert verify(one, trust=TRUST).ok
-        copy = other.layout.checkpoint(300)
+        copy = paths(other).checkpoint(300)
         assert str(copy) in found(one, copy)
 
 
 def test_a_head_of_the_fork_put_among_the_others(ledger: Ledger, tmp_path: Path) -> None:
     fork = rewritten(ledger, tmp_path / "fork", 5, [9, 20])
-    shutil.copy(fork.layout.checkpoint(20), ledger.layout.checkpoint(20))
+    shutil.copy(paths(fork).checkpoint(20), paths(ledger).checkpoint(20))
     said = found(ledger)
     assert "checkpoints/0000000000000020" in said
     assert "calculated root" in said
@@ -314,20 +315,20 @@ def test_a_head_of_the_fork_put_among_the_others(ledger: Ledger, tmp_path: Path)
 def test_a_head_beyond_the_log(ledger: Ledger) -> None:
     """Signed with the key, of a size the log has not."""
     text = format_checkpoint(Checkpoint(LOG_KEY.name, 301, bytes(32)))
-    ledger.layout.checkpoint(301).write_bytes(sign_note(text, [LOG_KEY]))
+    paths(ledger).checkpoint(301).write_bytes(sign_note(text, [LOG_KEY]))
     assert "the log is shorter than this checkpoint" in found(ledger)
 
 
 def test_a_signed_head_over_a_rewritten_log_is_not_made(ledger: Ledger, tmp_path: Path) -> None:
     """The honest sealer, with the key, over a log that somebody exchanged: it refuses to sign."""
     fork = rewritten(ledger, tmp_path / "fork", 5, [9, 20, 310])
-    shutil.rmtree(ledger.layout.log)
-    shutil.copytree(fork.layout.log, ledger.layout.log)
+    shutil.rmtree(paths(ledger).log)
+    shutil.copytree(paths(fork).log, paths(ledger).log)
     with pytest.raises(IntegrityError):
         ledger.seal()
     head = head_of(fork, 310).checkpoint
     with pytest.raises(IntegrityError, match="not an extension"):
-        write_checkpoint(ledger.layout, head, own_signing_setup(ledger.root).signer(ledger.layout))
+        write_checkpoint(ledger.store, head, own_signing_setup(ledger.root).signer(ledger.store))
 
 
 def test_copies_of_other_logs_and_nonsense_prove_nothing(ledger: Ledger, tmp_path: Path) -> None:
@@ -369,10 +370,10 @@ def test_a_sample_of_everything_sees_everything_a_sample_of_nothing_is_refused(l
 
 
 def test_a_sample_needs_no_tiles_and_is_not_fooled_by_wrong_ones(ledger: Ledger) -> None:
-    for path in [p for p in ledger.layout.tiles.rglob("*") if p.is_file() and p.name != "frontier"]:
+    for path in [p for p in paths(ledger).tiles.rglob("*") if p.is_file() and p.name != "frontier"]:
         path.write_bytes(bytes(len(path.read_bytes())))
     assert verify_sample(ledger, 5, trust=TRUST).ok
-    shutil.rmtree(ledger.layout.tiles)
+    shutil.rmtree(paths(ledger).tiles)
     assert verify_sample(ledger, 5, trust=TRUST).ok
 
 
@@ -404,7 +405,7 @@ def _escape_by_link(ledger: Ledger, target: Path) -> None:
 def _repoint(ledger: Ledger, path: str) -> None:
     """Make Delta's log name another file for the first segment."""
     segment = ledger.log().segments[0].path
-    for commit in sorted((ledger.layout.log / "_delta_log").glob("*.json")):
+    for commit in sorted((paths(ledger).log / "_delta_log").glob("*.json")):
         lines = [json.loads(line) for line in commit.read_text().splitlines()]
         for action in lines:
             if action.get("add", {}).get("path") == segment.name:
@@ -432,11 +433,11 @@ def test_a_path_that_leads_out_of_the_ledger(
 
 def test_a_sealer_with_the_key_stops_at_damage_and_leaves_the_inbox(ledger: Ledger, tmp_path: Path) -> None:
     fork = copied(ledger, tmp_path / "damaged")
-    fork.layout.checkpoint(300).write_text(head_of(ledger, 300).text.replace("\n300\n", "\n299\n"))
+    paths(fork).checkpoint(300).write_text(head_of(ledger, 300).text.replace("\n300\n", "\n299\n"))
     fork.append([record(1000)])
     with pytest.raises(IntegrityError):
         Ledger(fork.root, signing_setup=own_signing_setup(ledger.root)).seal()
-    assert len(list(fork.layout.inbox.iterdir())) == 1
+    assert len(list(paths(fork).inbox.iterdir())) == 1
 
 
 def die(_: object) -> None:

@@ -24,6 +24,7 @@ from run_evidence.ledger.tlog.note import sign_note
 from run_evidence.ledger.tlog.trust import read_trust
 from run_evidence.ledger.verification.findings import Verification
 from run_evidence.ledger.verification.verify import verify
+from tests.paths import paths
 from tests.trust.ledgers import LOG_KEY, VKEY, signed_ledger, told
 
 TRUST = read_trust([VKEY], [])
@@ -43,7 +44,7 @@ def adopt(ledger: Ledger, forged: Path) -> None:
     size = forged.stat().st_size
     shutil.move(forged, segment.path.with_name(name))
     segment.path.unlink()
-    for commit in (ledger.layout.log / "_delta_log").glob("*.json"):
+    for commit in (paths(ledger).log / "_delta_log").glob("*.json"):
         text = commit.read_text().replace(segment.path.name, name)
         commit.write_text(text.replace(f'"size":{segment.size_bytes}', f'"size":{size}') if name in text else text)
 
@@ -52,8 +53,8 @@ def sign_over(ledger: Ledger, entries: list[bytes]) -> Frontier:
     """Sign the tree over these entries as the ledger's head, drop the tiles, and return its frontier."""
     tree = Frontier.empty().extend([leaf_hash(entry) for entry in entries])
     head = format_checkpoint(Checkpoint(LOG_KEY.name, tree.size, tree.root()))
-    ledger.layout.checkpoint(tree.size).write_bytes(sign_note(head, [LOG_KEY]))
-    shutil.rmtree(ledger.layout.tiles)
+    paths(ledger).checkpoint(tree.size).write_bytes(sign_note(head, [LOG_KEY]))
+    shutil.rmtree(paths(ledger).tiles)
     return tree
 
 

@@ -14,6 +14,7 @@ from run_evidence.ledger.proving.prove import open_prover
 from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import RUN, Clock, own, record
+from tests.paths import paths
 from tests.trust.ledgers import signed_ledger, told
 from tests.trust.test_proof_files import event_id
 from tests.trust.test_signing import cli
@@ -156,14 +157,14 @@ def with_payload(tmp_path: Path) -> tuple[Ledger, Path]:
     ledger = signed_ledger(tmp_path / "ledger", [5])
     ledger.append([record(70, data={"name": "Ada"})], personal=True)
     ledger.seal()
-    (path,) = ledger.layout.blobs.iterdir()
+    (path,) = paths(ledger).blobs.iterdir()
     return ledger, path
 
 
 def test_a_personal_payload_is_erased_and_the_log_still_verifies(tmp_path: Path) -> None:
     ledger, path = with_payload(tmp_path)
     assert path.read_bytes() == b'{"name":"Ada"}'
-    assert not any(b"Ada" in p.read_bytes() for p in ledger.layout.log.rglob("*.parquet"))
+    assert not any(b"Ada" in p.read_bytes() for p in paths(ledger).log.rglob("*.parquet"))
     root = verify(ledger).root
     assert erase(ledger, event_id(70), reason="asked to be forgotten", actor="dpo") == path.name
     assert not path.exists()

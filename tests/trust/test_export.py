@@ -13,6 +13,7 @@ from run_evidence.ledger.sealing.compact import compact
 from run_evidence.ledger.tlog.keys import encode_base64
 from run_evidence.ledger.tlog.merkle import leaf_hash
 from run_evidence.ledger.tlog.tiles import decode_bundle
+from tests.paths import paths
 from tests.trust.ledgers import OTHER_KEY, VKEY, grow, head_of, key_file, signed_ledger
 from tests.trust.test_foreign import run, verifier  # noqa: F401 - a fixture
 from tests.trust.test_signing import cli
@@ -30,7 +31,7 @@ def test_go_verifies_a_real_ledger_as_it_grows(verifier: Path, tmp_path: Path) -
     older = []
     for sizes in ([200], [256, 257], [600, 1100]):
         grow(ledger, sizes)
-        compact(ledger.layout, ledger.require())
+        compact(ledger.store, ledger.require())
         done = export_tlog(ledger, target)
         assert (done.size, done.signed) == (sizes[-1], True)
         done_by_go = run(verifier, target, *older, vkey=VKEY)
@@ -97,8 +98,8 @@ def test_a_ledger_that_was_altered_is_not_exported(tmp_path: Path) -> None:
     grow(Ledger(other.root, clock=lambda: 10**15), [300])
     target = tmp_path / "export"
     export_tlog(ledger, target)
-    shutil.rmtree(ledger.layout.log)
-    shutil.copytree(other.layout.log, ledger.layout.log)
+    shutil.rmtree(paths(ledger).log)
+    shutil.copytree(paths(other).log, paths(ledger).log)
     with pytest.raises(IntegrityError, match="lead to root"):
         export_tlog(ledger, tmp_path / "new")
     assert not (tmp_path / "new" / "checkpoint").exists()

@@ -16,11 +16,12 @@ from run_evidence.ledger.storage.checkpoints import (
     newest_checkpoint,
     read_checkpoint,
 )
+from run_evidence.ledger.storage.folder import FolderStore
 from run_evidence.ledger.storage.keyring import KeyRecord, read_records, record_key, record_signed_from
-from run_evidence.ledger.storage.layout import Layout
 from run_evidence.ledger.tlog.checkpoint import Checkpoint, format_checkpoint, parse_stored
 from run_evidence.ledger.tlog.keys import format_vkey
 from run_evidence.ledger.tlog.note import sign_note
+from tests.paths import paths
 from tests.trust.ledgers import LOG_KEY, OTHER_KEY, signed_ledger
 from tests.trust.test_signing import cli
 
@@ -51,29 +52,29 @@ def test_what_is_no_head_is_refused(message: bytes) -> None:
 
 def test_heads_are_found_by_size(tmp_path: Path) -> None:
     ledger = signed_ledger(tmp_path / "ledger", [5, 9, 30])
-    (ledger.layout.checkpoints / ".tmp-x").write_bytes(b"half")
-    (ledger.layout.checkpoints / "notes").write_bytes(b"mine")
-    assert checkpoint_sizes(ledger.layout) == [30, 9, 5]
-    assert [head.checkpoint.size for head in checkpoints_below(ledger.layout, below=30)] == [9, 5]
-    assert read_checkpoint(ledger.layout, 8) is None
+    (paths(ledger).checkpoints / ".tmp-x").write_bytes(b"half")
+    (paths(ledger).checkpoints / "notes").write_bytes(b"mine")
+    assert checkpoint_sizes(ledger.store) == [30, 9, 5]
+    assert [head.checkpoint.size for head in checkpoints_below(ledger.store, below=30)] == [9, 5]
+    assert read_checkpoint(ledger.store, 8) is None
     assert [
-        h.checkpoint.size for h in (newest_checkpoint(ledger.layout), newest_checkpoint(ledger.layout, 8)) if h
+        h.checkpoint.size for h in (newest_checkpoint(ledger.store), newest_checkpoint(ledger.store, 8)) if h
     ] == [30, 5]
-    ledger.layout.checkpoint(9).rename(ledger.layout.checkpoint(8))
+    paths(ledger).checkpoint(9).rename(paths(ledger).checkpoint(8))
     with pytest.raises(IntegrityError, match="of 9 entries, expected 8"):
-        read_checkpoint(ledger.layout, 8)
-    assert newest_checkpoint(Layout(tmp_path / "nowhere")) is None
+        read_checkpoint(ledger.store, 8)
+    assert newest_checkpoint(FolderStore(tmp_path / "nowhere")) is None
 
 
 def test_the_notes_of_keys_round_trip_in_the_order_of_their_use(tmp_path: Path) -> None:
-    layout = Layout(tmp_path)
-    assert read_records(layout) == []
-    record_key(layout, OTHER_KEY.verifier())
-    record_key(layout, LOG_KEY.verifier())
-    record_signed_from(layout, LOG_KEY.verifier(), 9)
-    assert read_records(layout) == [KeyRecord(LOG_KEY.verifier(), 9), KeyRecord(OTHER_KEY.verifier())]
-    record_key(layout, LOG_KEY.verifier())
-    assert read_records(layout)[0].signed_from == 9
+    store = FolderStore(tmp_path)
+    assert read_records(store) == []
+    record_key(store, OTHER_KEY.verifier())
+    record_key(store, LOG_KEY.verifier())
+    record_signed_from(store, LOG_KEY.verifier(), 9)
+    assert read_records(store) == [KeyRecord(LOG_KEY.verifier(), 9), KeyRecord(OTHER_KEY.verifier())]
+    record_key(store, LOG_KEY.verifier())
+    assert read_records(store)[0].signed_from == 9
 
 
 @pytest.mark.parametrize(
@@ -88,12 +89,12 @@ def test_the_notes_of_keys_round_trip_in_the_order_of_their_use(tmp_path: Path) 
     ],
 )  # fmt: skip
 def test_other_notes_of_keys_are_refused(tmp_path: Path, content: str) -> None:
-    layout = Layout(tmp_path)
-    record_key(layout, LOG_KEY.verifier())
-    (path,) = layout.keys.iterdir()
+    store = FolderStore(tmp_path)
+    record_key(store, LOG_KEY.verifier())
+    (path,) = (tmp_path / "keys").iterdir()
     path.write_text(content)
     with pytest.raises(IntegrityError, match="is not the record of a key"):
-        read_records(layout)
+        read_records(store)
 
 
 def test_a_process_without_the_key_is_told(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from run_evidence.ledger.tlog.note import open_note
 from run_evidence.ledger.tlog.trust import read_trust
 from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import records
+from tests.paths import paths
 from tests.trust.ledgers import LOG_KEY, OTHER_KEY, VKEY, grow, head_of, key_file, own_signing_setup, signed_ledger
 from tests.trust.test_signing import cli
 
@@ -31,7 +32,7 @@ from tests.trust.test_signing import cli
 def signer_of(ledger: Ledger) -> LogSigner:
     """Return the key and its memory as a seal finds them."""
     assert ledger.signing_setup is not None
-    found = ledger.signing_setup.signer(ledger.layout)
+    found = ledger.signing_setup.signer(ledger.store)
     assert found is not None
     return found
 
@@ -70,17 +71,17 @@ def test_a_lost_memory_is_named_and_asks_for_a_decision(tmp_path: Path, how: str
     signer = signer_of(ledger)
     lose(signer.memory, how)
     if how == "this log among others":
-        shutil.rmtree(ledger.layout.keys)  # nothing in the ledger tells that the key was used
-        ledger.layout.checkpoint(5).write_text(head_of(ledger, 5).text)
+        shutil.rmtree(paths(ledger).keys)  # nothing in the ledger tells that the key was used
+        paths(ledger).checkpoint(5).write_text(head_of(ledger, 5).text)
     ledger.append(records(range(100, 104)))
     done = ledger.seal()
-    assert (done.size, done.signed_by, len(list(ledger.layout.inbox.iterdir()))) == (9, None, 0)
+    assert (done.size, done.signed_by, len(list(paths(ledger).inbox.iterdir()))) == (9, None, 0)
     assert done.unsigned is not None
     assert "was not used" in done.unsigned[0]
     assert "ledger key add" in done.unsigned[1]
     assert not head_of(ledger, 9).signatures
     assert {f.kind for f in verify(ledger, trust=read_trust([VKEY], [])).findings} == {"not covered"}
-    assert adopt(ledger.layout, ledger.require(), signer).size == 9
+    assert adopt(ledger.store, ledger.require(), signer).size == 9
     assert ledger.seal().signed_by == VKEY
     assert verify(ledger, trust=read_trust([VKEY], [])).ok
 
@@ -128,10 +129,10 @@ def test_adopting_keeps_a_memory_that_is_there(tmp_path: Path) -> None:
     grow(ledger, [9])
     signer = signer_of(ledger)
     restored = Ledger(tmp_path / "backup", signing_setup=ledger.signing_setup)
-    assert adopt(restored.layout, restored.require(), signer).size == 9
+    assert adopt(restored.store, restored.require(), signer).size == 9
     with pytest.raises(IntegrityError, match="signed 9 entries of this log, and the log has 5"):
         restored.seal()
-    assert adopt(restored.layout, restored.require(), signer, forget=True).size == 5
+    assert adopt(restored.store, restored.require(), signer, forget=True).size == 5
     assert restored.seal().signed_by == VKEY
 
 
@@ -141,12 +142,12 @@ def test_adopting_refuses_a_log_that_is_not_what_the_key_signed(tmp_path: Path) 
     other = signed_ledger(tmp_path / "other", [], signer=None)
     other.append(records(range(50, 57)))
     other.seal()
-    shutil.rmtree(ledger.layout.log)
-    shutil.copytree(other.layout.log, ledger.layout.log)
+    shutil.rmtree(paths(ledger).log)
+    shutil.copytree(paths(other).log, paths(ledger).log)
     signer = signer_of(ledger)
     signer.memory.forget(LOG_KEY.name)
     with pytest.raises(IntegrityError):
-        adopt(ledger.layout, ledger.require(), signer)
+        adopt(ledger.store, ledger.require(), signer)
     assert last_signed(signer, LOG_KEY.name) is None
 
 
@@ -155,7 +156,7 @@ def test_several_signers_each_have_a_memory_and_agree_through_the_ledger(tmp_pat
     ledger = signed_ledger(tmp_path / "ledger", [5])
     second = Ledger(ledger.root, clock=ledger.clock, signing_setup=own_signing_setup(ledger.root, OTHER_KEY))
     other = signer_of_named(second)
-    assert adopt(second.layout, second.require(), other).size == 5
+    assert adopt(second.store, second.require(), other).size == 5
     for turn, size in enumerate((7, 9, 20, 31)):
         grow((second, ledger)[turn % 2], [size])
     assert last_signed(signer_of(ledger), LOG_KEY.name) == head_of(ledger, 31).checkpoint
@@ -238,7 +239,7 @@ def test_lines_that_are_added_at_once_are_all_kept(tmp_path: Path) -> None:
     head = head_of(ledger, 5)
     witnesses = [Signer(f"witness.example/{n}", 0x04, bytes([n]) * 32) for n in range(8)]
     threads = [
-        threading.Thread(target=add_lines, args=(ledger.layout, head, [key.cosign(head.text, 1)]))
+        threading.Thread(target=add_lines, args=(ledger.store, head, [key.cosign(head.text, 1)]))
         for key in witnesses
     ]
     for thread in threads:
@@ -254,7 +255,7 @@ def test_lines_that_are_added_at_once_are_all_kept(tmp_path: Path) -> None:
 def test_nothing_is_cosigned_where_nothing_is_sealed(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger")
     ledger.create()
-    assert cosign_checkpoint(ledger.layout, 0, SigningSetup(key_file(tmp_path))).faults == ()
+    assert cosign_checkpoint(ledger.store, 0, SigningSetup(key_file(tmp_path))).faults == ()
 
 
 @pytest.mark.parametrize("second", ["a.example/2", "b.example/2", "c.example/2"])

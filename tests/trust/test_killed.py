@@ -76,7 +76,7 @@ def first_seal(world: Path) -> Ledger:
     """Make a ledger whose key has signed nothing yet."""
     made = opened(world)
     made.create(LOG_KEY.name)
-    record_key(made.layout, LOG_KEY.verifier())
+    record_key(made.store, LOG_KEY.verifier())
     made.append(map(record, range(4)))
     made.append(map(record, range(2, 7)))
     return made
@@ -114,7 +114,7 @@ def seal_whole(world: Path) -> None:
 def seal_rotated(world: Path) -> None:
     """Seal with another key, which is the ledger's from now on."""
     made = opened(world, NEXT_KEY)
-    record_key(made.layout, NEXT_KEY.verifier())
+    record_key(made.store, NEXT_KEY.verifier())
     made.seal()
 
 
@@ -124,7 +124,7 @@ def erase_it(world: Path) -> None:
 
 def compact_it(world: Path) -> None:
     made = opened(world)
-    compact(made.layout, made.require())
+    compact(made.store, made.require())
 
 
 def append_it(world: Path) -> None:

@@ -18,6 +18,7 @@ from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.ledger.storage.faults import machine_fault
 from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import record
+from tests.paths import paths
 from tests.trust.ledgers import VKEY, signed_ledger, told
 from tests.trust.test_signing import cli
 
@@ -114,7 +115,7 @@ def test_a_file_that_a_user_names_is_a_file_and_has_an_end(ledger: Ledger, tmp_p
     odd = tmp_path / "odd.sql"
     ENDLESS[what](odd)
     for line in ARGUMENTS:
-        given = {"FILE": str(odd), "KEY": VKEY, "OTHER": str(ledger.layout.marker), "HERE": str(tmp_path)}
+        given = {"FILE": str(odd), "KEY": VKEY, "OTHER": str(paths(ledger).marker), "HERE": str(tmp_path)}
         done = cli(tmp_path, *(given.get(word, word) for word in shlex.split(line)))
         said = done.stdout + done.stderr
         assert done.returncode in {2, 3, 4}, f"{line}: {done.returncode} {said}"
@@ -155,7 +156,7 @@ def test_a_payload_erased_while_it_is_verified_is_no_finding(
     """The record is written after the log was loaded, and the payload is gone when payloads are hashed."""
     ledger.append([record(100)], personal=True)
     ledger.seal()
-    (blob,) = ledger.layout.blobs.iterdir()
+    (blob,) = paths(ledger).blobs.iterdir()
     with open_snapshot(ledger) as snapshot:
         ((event_id,),) = snapshot.rows("SELECT event_id FROM payloads")
     from run_evidence.ledger.verification import verify as module
@@ -178,7 +179,7 @@ def test_an_erased_payload_that_is_there_is_a_finding_and_erase_finishes(ledger:
     """As a kill between the record and the removal leaves it, or somebody who kept a copy."""
     ledger.append([record(100)], personal=True)
     ledger.seal()
-    (blob,) = ledger.layout.blobs.iterdir()
+    (blob,) = paths(ledger).blobs.iterdir()
     content = blob.read_bytes()
     with open_snapshot(ledger) as snapshot:
         ((event_id,),) = snapshot.rows("SELECT event_id FROM payloads")
@@ -189,9 +190,9 @@ def test_an_erased_payload_that_is_there_is_a_finding_and_erase_finishes(ledger:
     result = verify(ledger)
     assert [(f.where, f.kind) for f in result.findings] == [(f"blobs/{blob.name}", "not erased")]
     assert not result.altered
-    waiting = len(list(ledger.layout.inbox.iterdir()))
+    waiting = len(list(paths(ledger).inbox.iterdir()))
     assert erase(ledger, str(event_id), reason="again", actor="me") == blob.name
-    assert len(list(ledger.layout.inbox.iterdir())) == waiting, "it is on record already"
+    assert len(list(paths(ledger).inbox.iterdir())) == waiting, "it is on record already"
     assert not blob.exists()
     assert verify(ledger).ok
 
@@ -224,7 +225,7 @@ def test_a_full_disk_and_a_damaged_file_are_told_apart(ledger: Ledger, monkeypat
         patched.setattr(segment.pq, "ParquetFile", fail)
         with pytest.raises(EnvironmentFault, match="No space left"):
             verify(ledger)
-    shutil.copy(ledger.layout.marker, ledger.log().segments[0].path)
+    shutil.copy(paths(ledger).marker, ledger.log().segments[0].path)
     assert "cannot be read" in told(verify(ledger).findings)
     with pytest.raises(IntegrityError):
         rows(ledger)

@@ -32,6 +32,7 @@ from run_evidence.ledger.tlog.proof_file import (
 from run_evidence.ledger.tlog.tiles import TILE_WIDTH
 from run_evidence.ledger.tlog.trust import read_trust
 from tests.ledger.samples import NOON, RUN, own, record, records
+from tests.paths import paths
 from tests.trust.ledgers import LOG_KEY, OTHER_KEY, VKEY, grow, head_of, key_file, signed_ledger
 from tests.trust.test_signing import cli
 
@@ -345,7 +346,7 @@ def test_without_tiles_or_with_wrong_ones_the_proofs_are_the_same(tmp_path: Path
     ledger = signed_ledger(tmp_path / "ledger", [250, 600])
     with open_prover(ledger) as prover:
         expected = format_proof(prover.prove_event(event_id(300)))
-    tiles = [p for p in ledger.layout.tiles.rglob("*") if p.is_file()]
+    tiles = [p for p in paths(ledger).tiles.rglob("*") if p.is_file()]
     assert len(tiles) == 5
     for damage in (Path.unlink, lambda p: p.write_bytes(b""), lambda p: p.write_bytes(bytes(TILE_WIDTH * 32))):
         for path in tiles:
@@ -361,14 +362,14 @@ def test_a_changed_entry_is_not_proved(tmp_path: Path) -> None:
     from run_evidence.ledger.storage.segment import read_batches, write
 
     ledger = signed_ledger(tmp_path / "ledger", [20])
-    (segment,) = load(ledger.layout.log).segments
+    (segment,) = load(ledger.store).segments
     assert sum(len(batch) for batch in read_batches(segment)) == 20
     from run_evidence.ledger.model.event import decode_entry, encode
     from run_evidence.ledger.tlog.merkle import Frontier, leaf_hash
 
     rows = [decode_entry(encode(record(i, step_key="forged"), NOON).entry) for i in range(20)]
     tree = Frontier.empty().extend(leaf_hash(row.entry) for row in rows)
-    write(segment.path.parent, [table(rows, 0)], lambda: tree).path.replace(segment.path)
+    write(ledger.store, [table(rows, 0)], lambda: tree).path.replace(segment.path)
     with open_prover(ledger) as prover, pytest.raises(IntegrityError, match="nothing was proved"):
         prover.prove_event(event_id(3))
 
@@ -404,9 +405,9 @@ def test_an_unsigned_proof_needs_a_copy_of_the_checkpoint(tmp_path: Path) -> Non
     ledger = signed_ledger(tmp_path / "ledger", [30], signer=None)
     target = tmp_path / "one.tlog-proof"
     assert cli(tmp_path, "prove", event_id(3), "-o", str(target)).returncode == 0
-    copy = ledger.layout.checkpoint(30)
+    copy = paths(ledger).checkpoint(30)
     assert cli(tmp_path, "check", str(target), "--checkpoint", str(copy)).returncode == 0
     assert cli(tmp_path, "check", str(target), "--key", VKEY).returncode == 3
     key_file(tmp_path)
     other = signed_ledger(tmp_path / "other", [29])
-    assert cli(tmp_path, "check", str(target), "--checkpoint", str(other.layout.checkpoint(29))).returncode == 3
+    assert cli(tmp_path, "check", str(target), "--checkpoint", str(paths(other).checkpoint(29))).returncode == 3

@@ -27,10 +27,12 @@ from run_evidence.ledger.redaction.find import (
     suspicious,
 )
 from run_evidence.ledger.redaction.redact import MARK, MASK, NAME_COLUMNS, Redaction, looked_at
+from run_evidence.ledger.storage.folder import FolderStore
 from run_evidence.ledger.storage.name_key import NameKey
 from run_evidence.ledger.storage.redaction_settings import read_redaction
 from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import Clock, events, record
+from tests.paths import paths
 from tests.trust.secret_samples import INNOCENT, PAGE, Sample, page, samples
 
 KEYED = "[redacted:"
@@ -39,7 +41,7 @@ FOUND = [sample for sample in samples() if sample.found]
 
 @pytest.fixture(scope="module", name="redaction")
 def _redaction(tmp_path_factory: pytest.TempPathFactory) -> Redaction:
-    return read_redaction(tmp_path_factory.mktemp("ledger") / "redaction.json")
+    return read_redaction(FolderStore(tmp_path_factory.mktemp("ledger")))
 
 
 def applied(**data: Any) -> dict[str, Any]:
@@ -294,7 +296,7 @@ DECLARED = ["(a+)+b", "(a|a)*b", "x(?:.*y)?", "KD-[0-9]{6}", "(?:x+x+)+y", "a.*b
 def test_time_is_in_proportion_to_the_text_for_any_pattern_of_a_ledgers_own(tmp_path: Path, pattern: str) -> None:
     """Those that take Python's engine for ever, and those that read on to the end from each of many matches."""
     (tmp_path / "redaction.json").write_text(json.dumps({"patterns": {"own": pattern}}))
-    declared = read_redaction(tmp_path / "redaction.json").declared
+    declared = read_redaction(FolderStore(tmp_path)).declared
     for unit in ("a", "x", "xa", "a b", "KD-123456 "):
         short, long = ((unit * (size // len(unit) + 1))[:size] for size in (65_536, 262_144))
         assert is_linear(short, long, declared), unit
@@ -360,7 +362,7 @@ def is_name(text: str) -> bool:
 def test_a_masked_name_cannot_be_guessed_from_the_ledger_alone(tmp_path: Path) -> None:
     """Another ledger writes the same name otherwise: the digest is under a key of the ledger's own."""
     written = {
-        read_redaction(tmp_path / room / "redaction.json").apply(record(1, partition="token:abcdef")).partition
+        read_redaction(FolderStore(tmp_path / room)).apply(record(1, partition="token:abcdef")).partition
         for room in "ab"
     }
     assert len(written) == 2
@@ -371,11 +373,11 @@ def test_the_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     """When the first name needs it, and rivals end up with the same one."""
     ledger = Ledger(tmp_path / "ledger", clock=Clock())
     ledger.append([record(1, data={"m": "password=hunter2"})])
-    assert not ledger.layout.name_key.exists()
+    assert not paths(ledger).name_key.exists()
     with ThreadPoolExecutor(8) as rivals:
-        keys = [NameKey(ledger.layout.name_key) for _ in range(8)]
+        keys = [NameKey(ledger.store) for _ in range(8)]
         assert len(set(rivals.map(lambda key: key.digest("x"), keys))) == 1
-    assert stat.S_IMODE(ledger.layout.name_key.stat().st_mode) == 0o600
+    assert stat.S_IMODE(paths(ledger).name_key.stat().st_mode) == 0o600
     ledger.append([record(2, partition="token:abcdef")])
     ledger.seal()
     assert verify(ledger).ok
@@ -391,21 +393,21 @@ def test_a_first_name_with_a_secret_makes_a_ledger_like_any_other(tmp_path: Path
 
 
 def test_a_lost_key_gives_new_digests_and_merges_nothing(tmp_path: Path) -> None:
-    first = NameKey(tmp_path / "redaction.key").digest("x")
+    first = NameKey(FolderStore(tmp_path)).digest("x")
     (tmp_path / "redaction.key").unlink()
-    assert NameKey(tmp_path / "redaction.key").digest("x") != first
+    assert NameKey(FolderStore(tmp_path)).digest("x") != first
 
 
 def test_without_a_usable_key_nothing_is_recorded(tmp_path: Path) -> None:
     """Rather nothing than a name that could be another's, or a secret."""
     ledger = Ledger(tmp_path / "ledger", clock=Clock())
     ledger.create()
-    ledger.layout.name_key.write_text("short")
+    paths(ledger).name_key.write_text("short")
     with pytest.raises(EnvironmentFault, match="a key has 64"):
         ledger.append([record(1, partition="token:abcdef")])
     ledger.append([record(1, partition="plain")])
     if os.geteuid() != 0:
-        ledger.layout.name_key.chmod(0)
+        paths(ledger).name_key.chmod(0)
         with pytest.raises(EnvironmentFault, match="cannot be read"):
             ledger.append([record(1, partition="token:abcdef")])
 
@@ -438,10 +440,10 @@ def test_no_byte_of_a_secret_reaches_the_disk(tmp_path: Path) -> None:
 def test_a_ledger_declares_its_own_patterns_and_what_is_personal(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger", clock=Clock())
     ledger.create()
-    ledger.layout.redaction.write_text('{"patterns": {"customer": "KD-[0-9]{6}"}, "personal": ["crm/*"]}')
+    paths(ledger).redaction.write_text('{"patterns": {"customer": "KD-[0-9]{6}"}, "personal": ["crm/*"]}')
     ledger.append([record(1, data={"m": "for KD-123456"}), record(2, asset_key="crm/people", data={"n": "Ada"})])
     assert b"KD-123456" not in stored(ledger)
-    (blob,) = ledger.layout.blobs.iterdir()
+    (blob,) = paths(ledger).blobs.iterdir()
     assert blob.read_bytes() == b'{"n":"Ada"}'
     ledger.seal()
     assert verify(ledger).ok
@@ -458,10 +460,10 @@ def test_nothing_is_recorded_under_rules_that_cannot_be_read(tmp_path: Path, con
     """Rather nothing than something that should have been taken out."""
     ledger = Ledger(tmp_path / "ledger")
     ledger.create()
-    ledger.layout.redaction.write_text(content)
+    paths(ledger).redaction.write_text(content)
     with pytest.raises(InputError, match="nothing is recorded"):
         ledger.append([record(1)])
-    assert list(ledger.layout.inbox.iterdir()) == []
+    assert list(paths(ledger).inbox.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -477,13 +479,13 @@ def test_a_pattern_that_re2_does_not_know_is_refused_with_what_to_change(
 ) -> None:
     (tmp_path / "redaction.json").write_text(json.dumps({"patterns": {"mine": pattern}}))
     with pytest.raises(InputError) as told:
-        read_redaction(tmp_path / "redaction.json")
+        read_redaction(FolderStore(tmp_path))
     assert advice in str(told.value)
     assert "'mine'" in str(told.value)
     assert "nothing is recorded" in str(told.value)
 
 
 def test_without_rules_the_built_in_ones_hold(tmp_path: Path) -> None:
-    read = read_redaction(tmp_path / "redaction.json")
+    read = read_redaction(FolderStore(tmp_path))
     assert (read.declared, read.personal) == ((), ())
     assert read.apply(record(1, data={"m": "password=hunter2"})).data["m"] == f"password={MASK}"

@@ -9,11 +9,12 @@ import pytest
 import run_evidence.ledger.sealing.seal
 from run_evidence.ledger import Ledger
 from run_evidence.ledger.sealing.signing import write_checkpoint
-from run_evidence.ledger.storage.layout import Layout
 from run_evidence.ledger.storage.log import Log
+from run_evidence.ledger.storage.store import Store
 from run_evidence.ledger.tlog.trust import read_trust
 from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import record
+from tests.paths import paths
 from tests.trust.ledgers import LOG_KEY, VKEY, head_of, own_signing_setup, signed_ledger
 
 SIGNED = LOG_KEY.verifier()
@@ -25,8 +26,8 @@ def test_a_rival_that_seals_after_the_log_was_opened(tmp_path: Path, monkeypatch
     rival = Ledger(mine.root, clock=mine.clock, signing_setup=mine.signing_setup)
     opened, waiting = run_evidence.ledger.sealing.seal.open_log, [True]
 
-    def outrun(layout: Layout) -> Log:
-        log = opened(layout)
+    def outrun(store: Store) -> Log:
+        log = opened(store)
         while waiting:
             waiting.pop()
             rival.append([record(101)])
@@ -43,10 +44,10 @@ def test_a_head_that_is_written_after_a_later_one(tmp_path: Path) -> None:
     """It is signed, because it is of the same history, and the key goes on remembering the later one."""
     mine = signed_ledger(tmp_path / "ledger", [5, 6, 7])
     late = head_of(mine, 6).checkpoint
-    mine.layout.checkpoint(6).unlink()
-    signer = own_signing_setup(mine.root).signer(mine.layout)
+    paths(mine).checkpoint(6).unlink()
+    signer = own_signing_setup(mine.root).signer(mine.store)
     assert signer is not None
-    assert write_checkpoint(mine.layout, late, signer).names(SIGNED)
+    assert write_checkpoint(mine.store, late, signer).names(SIGNED)
     last = signer.memory.last(LOG_KEY.name)
     assert last is not None
     assert last.checkpoint.size == 7
@@ -58,7 +59,7 @@ def test_a_head_of_another_seal_is_completed_with_its_signature(
 ) -> None:
     """Between two seals nobody sees a head that lacks the signature."""
     mine = signed_ledger(tmp_path / "ledger", [5, 6])
-    mine.layout.checkpoint(6).unlink()
+    paths(mine).checkpoint(6).unlink()
 
     def look(*_: object) -> None:
         assert head_of(mine, 6).names(SIGNED)

@@ -21,6 +21,7 @@ from run_evidence.ledger.tlog.note import open_note
 from run_evidence.ledger.tlog.trust import read_trust, require_trusted
 from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import records
+from tests.paths import paths
 from tests.trust.ledgers import (
     LOG_KEY,
     OTHER_KEY,
@@ -167,18 +168,18 @@ def test_a_head_that_contradicts_the_last_signed_one_is_not_signed(tmp_path: Pat
         (ledger.root / folder).rename(tmp_path / f"old {folder}")
         (rewritten.root / folder).rename(ledger.root / folder)
     for size in (3, 7):
-        rewritten.layout.checkpoint(size).rename(ledger.layout.checkpoint(size))
+        paths(rewritten).checkpoint(size).rename(paths(ledger).checkpoint(size))
     with pytest.raises(IntegrityError, match="not an extension"):
         ledger.seal()
     ledger.append(records([100]))
     with pytest.raises(IntegrityError, match="not an extension"):
         ledger.seal()
-    assert all(not head_of(ledger, size).signatures for size in checkpoint_sizes(ledger.layout) if size > 5)
+    assert all(not head_of(ledger, size).signatures for size in checkpoint_sizes(ledger.store) if size > 5)
 
 
 def test_a_damaged_or_missing_tile_does_not_stop_signing(tmp_path: Path) -> None:
     ledger = signed_ledger(tmp_path / "ledger", [300])
-    for path in [p for p in ledger.layout.tiles.rglob("*") if p.is_file()]:
+    for path in [p for p in paths(ledger).tiles.rglob("*") if p.is_file()]:
         path.write_bytes(b"")
     grow(ledger, [600])
     assert verify(ledger, trust=read_trust([VKEY], [])).ok
@@ -189,16 +190,16 @@ def test_a_key_that_is_not_the_ledger_s_does_not_sign_it(tmp_path: Path) -> None
     with pytest.raises(UsageError, match="is signed by"):
         Ledger(ledger.root, signing_setup=SigningSetup(key_file(tmp_path, OTHER_KEY))).seal()
     with pytest.raises(UsageError, match="witness"):
-        record_key(ledger.layout, WITNESS_KEY.verifier())
+        record_key(ledger.store, WITNESS_KEY.verifier())
 
 
 def test_a_second_key_takes_over_and_both_times_verify(tmp_path: Path) -> None:
     """Rotation: from its first head on the new key signs, and what was left unsigned before it."""
     ledger = signed_ledger(tmp_path / "ledger", [5, 9])
     grow(Ledger(ledger.root), [10])
-    record_key(ledger.layout, OTHER_KEY.verifier())
+    record_key(ledger.store, OTHER_KEY.verifier())
     grow(Ledger(ledger.root, signing_setup=own_signing_setup(ledger.root, OTHER_KEY)), [12, 20])
-    assert [r.signed_from for r in read_records(ledger.layout)] == [5, 12]
+    assert [r.signed_from for r in read_records(ledger.store)] == [5, 12]
     assert verify(ledger).ok
     assert verify(ledger, trust=read_trust([format_vkey(OTHER_KEY.verifier())], [])).ok
     assert "signed by another key" in told(verify(ledger, trust=read_trust([VKEY], [])).findings)
@@ -208,10 +209,10 @@ def test_the_key_is_found_by_name_and_only_if_it_is_the_ledger_s(tmp_path: Path)
     ledger = signed_ledger(tmp_path / "ledger", [5])
     folder = tmp_path / "keys"
     write_key_file(folder / "example.com%2Fledger.key", OTHER_KEY)
-    assert SigningSetup(folder=folder).signer(ledger.layout) is None
+    assert SigningSetup(folder=folder).signer(ledger.store) is None
     (folder / "example.com%2Fledger.key").unlink()
     write_key_file(folder / "example.com%2Fledger.key", LOG_KEY)
-    assert SigningSetup(folder=folder).signer(ledger.layout) == LogSigner(
+    assert SigningSetup(folder=folder).signer(ledger.store) == LogSigner(
         LOG_KEY, CheckpointMemory(folder / "example.com%2Fledger.key.signed")
     )
 
@@ -287,7 +288,7 @@ def test_keys_are_made_with_the_system_s_randomness() -> None:
 def test_a_key_s_record_that_was_lost_is_written_again_as_it_was(tmp_path: Path) -> None:
     """The next seal states the first checkpoint that the key signed, not the newest."""
     ledger = signed_ledger(tmp_path / "ledger", [5, 9])
-    (path,) = ledger.layout.keys.iterdir()
+    (path,) = paths(ledger).keys.iterdir()
     before = path.read_bytes()
     path.unlink()
     assert ledger.seal().signed_by == VKEY

@@ -21,6 +21,7 @@ from run_evidence.ledger.tlog.keys import format_vkey
 from run_evidence.ledger.tlog.trust import read_trust
 from run_evidence.ledger.verification.verified_query import open_verified
 from tests.ledger.samples import NOON, record, records
+from tests.paths import paths
 from tests.trust.ledgers import OTHER_KEY, VKEY, copied, grow, head_of, signed_ledger
 from tests.trust.test_signing import cli
 
@@ -39,7 +40,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 def test_by_size_by_checkpoint_and_by_time(ledger: Ledger) -> None:
     """A checkpoint file, signed or a bare copy, names the same prefix as its size."""
-    checkpoint = ledger.layout.checkpoint(9)
+    checkpoint = paths(ledger).checkpoint(9)
     assert count(ledger, "9") == count(ledger, str(checkpoint)) == 9
     assert count(ledger, None) == 30
     with open_snapshot(ledger) as snapshot:
@@ -59,14 +60,14 @@ def test_a_kept_checkpoint_names_no_rows_of_another_history(tmp_path: Path, same
     grow(other, [same] if 0 < same < 600 else [])
     other.append(record(5_000 + n) for n in range(700 - other.log().size))
     other.seal()
-    shutil.rmtree(ledger.layout.log)
-    shutil.copytree(other.layout.log, ledger.layout.log)
+    shutil.rmtree(paths(ledger).log)
+    shutil.copytree(paths(other).log, paths(ledger).log)
     if size <= same:
         assert calculated_checkpoint(ledger, ledger.log(), size) == kept
-        assert count(ledger, str(ledger.layout.checkpoint(size))) == size
+        assert count(ledger, str(paths(ledger).checkpoint(size))) == size
         return
     with pytest.raises(IntegrityError, match=f"first {size} entries"):
-        count(ledger, str(ledger.layout.checkpoint(size)))
+        count(ledger, str(paths(ledger).checkpoint(size)))
     with pytest.raises(IntegrityError, match="is not that of the checkpoint"):
         calculated_checkpoint(ledger, ledger.log(), size)
 
@@ -85,7 +86,7 @@ def test_event_time_cuts_across_the_order_of_the_log(ledger: Ledger) -> None:
 def test_a_checkpoint_of_another_history_names_no_prefix(ledger: Ledger, tmp_path: Path) -> None:
     other = signed_ledger(tmp_path / "other", [4, 9])
     with pytest.raises(IntegrityError, match="first 9 entries have root"):
-        count(ledger, str(other.layout.checkpoint(9)))
+        count(ledger, str(paths(other).checkpoint(9)))
     assert count(ledger, str(head_file(tmp_path, head_of(ledger, 5).text))) == 5
     with pytest.raises(IntegrityError, match="is of example"):
         count(ledger, str(head_file(tmp_path, head_of(ledger, 5).text.replace("/ledger", "/else"))))
@@ -180,7 +181,7 @@ def test_wrong_keys_and_uncovered_entries_are_refused(ledger: Ledger, tmp_path: 
     other = read_trust([format_vkey(OTHER_KEY.verifier())], [])
     with pytest.raises(IntegrityError, match="is signed by"), open_verified(ledger, trust=other):
         pass
-    ledger.layout.checkpoint(30).unlink()
+    paths(ledger).checkpoint(30).unlink()
     with pytest.raises(UsageError, match="No checkpoint covers"), open_verified(ledger, AsOf(size=20)):
         pass
     empty = Ledger(tmp_path / "empty")
@@ -191,7 +192,7 @@ def test_wrong_keys_and_uncovered_entries_are_refused(ledger: Ledger, tmp_path: 
 
 def test_on_the_command_line(tmp_path: Path) -> None:
     ledger = signed_ledger(tmp_path / "ledger", [5, 9])
-    shutil.copy(ledger.layout.checkpoint(5), tmp_path / "kept")
+    shutil.copy(paths(ledger).checkpoint(5), tmp_path / "kept")
     grow(ledger, [20])
     asked = cli(tmp_path, "query", COUNT, "--verify", "--key", VKEY, "-f", "json")
     answer = json.loads(asked.stdout)

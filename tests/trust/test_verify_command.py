@@ -14,6 +14,7 @@ import pytest
 
 from run_evidence.ledger.tlog.keys import Signer, format_vkey
 from run_evidence.ledger.verification.verify import verify
+from tests.paths import paths
 from tests.trust.ledgers import LOG_KEY, OTHER_KEY, VKEY, head_of, signed_ledger
 from tests.trust.test_signing import cli
 
@@ -46,14 +47,14 @@ def test_a_key_counts_as_given_only_if_it_was(tmp_path: Path) -> None:
 def test_every_finding_is_told_with_what_was_expected_and_found(tmp_path: Path) -> None:
     """Exit code 3, each place with both values, in words and as JSON."""
     ledger = signed_ledger(tmp_path / "ledger", [5, 30])
-    path = ledger.layout.checkpoint(5)
+    path = paths(ledger).checkpoint(5)
     path.write_text(head_of(ledger, 5).text)
-    next(ledger.layout.tiles.glob("0/000.p/*")).write_bytes(b"\0" * 30 * 32)
+    next(paths(ledger).tiles.glob("0/000.p/*")).write_bytes(b"\0" * 30 * 32)
     said = cli(tmp_path, "verify")
     assert said.returncode == 3
     for part in (f"altered checkpoints/{path.name}: its signature is missing", "altered tile/0/000.p/30 entry 0:"):
         assert part in said.stdout
-    (key,) = ledger.layout.keys.iterdir()  # its note says that it signed from 5 on
+    (key,) = paths(ledger).keys.iterdir()  # its note says that it signed from 5 on
     told = json.loads(cli(tmp_path, "verify", "--json").stdout)
     places = [f"checkpoints/{path.name}", f"keys/{key.name}", "tile/0/000.p/30"]
     assert (told["ok"], [finding["where"] for finding in told["findings"]]) == (False, places)
@@ -107,6 +108,6 @@ def test_nothing_is_waited_for_whose_checkpoint_is_there(
 
     monkeypatch.setattr("run_evidence.ledger.verification.checkpoints.time.sleep", waited)
     assert verify(ledger).ok
-    newest = ledger.layout.checkpoint(5)
+    newest = paths(ledger).checkpoint(5)
     newest.write_bytes(newest.read_bytes().replace(b"5", b"x", 1))
     assert not verify(ledger).ok
