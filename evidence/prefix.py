@@ -31,9 +31,9 @@ _HEADS_LOOKED_AT: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """A snapshot open for reading, and the head of the log it shows; `None` when there is none of just that.
+    """A snapshot open for reading, and the checkpoint of the log it shows; `None` when there is none of just that.
 
-    `stored` says whether the head is a checkpoint of the ledger or was calculated, `signing` who signed it.
+    `stored` says whether the checkpoint is a checkpoint of the ledger or was calculated, `signing` who signed it.
     """
 
     snapshot: Snapshot
@@ -85,7 +85,7 @@ def _prefix(ledger: Ledger, snapshot: Snapshot, as_of: AsOf) -> Prefix:
     if head := read_checkpoint(ledger.store, snapshot.sealed):
         signing = Signing() if as_of.unsigned else read_signing(ledger, head)
         return Prefix(snapshot, head.checkpoint, ledger, as_of, signing=signing)
-    if as_of.size:  # somebody wants just these; else the next seal writes the head that is missing
+    if as_of.size:  # somebody wants just these; else the next seal writes the checkpoint that is missing
         head_of_these = calculated_checkpoint(ledger, snapshot.log, as_of.size)
         return Prefix(snapshot, head_of_these, ledger, as_of, stored=False)
     return Prefix(snapshot, None, ledger, as_of)

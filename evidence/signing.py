@@ -43,7 +43,7 @@ class Signing:
 
 
 def read_signing(ledger: Ledger, head: StoredCheckpoint) -> Signing:
-    """Read who signed a stored head; never raises for what is wrong with a signature."""
+    """Read who signed a stored checkpoint; never raises for what is wrong with a signature."""
     try:
         return Signing(tuple(sorted(own_signers(head, read_records(ledger.store)))))
     except IntegrityError as error:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from run_evidence.evidence.corrections import Correction
-from run_evidence.ledger.model.outcomes import LATTICE, Outcome
+from run_evidence.ledger import OUTCOMES
+from run_evidence.ledger.model.outcomes import Outcome
 
 COUNTED_AS: Final[Mapping[str, str]] = {
     "materialized": "passed",
@@ -131,7 +132,7 @@ def _fold(outcomes: Sequence[Outcome], status: str, *, closed: bool) -> _Judgeme
     if not closed:
         return "unknown", "run_not_closed", _why_open(status)
     weighed = weigh(outcomes)
-    worst = max((weight for weight, _ in weighed), key=LATTICE.index, default="passed")
+    worst = max((weight for weight, _ in weighed), key=OUTCOMES.index, default="passed")
     broken = status != "succeeded" and not _explained_by_optional(outcomes, status, worst)
     if worst != "failed" and not broken and not any(outcome.planned for outcome in outcomes):
         return "unknown", "nothing_planned", "the run planned no asset and no check, so nothing can be judged"
@@ -182,7 +183,7 @@ def _explained_by_optional(outcomes: Sequence[Outcome], status: str, worst: str)
 
 def by_gravity(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Order outcomes by what they weigh, the worst first; of equals, causes before what follows from them."""
-    weighed = sorted(weigh(outcomes), key=lambda each: (-LATTICE.index(each[0]), _follows(each[1])))
+    weighed = sorted(weigh(outcomes), key=lambda each: (-OUTCOMES.index(each[0]), _follows(each[1])))
     return [outcome for _, outcome in weighed]
 
 
@@ -203,7 +204,7 @@ def weigh(outcomes: Sequence[Outcome]) -> list[tuple[str, Outcome]]:
 def _weight(outcome: Outcome, of_asset: Sequence[Outcome]) -> str:
     verdict = outcome.verdict
     if had_nothing_to_check(outcome, of_asset):
-        verdict = max((asset.verdict for asset in _checked(outcome, of_asset)), key=LATTICE.index)
+        verdict = max((asset.verdict for asset in _checked(outcome, of_asset)), key=OUTCOMES.index)
     if (outcome.item.required and outcome.planned) or verdict == "passed":
         return verdict
     if verdict in _LEFT_OUT:

@@ -242,7 +242,7 @@ class Ledger:
     def known(self, run_ids: Collection[str], *, sealed: bool = True) -> dict[str, RunKnown]:
         """Return what the ledger holds about these runs, sealed or not; every run asked for has a value.
 
-        With `sealed=False` only the inbox is looked at, which needs no database and opens no segment.
+        With `sealed=False` only the inbox is read, which needs no database and opens no segment.
         Damaged inbox objects are passed over: what they held then counts as unknown and is captured again.
         """
         found = {run_id: RunKnown({}, []) for run_id in run_ids}
@@ -267,7 +267,7 @@ class Ledger:
         return found
 
     def _note_own(self, known: RunKnown, body: dict[str, Any], noted: set[str]) -> None:
-        """Add an event of the ledger's own, once; a payload that lies beside the log is fetched."""
+        """Add an event of the ledger's own, once; a payload that is kept outside it is read."""
         if body["event_id"] in noted:
             return
         noted.add(body["event_id"])
@@ -280,7 +280,7 @@ class Ledger:
         known.own.append(OwnEvent(body["event_id"], body["event_type"], body["occurred_at"], data))
 
     def has_payload(self, sha256: str) -> bool:
-        """Return whether a payload that is kept beside the log is there. Its bytes are not looked at."""
+        """Return whether a payload that is kept beside the log is there. Its bytes are not read."""
         return self.store.stat(payload_name(sha256)) is not None
 
     def payload(self, sha256: str) -> bytes:
@@ -315,7 +315,7 @@ class Ledger:
                     yield row, body
 
     def note_sync(self) -> None:
-        """Note that everything there is to capture was looked at just now, for `status` to tell."""
+        """Note that a sync has read all runs to their end just now; `status` shows when that was."""
         try:
             self.store.replace(LAST_SYNC, b"%d\n" % self.clock())
         except OSError as error:

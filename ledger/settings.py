@@ -22,12 +22,6 @@ CAPTURE_LOG = "ledger-capture.log"
 """Under $DAGSTER_HOME: what went wrong in capture. Empty or absent when nothing did."""
 
 
-def capture_log(environment: Mapping[str, str] | None = None) -> Path | None:
-    """Return where capture writes its own errors, `None` when DAGSTER_HOME is not set."""
-    home = (os.environ if environment is None else environment).get("DAGSTER_HOME")
-    return Path(home).expanduser() / CAPTURE_LOG if home else None
-
-
 def resolve_ledger(path: str | Path | None, environment: Mapping[str, str] | None = None) -> Path:
     """Return where the ledger is: `path`, else LEDGER_URL, else $DAGSTER_HOME/ledger, else ./.ledger.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from run_evidence.ledger.cli.session import Session
+from run_evidence.ledger.cli.session import JsonOption, Session
 from run_evidence.ledger.errors import EnvironmentFault, UsageError
 from run_evidence.ledger.terminal import out, out_json, printable, say, styled
 
@@ -52,7 +52,7 @@ def sync(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
     log_lines: Annotated[
         bool, typer.Option("--log-lines", help="Keep plain log lines too; they may hold secrets.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Capture every run of a Dagster instance that the ledger does not have, and seal.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from run_evidence.ledger.cli.session import Session
+from run_evidence.ledger.cli.session import JsonOption, Session
 from run_evidence.ledger.terminal import out, out_json, say, styled, table
 from run_evidence.sensors.cli import HomeOption, moment_of, open_instance, progress_bar
 
@@ -25,7 +25,7 @@ def reconcile(
     full: Annotated[
         bool, typer.Option("--full", help="Also compare runs that are closed and unchanged, record by record.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare the ledger with Dagster run by run: missing, changed, extra, late, deleted at the source.
 
@@ -81,7 +81,7 @@ def prunable(
     older_than: Annotated[
         str, typer.Option("--older-than", metavar="TIME|AGE", help="Only runs that ended before: 30d, 2026-04-17.")
     ] = "30d",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List the runs that can be deleted from Dagster without losing evidence, and only those.
 

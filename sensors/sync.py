@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from run_evidence.ledger.sealing.seal import Sealed
 
 PAGE_RUNS: Final = 500
-"""How many runs are looked at together. The look costs one query, and holds a few numbers for each of them."""
+"""How many runs are compared together: one query, and a few numbers in memory for each run."""
 
 KNOWN_RUNS: Final = 100
 KNOWN_RECORDS: Final = 50_000
@@ -41,7 +41,7 @@ OVERLAP_US: Final = 120_000_000
 """Two minutes: clocks of several hosts write the times this cursor is made of, and commits come late."""
 
 _WALK_SHARE: Final = 0.7
-"""The part of a limited time that goes to changed runs before open ones are looked at again."""
+"""The part of a limited time that goes to changed runs before open ones are read again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ AMENDABLE: Final = (
     "outcome",
     "reason_code",
 )
-"""What can be said otherwise. Times, the run and where a record was stored are its identity, and stay."""
+"""The columns that can be amended. Times, the run and where a record was stored are its identity, and stay."""
 
 _CARRIED: Final = ("store_id", "run_id", "job_name")
 
@@ -72,7 +72,7 @@ def void(ledger: Ledger, event_id: str, *, reason: str, actor: str) -> str:
 
 
 def erase(ledger: Ledger, event_id: str, *, reason: str, actor: str) -> str:
-    """Remove the payload of an event that lies beside the log, and record that; return the payload's SHA-256.
+    """Remove the payload of an event that is kept outside its entry, and record that; return the payload's SHA-256.
 
     The entry stays, with the digest of what was there, so the log verifies as before. Recorded first: after a
     crash the payload is still there, `verify` says so, and erasing it again finishes what was begun without a

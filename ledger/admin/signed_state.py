@@ -16,7 +16,7 @@ from run_evidence.ledger.tlog.note import open_note
 
 @dataclass(frozen=True, slots=True)
 class SignedState:
-    """The newest head's signatures: by the ledger's own keys, checked, and the names of others, not checked.
+    """The newest checkpoint's signatures: by the ledger's own keys, checked, and the names of others, not checked.
 
     `keys` are the verifier keys the ledger names as its own; `problem` says what does not fit.
     """
@@ -49,7 +49,7 @@ def own_signers(head: StoredCheckpoint, records: Sequence[KeyRecord]) -> tuple[s
 
 
 def signed_state(store: Store) -> SignedState:
-    """Look at the newest head's signatures; never raises for what is wrong with them."""
+    """Look at the newest checkpoint's signatures; never raises for what is wrong with them."""
     try:
         records = read_records(store)
         head = newest_checkpoint(store)

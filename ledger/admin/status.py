@@ -131,7 +131,7 @@ def _count_unsealed(store: Store, names: list[str]) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """One thing `doctor` looked at. `level`: ok, advice or problem."""
+    """One result of `doctor`. `level`: ok, advice or problem."""
 
     level: Literal["ok", "advice", "problem"]
     what: str
@@ -212,7 +212,7 @@ def _beside_the_log(ledger: Ledger, log: Log) -> list[Diagnosis]:
                 step = "ledger erase EVENT_ID; the view payloads names the event"
                 result.add(Finding(f"blobs/{name}", "it was erased on record, and is there", next_step=step))
     except OSError as error:
-        return [Diagnosis("problem", str(readable_fault(error, "What lies beside the log cannot be read")))]
+        return [Diagnosis("problem", str(readable_fault(error, "Checkpoints, keys or payloads cannot be read")))]
     except LedgerError as error:
         return [Diagnosis("problem", str(error), error.next_step)]
     return [

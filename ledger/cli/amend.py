@@ -53,7 +53,7 @@ def void(ctx: typer.Context, event_id: _EventArgument, reason: _ReasonOption, ac
 
 
 def erase(ctx: typer.Context, event_id: _EventArgument, reason: _ReasonOption, actor: _ActorOption) -> None:
-    """Remove an event's payload that lies beside the log, on record. The entry stays and verifies."""
+    """Remove an event's payload that is kept outside its entry, on record. The entry stays and verifies."""
     from run_evidence.ledger.admin.amend import erase as run
 
     session: Session = ctx.obj

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from run_evidence.ledger.cli.session import Session
+from run_evidence.ledger.cli.session import JsonOption, Session
 from run_evidence.ledger.terminal import out, out_json, say, spell_bytes, styled
 
 if TYPE_CHECKING:
     from run_evidence.ledger.sealing.seal import Sealed
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def seal(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from run_evidence.ledger.cli.session import Session
+from run_evidence.ledger.cli.session import JsonOption, Session
 from run_evidence.ledger.errors import EnvironmentFault, UsageError
+from run_evidence.ledger.model.times import rfc3339
 from run_evidence.ledger.storage.files import MAX_DOCUMENT_BYTES, is_file, read_named
 from run_evidence.ledger.storage.output import require_outside, write_outside
 from run_evidence.ledger.terminal import out, out_json, say, styled
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _VKEY = re.compile(r"\+[0-9a-f]{8}\+")
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 _KeyOption = Annotated[
     list[str] | None, typer.Option("--key", metavar="VKEY", help="The log's verifier key, or a file that has it.")
 ]
@@ -140,7 +139,7 @@ def _print_proven(proven: Any) -> None:
     for key in proven.vouched.signed_by:
         out(f"signed by {key}")
     for key, seconds in proven.vouched.cosigned_by:
-        out(f"cosigned by {key} at {datetime.fromtimestamp(seconds, tz=UTC).isoformat().replace('+00:00', 'Z')}")
+        out(f"cosigned by {key} at {rfc3339(seconds * 1_000_000)}")
     for note in proven.notes:
         say(f"{styled('note', 'yellow')}: {note}")
 

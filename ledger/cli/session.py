@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from run_evidence.ledger.settings import open_ledger
 
 if TYPE_CHECKING:
     from run_evidence.ledger.ledger import Ledger
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,5 +22,5 @@ class Session:
     address: str | None
 
     def ledger(self) -> Ledger:
-        """Return the ledger that --ledger or the environment names; whether it exists is not looked at."""
+        """Return the ledger that --ledger or the environment names; it need not exist."""
         return open_ledger(self.address)

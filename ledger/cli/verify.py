@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from run_evidence.ledger.cli.session import Session
+from run_evidence.ledger.cli.session import JsonOption, Session
 from run_evidence.ledger.errors import EnvironmentFault, NewerSchemaError
+from run_evidence.ledger.model.times import rfc3339
 from run_evidence.ledger.terminal import out, out_json, say, spell_bytes, styled
 
 
@@ -44,7 +44,7 @@ def verify(
             help="Hold the log against the checkpoint you verified last, and remember the new one.",
         ),
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check that nothing was altered: re-hash every entry, re-derive every column, rebuild the tree.
 
@@ -144,7 +144,7 @@ def _print_signatures(result: Any, brought: frozenset[str]) -> None:
         whose = "the key you gave" if key in brought else "the ledger's own word for it; bring --key to be sure"
         out(f"signed by {key} ({whose})")
     for key, seconds in result.cosigned_by:
-        out(f"cosigned by {key} at {datetime.fromtimestamp(seconds, tz=UTC).isoformat().replace('+00:00', 'Z')}")
+        out(f"cosigned by {key} at {rfc3339(seconds * 1_000_000)}")
     for signer in result.unchecked:
         out(f"{styled('not checked', 'yellow')}: the signature by {signer}, no key (--witness-key VKEY)")
     if not result.signed_by:

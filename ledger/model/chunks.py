@@ -1,4 +1,4 @@
-"""Long lists, told in parts: each small enough that the payload stays inside its entry.
+"""Long lists in parts, each small enough that the payload stays inside its entry.
 
 A payload above `MAX_DATA_BYTES` is moved beside the log, where SQL does not see it; a plan and its outcomes
 have to be seen, so they travel in as many events as they need.

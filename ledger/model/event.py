@@ -20,8 +20,8 @@ from run_evidence.ledger.model.schema import ADDED_IN, COLUMNS, STATED, VERSION,
 MAX_ENTRY_BYTES: Final = 65_535
 """C2SP tlog-tiles gives an entry a 16-bit length; a larger payload goes beside the log (`blobs/`)."""
 
-OUTCOMES: Final = ("passed", "warned", "failed", "skipped", "not_available", "not_evaluated", "unknown")
-"""The closed verdict lattice. `None` on an event means that the record itself states no outcome."""
+OUTCOMES: Final = ("passed", "warned", "skipped", "not_available", "not_evaluated", "unknown", "failed")
+"""The verdicts from best to worst. `None` on an event means that the record itself states no outcome."""
 
 MAX_DATA_BYTES: Final = 32_768
 """A `data` payload above this goes to `blobs/<sha256>`, so the rest of an entry always fits."""
@@ -34,7 +34,7 @@ _TYPE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\.v[1-9][0-9]*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _BLOB_KEY: Final = b'{"blob_sha256":'
 BLOB_START: Final = _BLOB_KEY.decode()
-"""How the text of `data` begins where the payload lies beside the log."""
+"""How the text of `data` begins where the payload is kept outside the entry."""
 BLOB_REFERENCE: Final = (
     r'\{"blob_sha256":"([0-9a-f]{64})","blob_size_bytes":[0-9]+'
     r'(?:,"blocking":(?:true|false))?(?:,"severity":"(?:ERROR|WARN)")?\}'

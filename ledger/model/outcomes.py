@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from run_evidence.ledger.model.canonical import Json
 from run_evidence.ledger.model.chunks import in_parts
-from run_evidence.ledger.model.event import Event, encode, source_event_id
+from run_evidence.ledger.model.event import OUTCOMES, Event, encode, source_event_id
 from run_evidence.ledger.model.plan import Kind, Plan, PlanItem, ancestors, item_order, own_steps, read_plan
 from run_evidence.ledger.model.stated import ASSET_STATUS, CHECK_STATUS, stated_codes, stated_status
 
@@ -134,8 +134,6 @@ _Partitions = dict[str | None, list[tuple[int, RunEvent]]]
 """Events by partition, each with its place in the order of the log."""
 
 _EXPECTED: Final = "step.expectation_evaluated.v1"
-LATTICE: Final = ("passed", "warned", "skipped", "not_available", "not_evaluated", "unknown", "failed")
-"""The verdicts from best to worst."""
 
 
 class _Seen:
@@ -345,7 +343,7 @@ def _of_last_attempts(events: Sequence[RunEvent]) -> list[RunEvent]:
 
 
 def _gravity(outcome: str) -> int:
-    return LATTICE.index(VERDICT_OF[outcome])
+    return OUTCOMES.index(VERDICT_OF[outcome])
 
 
 def _make(item: PlanItem, seen: _Seen, outcome: str, reason: tuple[str, str] | None, *basis: RunEvent) -> Outcome:

@@ -18,7 +18,7 @@ Kind = Literal["materialize", "observe", "check", "dependency"]
 _Key = tuple[str, bool, str, bool, str]
 
 _AFTER_IN_RECORD: Final = 20
-"""A step that waits for thousands of others is told in several records, which `read_plan` joins."""
+"""A step that waits for thousands of others takes several records, which `read_plan` joins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def _steps_json(plan: Plan) -> Iterator[Json]:
 def read_plan(payloads: Iterable[Mapping[str, Any]]) -> Plan:
     """Join the payloads of a run's plan events, also of a plan that was completed later.
 
-    What was said first about an item holds; only that it was no more than a dependency gives way.
+    The first statement about an item holds, unless it says no more than that the item is a dependency.
     """
     items: dict[_Key, PlanItem] = {}
     after: dict[str, dict[str, None]] = {}

@@ -10,15 +10,14 @@ counts or concludes is not compared here: it is derived again from the same entr
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import orjson
 
 from run_evidence.ledger.errors import IntegrityError
 from run_evidence.ledger.model.schema import COLUMNS
+from run_evidence.ledger.model.times import rfc3339
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES: Final = frozenset({"occurred_at", "recorded_at"})
 _ACTIONS: Final = {"event.amended.v1": "amended", "event.voided.v1": "voided"}
 _SAID_BY_CORRECTIONS: Final = ("actor", "reason", "changes")
@@ -160,7 +159,7 @@ def _compare_event(path: str, item: Mapping[str, Any], by_id: Mapping[str, tuple
 
 
 def _correction(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a document may say of a correction; nothing where it is none, or its payload lies beside."""
+    """Return what a document may say of a correction; nothing where it is none, or its payload is kept outside."""
     data = _data(event)
     if event["event_type"] not in _ACTIONS or "actor" not in data:
         return {}
@@ -185,5 +184,4 @@ def _spelled(name: str, value: Any) -> Any:
     """Write a time as documents do; everything else stays what it is."""
     if name not in _TIMES:
         return value
-    moment = _EPOCH + timedelta(microseconds=int(value))
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return rfc3339(int(value), "microseconds")

@@ -44,11 +44,11 @@ class Exported:
 def export_tlog(ledger: Ledger, target: Path) -> Exported:
     """Write the log, or what is new of it, to the folder `target`.
 
-    Every entry is hashed on the way and the tree held against the head, so a damaged ledger does not become an
-    export that looks well; then the checkpoint is not written. Memory does not grow with the log.
+    Every entry is hashed on the way and the tree held against the checkpoint, so a damaged ledger does not become
+    an export that looks well; then the checkpoint is not written. Memory does not grow with the log.
 
     Raises: UsageError when nothing is sealed, or the folder holds another log or something else; IntegrityError
-    when the entries do not give the head, or what the folder has is no prefix of the log.
+    when the entries do not give the checkpoint, or what the folder has is no prefix of the log.
     """
     ledger.require()
     head = newest_checkpoint(ledger.store)
@@ -60,7 +60,7 @@ def export_tlog(ledger: Ledger, target: Path) -> Exported:
         edge, files = _write(ledger.log(), folder, _edge(old, folder), head.checkpoint.size)
         if edge.frontier().root() != head.checkpoint.root:
             raise IntegrityError(
-                f"The entries behind {old.size} lead to root {edge.frontier().root().hex()}, the head of "
+                f"The entries behind {old.size} lead to root {edge.frontier().root().hex()}, the checkpoint of "
                 f"{head.checkpoint.size} has {head.checkpoint.root.hex()}; the checkpoint was not written.",
                 next_step="ledger verify",
             )
@@ -72,7 +72,7 @@ def export_tlog(ledger: Ledger, target: Path) -> Exported:
 
 
 def _present(head: StoredCheckpoint, folder: FolderStore) -> Checkpoint:
-    """Return the head of what the folder has already; the empty tree where it has nothing."""
+    """Return the checkpoint of what the folder has already; the empty tree where it has nothing."""
     new = head.checkpoint
     nothing = Checkpoint(new.origin, 0, EMPTY_ROOT)
     target = folder.root

@@ -1,7 +1,7 @@
 """Making proofs: for one event, for a run, for what a document rests on.
 
 Entries come from the segments, hashes from the tile cache. Whatever comes out was checked against the tree
-head first, so a damaged cache costs time and never gives a wrong proof.
+checkpoint first, so a damaged cache costs time and never gives a wrong proof.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Prover:
     def prove_event(self, event_id: str) -> ProofFile:
         """Prove one event. Cost: one row group of one segment, and the tiles on its path.
 
-        Raises: UsageError when it is not under the head; IntegrityError when the log contradicts the head.
+        Raises: UsageError when it is not under the checkpoint; IntegrityError when the log contradicts the head.
         """
         return ProofFile(tuple(self._included([self._by_id(event_id)])), self.head)
 
@@ -144,7 +144,7 @@ class Prover:
 def open_prover(ledger: Ledger, size: int | None = None) -> Iterator[Prover]:
     """Open a ledger for proving, under its newest checkpoint or the one of `size` entries.
 
-    Raises: NotALedgerError; UsageError when there is no such head; IntegrityError when the log cannot be
+    Raises: NotALedgerError; UsageError when there is no such checkpoint; IntegrityError when the log cannot be
     loaded or is shorter than the head.
     """
     ledger.require()

@@ -44,10 +44,10 @@ def sealed_size(ledger: Ledger, as_of: AsOf) -> int:
 
 
 def calculated_checkpoint(ledger: Ledger, log: Log, size: int) -> Checkpoint:
-    """Calculate the checkpoint over the first `size` entries of the log, for a prefix that no stored head is of.
+    """Calculate the checkpoint over the first `size` entries of the log, where none of that size is stored.
 
-    From the tiles, and proved to be a prefix of the log's end and of the newest stored head where that is larger;
-    from the entries where the tiles do not lead there and none can be written.
+    From the tiles, and proved to be a prefix of the log's end and of the newest stored checkpoint where that is
+    larger; from the entries where the tiles do not lead there and none can be written.
 
     Raises: IntegrityError when the entries do not lead there either.
     """

@@ -55,7 +55,7 @@ _texts_of: Final = attrgetter(*NAME_COLUMNS, "reason_code")
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """What is taken out, and which events' payloads lie beside the log because they are personal.
+    """What is taken out, and which events' payloads are kept outside their entries because they are personal.
 
     `declared` are a ledger's own patterns by name; `personal` are glob patterns on the asset keys of records.
     `name_digest` returns the keyed digest of a secret in a name; without it names are masked as texts are, which
@@ -88,7 +88,7 @@ class Redaction:
         return replace(event, data={**data, MARK: [*sorted(cleaning.found | marks)]}, **changed)
 
     def is_personal(self, event: Event) -> bool:
-        """Tell whether a record's payload is to lie beside the log, where it can be erased."""
+        """Return whether an event's payload is kept outside its entry, where it can be erased."""
         key = event.asset_key if event.storage_id is not None else None
         return key is not None and any(fnmatch.fnmatchcase(key, pattern) for pattern in self.personal)
 
@@ -208,7 +208,7 @@ def _lower(key: Any) -> str:
 
 
 def looked_at(event: Event) -> bytes:
-    """Return all of an event that is looked at, as one text for `suspicious`."""
+    """Return all of an event that may hold a secret, as one text for `suspicious`."""
     texts = _texts_of(event)
     try:
         return orjson.dumps((event.data, texts))

@@ -1,6 +1,7 @@
 """What a seal takes from the inbox at a time: whole objects, their entries, and the columns of these.
 
-While one piece is looked at, the next is read and taken apart on another thread: DuckDB does not need Python then.
+While one piece is deduplicated, the next is read and taken apart on another thread: DuckDB does not need Python
+then.
 """
 
 from __future__ import annotations

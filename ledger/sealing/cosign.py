@@ -96,7 +96,7 @@ def _kept(head: StoredCheckpoint, answer: bytes, keys: Sequence[Verifier], url: 
 
 
 def _ask(store: Store, url: str, head: StoredCheckpoint) -> bytes:
-    """Submit the head from where the witness says it is; it says so when asked from nothing."""
+    """Submit the checkpoint from where the witness says it is; it says so when asked from nothing."""
     new = head.checkpoint
     answer = _post(url, format_request(0, (), head.message))
     if answer.status == 409 and answer.content_type == SIZE_TYPE:
@@ -130,7 +130,7 @@ def _is_page(answer: _Response) -> bool:
 
 
 def _proof(store: Store, old_size: int, new: Checkpoint) -> tuple[bytes, ...]:
-    """Prove that our own tree of `old_size` is a prefix of the head; the witness compares it with its own."""
+    """Prove that our own tree of `old_size` is a prefix of the checkpoint; the witness compares it with its own."""
     log = load(store)
     return prove_extension(store, lambda: log, calculate_checkpoint(store, log, new.origin, old_size), new)
 

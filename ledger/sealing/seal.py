@@ -101,7 +101,7 @@ class Sealed:
 def seal(store: Store, origin: str, clock: Callable[[], int], signer: LogSigner | None = None) -> Sealed:
     """Seal everything that is in the inbox now, but what is refused; what is appended meanwhile may wait.
 
-    `clock` gives microseconds (for the alarms a seal may raise). `signer` signs the newest head, also when
+    `clock` gives microseconds (for the alarms a seal may raise). `signer` signs the newest checkpoint, also when
     nothing new has come. Safe to run from many processes at once.
     Raises `IntegrityError` when the log's own state contradicts itself; the inbox is then left as it is.
     """
@@ -267,16 +267,17 @@ def _require_own(log: Log) -> None:
 
 
 def _write_missing_checkpoints(store: Store, origin: str, log: Log, signer: LogSigner | None) -> None:
-    """Write the heads that are missing at the ends of segments, because a seal died before it wrote one.
+    """Write the checkpoints that are missing at the ends of segments, because a seal died before it wrote one.
 
     So only the newest segment can ever be without one, and any other that is missing was deleted. Signed where
-    there is a key: the seal may be another one that is at work, and a head is never seen without its signature.
+    there is a key: the seal may be another one that is at work, and a checkpoint is never seen without its
+    signature.
     """
     missing = {segment.end: segment for segment in log.segments}.keys() - set(checkpoint_sizes(store))
     for segment in log.segments:
         if segment.end in missing:
             frontier = stated_frontier(segment)
-            with contextlib.suppress(NoMemoryError):  # said of the newest head
+            with contextlib.suppress(NoMemoryError):  # said of the newest checkpoint
                 write_checkpoint(store, Checkpoint(origin, frontier.size, frontier.root()), signer)
 
 

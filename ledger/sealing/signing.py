@@ -1,4 +1,4 @@
-"""Writing checkpoints: a head is signed only after the last one the key signed was proved to be a prefix of it."""
+"""Writing checkpoints: one is signed only after the last one the key signed was proved to be a prefix of it."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class NoMemoryError(LedgerError):
 
 
 def write_checkpoint(store: Store, checkpoint: Checkpoint, signer: LogSigner | None) -> StoredCheckpoint:
-    """Write the head of this size, signed if there is a key; one that is there already must say the same.
+    """Write the checkpoint of this size, signed if there is a key; one that is there already must say the same.
 
-    What the key signed last, as its memory has it, is proved to be a prefix of this head, whatever the ledger
-    shows. An unsigned head that is there gets its signature, and so do those before it that a process without
+    What the key signed last, as its memory has it, is proved to be a prefix of this checkpoint, whatever the ledger
+    shows. An unsigned checkpoint that is there gets its signature, and so do those before it that a process without
     the key has left unsigned. Two processes that do this at once write the same bytes.
 
-    Raises: IntegrityError when the stored head says something else, a signature by this key is wrong, or the
-    last signed head is not a prefix of this one: a log must not sign two heads that contradict each other;
-    NoMemoryError when the memory is lost or cannot be written. An unsigned head is there then.
+    Raises: IntegrityError when the stored checkpoint says something else, a signature by this key is wrong, or the
+    last signed checkpoint is not a prefix of this one: a log must not sign two checkpoints that contradict each
+    other; NoMemoryError when the memory is lost or cannot be written. An unsigned checkpoint is there then.
     Source: C2SP tlog-checkpoint, Signatures.
     """
     if signer is None:
@@ -72,18 +72,18 @@ def _write_signed(store: Store, checkpoint: Checkpoint, signer: LogSigner) -> St
     last = _require_agreement_with_last(store, checkpoint, signer)
     records = read_records(store)
     if checkpoint.size < min((r.signed_from for r in records if r.signed_from is not None), default=0):
-        return _create(store, checkpoint)  # heads from before the first key's time stay as they are
+        return _create(store, checkpoint)  # checkpoints from before the first key's time stay as they are
     stored = read_checkpoint(store, checkpoint.size)
     signed, unsigned = _behind(store, checkpoint.size, records)
     if stored is None or unsigned or not _signed_by(stored, [key]):
         for old in (*unsigned, *signed[:1]):
             prove_extension(store, lambda: load(store), old.checkpoint, checkpoint)
-    # Before the signature is anywhere else: a crash in between leaves a head that is signed again.
+    # Before the signature is anywhere else: a crash in between leaves a checkpoint that is signed again.
     if last is None or last.size <= checkpoint.size:
         remember(signer, checkpoint)
     if all(record.verifier != key or record.signed_from is None for record in records):
         # After the memory: that it has signed and remembers nothing is what a key with a lost memory looks like.
-        # Before the signature: a crash in between leaves a head that is missed, not one that nobody expects.
+        # Before the signature: a crash in between leaves a checkpoint that is missed, not one that nobody expects.
         record_signed_from(store, key, _first_signed(store, key, checkpoint.size))
     for head in unsigned:
         _sign_stored(store, head, signer.key)
@@ -113,7 +113,7 @@ def require_memory(store: Store, origin: str, signer: LogSigner) -> None:
 
 
 def _first_signed(store: Store, key: Verifier, size: int) -> int:
-    """Return the smallest size whose head the key signed, else `size`: the record of it may have been lost."""
+    """Return the smallest size whose checkpoint the key signed, else `size`: the record of it may be lost."""
     return min(
         (h.checkpoint.size for h in checkpoints_below(store, below=size) if _signed_by(h, [key])), default=size
     )
@@ -126,7 +126,7 @@ def _has_signed(store: Store, key: Verifier) -> bool:
 
 
 def _require_agreement_with_last(store: Store, checkpoint: Checkpoint, signer: LogSigner) -> Checkpoint | None:
-    """Return the last head this key signed, after proving that it and this one are of one history.
+    """Return the last checkpoint this key signed, after proving that it and this one are of one history.
 
     That one may be the longer: another process with the key sealed more before this one wrote its head.
     Raises: IntegrityError.
@@ -212,7 +212,7 @@ def _stored(store: Store, checkpoint: Checkpoint) -> StoredCheckpoint:
 
 
 def require_agreement(stored: StoredCheckpoint | None, calculated: Checkpoint) -> None:
-    """Pass if the stored head, where there is one, says what was calculated. Raises: IntegrityError."""
+    """Pass if the stored checkpoint, where there is one, says what was calculated. Raises: IntegrityError."""
     if stored is None or stored.checkpoint == calculated:
         return
     stated = stored.checkpoint
@@ -225,7 +225,7 @@ def require_agreement(stored: StoredCheckpoint | None, calculated: Checkpoint) -
 
 
 def _signed_by(head: StoredCheckpoint, keys: Sequence[Verifier]) -> bool:
-    """Tell whether the head has a signature by one of the keys. Raises: IntegrityError when one is wrong."""
+    """Tell whether the checkpoint has a signature by one of the keys. Raises: IntegrityError when one is wrong."""
     if not any(map(head.names, keys)):
         return False
     open_note(head.message, keys)
@@ -235,9 +235,9 @@ def _signed_by(head: StoredCheckpoint, keys: Sequence[Verifier]) -> bool:
 def _behind(
     store: Store, size: int, records: Sequence[KeyRecord]
 ) -> tuple[list[StoredCheckpoint], list[StoredCheckpoint]]:
-    """Return the heads below `size` that the ledger's keys signed, nearest first, and the unsigned among them.
+    """Return the checkpoints below `size` that the ledger's keys signed, nearest first, and the unsigned ones.
 
-    Looks back until `_SIGNED_IN_A_ROW` heads are signed: a rival without the key may have been slow to write
+    Looks back until `_SIGNED_IN_A_ROW` checkpoints are signed: a rival without the key may have been slow to write
     one. Heads from before the first key's time stay as they are.
     """
     keys = [record.verifier for record in records]
@@ -262,9 +262,9 @@ def _sign_stored(store: Store, head: StoredCheckpoint, signer: Signer) -> None:
 
 
 def add_lines(store: Store, head: StoredCheckpoint, signatures: Sequence[Signature]) -> None:
-    """Add signature lines to a stored head; what others add at the same moment stays.
+    """Add signature lines to a stored checkpoint; what others add at the same moment stays.
 
-    A head that is gone, or says something else by now, is left alone.
+    A checkpoint that is gone, or says something else by now, is left alone.
     """
 
     def edit(message: bytes | None) -> bytes | None:

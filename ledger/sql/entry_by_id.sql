@@ -1,4 +1,4 @@
--- One sealed event. The comparison is with one value, so that Bloom filters keep all but one row group closed.
+-- One sealed event. The comparison is with one value, so that statistics keep most row groups closed.
 -- Grain: one row. Columns: index, entry. Parameters: paths (segment files), id (event id), size (of the prefix).
 SELECT index, entry
 FROM read_parquet($paths)

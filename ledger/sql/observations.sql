@@ -1,4 +1,4 @@
--- What was looked at without being produced.
+-- What runs reported about assets without producing them: observations.
 -- Grain: one row for each observation event. Order: none (ORDER BY index).
 -- index: place in the log
 -- occurred_at: when it happened, UTC

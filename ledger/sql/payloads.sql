@@ -1,4 +1,4 @@
--- Payloads that lie beside the log because they are large or personal. An erased one leaves its digest.
+-- Payloads that are kept outside their entries because they are large or personal. An erased one leaves its digest.
 -- Grain: one row for each event whose payload is not in its entry. Order: none (ORDER BY index).
 -- index: place in the log, from 0; NULL while the event waits in the inbox
 -- event_id: the event

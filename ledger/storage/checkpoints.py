@@ -1,7 +1,7 @@
 """Checkpoints as they are stored: `checkpoints/<size>`, the bare text of an unsigned ledger or a signed note.
 
-A head is believed for nothing here but its form: `ledger.verification.verify` holds it against the entries, and
-`ledger.sealing.signing` says who has to have signed it.
+A checkpoint is believed for nothing here but its form: `ledger.verification.verify` holds it against the entries,
+and `ledger.sealing.signing` says who has to have signed it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def read_checkpoint_file(path: Path) -> StoredCheckpoint:
 
 
 def read_checkpoint(store: Store, size: int) -> StoredCheckpoint | None:
-    """Return the stored head of exactly `size` entries; `None` where there is none.
+    """Return the stored checkpoint of exactly `size` entries; `None` where there is none.
 
     Raises: IntegrityError when it is malformed, or of another size than its name.
     """
@@ -46,12 +46,12 @@ def read_checkpoint(store: Store, size: int) -> StoredCheckpoint | None:
 
 
 def checkpoint_sizes(store: Store) -> list[int]:
-    """Return the sizes that have a stored head, largest first."""
+    """Return the sizes that have a stored checkpoint, largest first."""
     return [int(name) for name in reversed(store.names(CHECKPOINTS)) if is_checkpoint_name(name)]
 
 
 def checkpoints_below(store: Store, below: int) -> Iterator[StoredCheckpoint]:
-    """Yield the stored heads of fewer than `below` entries, largest first, each read when it is asked for.
+    """Yield the stored checkpoints of fewer than `below` entries, largest first, each read when it is asked for.
 
     Raises: what `read_checkpoint` raises.
     """
@@ -64,7 +64,7 @@ def checkpoints_below(store: Store, below: int) -> Iterator[StoredCheckpoint]:
 
 
 def newest_checkpoint(store: Store, at_most: int | None = None) -> StoredCheckpoint | None:
-    """Return the stored head of the largest size (up to `at_most`); `None` where there is none."""
+    """Return the stored checkpoint of the largest size (up to `at_most`); `None` where there is none."""
     for size in checkpoint_sizes(store):
         if at_most is None or size <= at_most:
             return read_checkpoint(store, size)

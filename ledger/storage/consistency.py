@@ -21,12 +21,12 @@ _LEAVES_AT_ONCE = 1 << 16
 
 
 def prove_extension(store: Store, log: Callable[[], Log], old: Checkpoint, new: Checkpoint) -> tuple[bytes, ...]:
-    """Return the consistency proof between two heads, checked against both.
+    """Return the consistency proof between two checkpoints, checked against both.
 
-    Tiles are a cache: where they do not lead from one head to the other they are made again from `log` (which
-    is loaded only then) before the heads are blamed.
+    Tiles are a cache: where they do not lead from one checkpoint to the other they are made again from `log` (which
+    is loaded only then) before the checkpoints are blamed.
 
-    Raises: IntegrityError when the old head is not a prefix of the new one, or the log not of the new head.
+    Raises: IntegrityError when the old checkpoint is not a prefix of the new one, or the log not of the new head.
     """
     cache = TileCache(store)
     try:

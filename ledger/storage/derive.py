@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import duckdb
 
 _AT_A_TIME: Final = 4_000
-"""Rows whose soundness is looked at together: the memory that this takes serves for the next ones."""
+"""Rows whose soundness is checked together: the memory that this takes serves for the next ones."""
 
 _MEMBERS: Final = {
     name: "BIGINT" if name in INTEGERS else "JSON" if name == "data" else "VARCHAR" for name in COLUMNS

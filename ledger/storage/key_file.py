@@ -78,7 +78,7 @@ def read_key_file(path: Path) -> Signer:
             next_step="name it with --key or LEDGER_KEY, or make one: ledger key new --name NAME",
         ) from None
     try:
-        # The open file is looked at, not the name: a name can be exchanged in between.
+        # The open file is checked, not the name: another file can get the name in between.
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise EnvironmentFault(f"The key file {path} is not a regular file.")

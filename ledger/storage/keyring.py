@@ -1,7 +1,7 @@
 """Who signs a ledger's checkpoints: the keys it names as its own, and where a process finds the private one.
 
 `keys/<key id>.json` is the ledger's own, public note of a key: the verifier key, and from which size on every
-head carries its signature. It lets `ledger verify` notice a signature that was taken away. Whoever can change
+checkpoint carries its signature. It lets `ledger verify` notice a signature that was taken away. Whoever can change
 everything in the ledger can change this too, so an auditor brings the verifier key along (`--key`).
 """
 
@@ -86,13 +86,15 @@ def record_key(store: Store, verifier: Verifier) -> None:
     Raises: UsageError for a witness's key.
     """
     if verifier.algorithm != ED25519:
-        raise UsageError(f"the key {verifier.name} is a witness's: it cosigns, and cannot sign this ledger's heads")
+        raise UsageError(
+            f"the key {verifier.name} is a witness's: it cosigns, and cannot sign this ledger's checkpoints"
+        )
     with contextlib.suppress(FileExistsError):
         store.create(_record_name(verifier), _record_bytes(KeyRecord(verifier)))
 
 
 def record_signed_from(store: Store, verifier: Verifier, size: int) -> None:
-    """Note durably that every head of `size` entries and more carries this key's signature."""
+    """Note durably that every checkpoint of `size` entries and more carries this key's signature."""
     store.replace(_record_name(verifier), _record_bytes(KeyRecord(verifier, size)))
 
 

@@ -111,7 +111,7 @@ def _digest(path: Path) -> str:
 
 def _writer(target: Path | io.BytesIO, schema: pa.Schema = SCHEMA) -> pq.ParquetWriter:
     # No Bloom filters: they make a look-up 1.5 times as fast and are read by SQL alone, and one that lies hides
-    # rows. Of the statistics, which make it faster too, `check_footer` can tell whether they are true.
+    # rows. Of the statistics, which make it faster too, `footer_problems` says whether they are true.
     return pq.ParquetWriter(
         target,
         schema,

@@ -50,7 +50,7 @@ _FIRST_BEYOND_ASCII: Final = 0x80
 def are_sound(rows: pa.RecordBatch) -> bool:
     """Tell whether the columns of these rows (all of `SCHEMA` but `index`) are what `columns` makes of each entry.
 
-    False means no more than that `columns` has to be asked: it may find nothing wrong.
+    False means undecided: fall back to `decode_entry`, which names the fault if there is one.
     """
     try:
         return (
@@ -153,7 +153,7 @@ _decode: Final = msgspec.json.Decoder(float_hook=_refuse).decode
 
 
 def _representatives(rows: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-    """Yield events that break a rule of the model if one of the entries does: what is alike is looked at once."""
+    """Yield events that break a rule of the model if one of the entries does: equal ones are checked once."""
     for name in sorted(INTEGERS):
         column = rows.column(name)
         number = column.view(pa.int64()) if pa.types.is_timestamp(column.type) else column

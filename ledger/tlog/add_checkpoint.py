@@ -18,7 +18,7 @@ _MAX_PROOF_LINES: Final = 63
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A submitted head, the size the client believes was cosigned last, and the proof from there."""
+    """A submitted checkpoint, the size the client believes was cosigned last, and the proof from there."""
 
     old_size: int
     proof: tuple[bytes, ...]

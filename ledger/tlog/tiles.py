@@ -9,8 +9,7 @@ Source: C2SP tlog-tiles, Merkle Tree, Partial Tiles and Log entries.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -29,7 +28,6 @@ MAX_ENTRY_BYTES = 0xFFFF
 
 _MAX_LEVEL = 63
 _TILE_BYTES = TILE_WIDTH * HASH_BYTES
-_PATH = re.compile(r"tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([0-9]{1,3}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,44 +61,6 @@ def tile_path(tile: Tile) -> str:
     number = "".join(f"x{group}/" for group in groups[:-1]) + groups[-1]
     partial = f".p/{tile.width}" if tile.width < TILE_WIDTH else ""
     return f"tile/{'entries' if tile.level == ENTRIES else tile.level}/{number}{partial}"
-
-
-def parse_tile_path(path: str) -> Tile:
-    """Read what `tile_path` wrote; there is exactly one path for each tile.
-
-    Raises: IntegrityError for anything else.
-    """
-    if found := _PATH.fullmatch(path):
-        level, number, width = found.groups()
-        index = number.replace("x", "").replace("/", "")
-        if len(index) <= len(str(MAX_SIZE)) + 2:  # else a path of any length would become a number
-            tile = Tile(
-                ENTRIES if level == "entries" else int(level), int(index), int(width) if width else TILE_WIDTH
-            )
-            if tile_path(tile) == path:
-                return tile
-    raise IntegrityError(f"not the path of a tile: {path[:200]!r}")
-
-
-def new_tiles(old_size: int, new_size: int) -> Iterator[Tile]:
-    """Yield the hash tiles a tree of `new_size` has and one of `old_size` has not, by level, then index.
-
-    From 0 these are all its tiles. A partial tile comes in the width it has at `new_size` only.
-
-    Raises: UsageError if new_size is below old_size.
-    """
-    _require_growth(old_size, new_size)
-    for level in range(_levels(new_size)):
-        yield from _new_in_level(level, old_size >> TILE_HEIGHT * level, new_size >> TILE_HEIGHT * level)
-
-
-def new_bundles(old_size: int, new_size: int) -> Iterator[Tile]:
-    """Yield the entry bundles a tree of `new_size` has and one of `old_size` has not, by index.
-
-    A bundle holds entries 256·index up to 256·index + width. Raises: UsageError if the tree shrinks.
-    """
-    _require_growth(old_size, new_size)
-    yield from _new_in_level(ENTRIES, old_size, new_size)
 
 
 def tile_hashes(tile: Tile, data: bytes) -> list[bytes]:
@@ -243,24 +203,6 @@ def encode_bundle(entries: Sequence[bytes]) -> bytes:
     return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
 
 
-def decode_bundle(data: bytes, width: int) -> list[bytes]:
-    """Return the `width` entries of a bundle.
-
-    Raises: IntegrityError if it ends early, or has bytes after the last entry.
-    """
-    entries: list[bytes] = []
-    at = 0
-    while len(entries) < width:
-        start = at + 2
-        at = start + int.from_bytes(data[at:start], "big")
-        if start > len(data) or at > len(data):
-            raise IntegrityError(f"entry bundle of {len(data)} bytes ends within entry {len(entries)} of {width}")
-        entries.append(data[start:at])
-    if at != len(data):
-        raise IntegrityError(f"entry bundle has {len(data) - at} bytes after its {width} entries")
-    return entries
-
-
 def _levels(size: int) -> int:
     """Return how many levels of tiles a tree has: as long as size >> 8·level is not 0."""
     return -(-size.bit_length() // TILE_HEIGHT)
@@ -268,17 +210,3 @@ def _levels(size: int) -> int:
 
 def _partial_widths(size: int) -> Iterable[int]:
     return [size >> TILE_HEIGHT * level & (TILE_WIDTH - 1) for level in range(_levels(size))]
-
-
-def _new_in_level(level: int, old_count: int, new_count: int) -> Iterator[Tile]:
-    """Yield the tiles of one level that appear or widen as it grows from `old_count` hashes."""
-    for index in range(old_count >> TILE_HEIGHT, new_count >> TILE_HEIGHT):
-        yield Tile(level, index)
-    width = new_count & (TILE_WIDTH - 1)
-    if width and new_count > old_count:
-        yield Tile(level, new_count >> TILE_HEIGHT, width)
-
-
-def _require_growth(old_size: int, new_size: int) -> None:
-    if not 0 <= old_size <= new_size <= MAX_SIZE:
-        raise UsageError(f"no tiles lead from size {old_size} to size {new_size}: a log only grows")

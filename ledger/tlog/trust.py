@@ -1,4 +1,4 @@
-"""What a verifier trusts, held against a checkpoint: the log's key, witnesses, or a copy of a head they kept."""
+"""What a verifier trusts, held against a checkpoint: the log's key, witnesses, or a checkpoint they kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from run_evidence.ledger.tlog.note import UnknownSignerError, open_note
 class Trust:
     """The keys a verifier brought along. One of `logs` has to have signed, each of `witnesses` cosigned.
 
-    `copy` is a checkpoint that was kept: the one looked at has to be the same. `origin` names the log.
+    `copy` is a checkpoint that was kept: the proof's has to be the same. `origin` names the log.
     """
 
     logs: tuple[Verifier, ...] = ()
@@ -29,7 +29,7 @@ NOTHING_BROUGHT = Trust()
 
 @dataclass(frozen=True, slots=True)
 class TrustedBy:
-    """Who vouches for a head: verifier keys of the log, and (witness key, time of cosigning in seconds)."""
+    """Who vouches for a checkpoint: verifier keys of the log, and (witness key, time of cosigning in seconds)."""
 
     signed_by: tuple[str, ...] = ()
     cosigned_by: tuple[tuple[str, int], ...] = ()
@@ -57,7 +57,7 @@ def read_trust(
 
 
 def require_trusted(head: StoredCheckpoint, trust: Trust) -> TrustedBy:
-    """Pass if everything that is trusted vouches for this head, and return who does.
+    """Pass if everything that is trusted vouches for this checkpoint, and return who does.
 
     A signature by a key that is not trusted says nothing and is passed over; a wrong one by a trusted key is
     not. With nothing trusted it passes, and the result is empty.

@@ -32,7 +32,7 @@ _HEAD_PAUSE_S: Final = 0.1
 
 
 def read_checkpoints(store: Store, result: Verification) -> dict[int, StoredCheckpoint]:
-    """Return the stored heads by size; what is wrong with one is a finding, and it is left out."""
+    """Return the stored checkpoints by size; what is wrong with one is a finding, and it is left out."""
     heads = {}
     for name in filter(is_checkpoint_name, store.names(CHECKPOINTS)):
         where = f"{CHECKPOINTS}/{name}"
@@ -55,7 +55,7 @@ def read_checkpoints(store: Store, result: Verification) -> dict[int, StoredChec
 
 
 def read_copies(paths: Sequence[Path], trust: Trust, result: Verification) -> dict[str, StoredCheckpoint]:
-    """Return the older heads a verifier kept, by file name, after checking whose they are and who signed them.
+    """Return the older checkpoints a verifier kept, by file name; whose they are and who signed them is checked.
 
     Raises: EnvironmentFault-like OSError when a file cannot be read.
     """
@@ -97,8 +97,8 @@ def verify_signatures(
     """Check every signature by a key that is known, and that none is missing below the last one that is there.
 
     A key is known because the verifier brought it, or else because the ledger names it as its own. Between the
-    first head a key of the ledger signed and the last, every head is signed by one. What lies above the last is
-    for `verify_coverage`.
+    first checkpoint a key of the ledger signed and the last, every checkpoint is signed by one. What lies above the
+    last is for `verify_coverage`.
     """
     try:
         records = read_records(store)
@@ -133,7 +133,7 @@ def verify_signatures(
 
 
 def covered_size(heads: Mapping[int, StoredCheckpoint], keys: Sequence[Verifier]) -> int:
-    """Return the size of the largest of these heads that has a line by one of the keys; 0 where none has."""
+    """Return the size of the largest of these checkpoints that has a line by one of the keys; 0 where none has."""
     return max((size for size, head in heads.items() if any(map(head.names, keys))), default=0)
 
 
@@ -146,7 +146,7 @@ def verify_coverage(
     signing: Signing,
     result: Verification,
 ) -> None:
-    """See that everything sealed lies under a head that one of the wanted keys signed, and that no head is missing.
+    """Check that everything sealed is under a checkpoint signed by a wanted key, and that none is missing.
 
     `calculated` is the checkpoint over all of the log. What is not covered is no alteration: a seal that died
     between its commit and its checkpoint leaves the same as somebody who deletes the newest checkpoints.
@@ -164,7 +164,7 @@ def verify_coverage(
 
 
 def require_checkpoints(log: Log, heads: Mapping[int, StoredCheckpoint], result: Verification) -> None:
-    """Add a finding for each segment, but the last, that has no head at its end: a seal writes what is missing."""
+    """Add a finding for each segment but the last that has no checkpoint at its end: a seal writes those."""
     for segment in log.segments[:-1]:
         if segment.end not in heads:
             problem = "this checkpoint is missing: it was deleted, or a seal died before it was written"
@@ -175,7 +175,7 @@ def require_checkpoints(log: Log, heads: Mapping[int, StoredCheckpoint], result:
 def require_covered(
     size: int, heads: Mapping[int, StoredCheckpoint], signing: Signing, result: Verification
 ) -> None:
-    """Add a finding where the first `size` entries do not all lie under a head with a line by a wanted key."""
+    """Add a finding where the first `size` entries are not all under a checkpoint signed by a wanted key."""
     covered = covered_size(heads, signing.wanted)
     if signing.wanted and covered < size:
         keys = " or ".join(map(format_vkey, signing.wanted))
@@ -225,7 +225,7 @@ def _add_late_checkpoints(
 
 
 def _is_sound(head: StoredCheckpoint, calculated: Checkpoint, signing: Signing) -> bool:
-    """Return whether a head is of this log, and its lines by known keys are right. Raises: IntegrityError."""
+    """Return whether a checkpoint is of this log, and its lines by known keys are right. Raises: IntegrityError."""
     if any(map(head.names, signing.known)):
         open_note(head.message, signing.known)
     stated = head.checkpoint
@@ -254,7 +254,7 @@ def _verify_records(
 ) -> None:
     """See that each key signed from where on its note says it did.
 
-    A key may have signed smaller heads that an earlier one had left unsigned.
+    A key may have signed smaller checkpoints that an earlier one had left unsigned.
     """
     for record in records:
         signed = [size for size, head in heads.items() if head.names(record.verifier)]
@@ -264,7 +264,7 @@ def _verify_records(
         earlier = [r.signed_from for r in records if r.signed_from is not None and r != record]
         if record.signed_from is None or first > record.signed_from or first < min(earlier, default=first + 1):
             where = f"keys/{record.verifier.key_id.hex()}.json"
-            problem = "the first head this key signed is not the one its note says"
+            problem = "the first checkpoint this key signed is not the one its note says"
             result.add(Finding(where, problem, None, str(first), str(record.signed_from)))
 
 
@@ -293,7 +293,7 @@ def _check_lines(where: str, head: StoredCheckpoint, keys: Sequence[Verifier], r
 def _wanted(
     size: int, heads: Mapping[int, StoredCheckpoint], trust: Trust, records: Sequence[KeyRecord]
 ) -> Sequence[Verifier]:
-    """Return the keys of which one has to have signed the head of this size; empty where none has to."""
+    """Return the keys of which one has to have signed the checkpoint of this size; empty where none has to."""
     if trust.logs:
         started = [r.signed_from for r in records if r.verifier in trust.logs and r.signed_from is not None]
         # A ledger that does not name the key, or no longer does, still shows from where on it was used.

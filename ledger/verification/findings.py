@@ -44,13 +44,13 @@ class Verification:
     """What was checked and what was found. `root` is the one calculated from the entries, hex.
 
     `beyond_checkpoint` entries are sealed and in no checkpoint yet: a seal died between its commit and its
-    checkpoint, and the next one writes it. `signed_by` are the keys that signed the newest head, `cosigned_by`
-    (witness key, seconds since 1970); `key_given` says whether the verifier brought the key or took the one the
-    ledger names itself. `unchecked` are the signers of lines in checkpoints that there is no key for: nothing is
-    known of these lines, not even whether they were changed. `since` are sizes of older heads the log was proved to
-    extend, `remembered` the one this verifier had found good before; `stranger` says in what way this is not the
-    log that was verified at this address before, `not_remembered` why this one will not be known. `erased` payloads
-    are gone on record. `sampled` entries of all were looked at, `None` where all were.
+    checkpoint, and the next one writes it. `signed_by` are the keys that signed the newest checkpoint,
+    `cosigned_by` (witness key, seconds since 1970); `key_given` says whether the verifier brought the key or took
+    the one the ledger names itself. `unchecked` are the signers of lines in checkpoints that there is no key for:
+    nothing is known of these lines, not even whether they were changed. `since` are sizes of older checkpoints the
+    log was proved to extend, `remembered` the one this verifier had found good before; `stranger` says in what way
+    this is not the log that was verified at this address before, `not_remembered` why this one will not be known.
+    `erased` payloads are gone on record. `sampled` is how many entries were verified, `None` where all were.
     """
 
     origin: str

@@ -39,9 +39,9 @@ def verify_sample(
     since: Sequence[Path] = (),
     memory: VerifierMemory | None = None,
 ) -> Verification:
-    """Check `count` random entries and their paths to the newest head, every signature, and the copies in `since`.
+    """Check `count` random entries, their paths to the newest checkpoint, signatures, and the copies in `since`.
 
-    What was altered elsewhere is not seen: the result says how much was looked at. Paths come from the tile
+    What was altered elsewhere is not seen: the result says how many entries were verified. Paths come from the tile
     cache, which is made (once, from all entries) where it is missing.
 
     `memory` is held against the log like a copy; a sample is not remembered.
@@ -57,7 +57,9 @@ def verify_sample(
     remembered = memory.last(result) if memory else {}
     newest = heads.get(max(heads, default=0))
     if newest is None:
-        result.add(Finding("checkpoints", "there is no sound head to prove entries under (ledger seal writes one)"))
+        result.add(
+            Finding("checkpoints", "there is no sound checkpoint to prove entries under (ledger seal writes one)")
+        )
         return result
     try:
         log = load(ledger.store)
@@ -106,7 +108,9 @@ def _prove(paths: AuditPaths, index: int, leaf: bytes, result: Verification) -> 
     try:
         paths.path(index, leaf)
     except IntegrityError as error:
-        result.add(Finding("log", f"the entry is not under the newest head: {error}", index, None, leaf.hex()))
+        result.add(
+            Finding("log", f"the entry is not under the newest checkpoint: {error}", index, None, leaf.hex())
+        )
 
 
 def _by_group(log: Log, chosen: Sequence[int], result: Verification) -> list[tuple[Group, list[int]]]:

@@ -1,4 +1,4 @@
-"""Verifying the tree: built anew from leaf hashes, held against every head and every tile on the way."""
+"""Verifying the tree: built anew from leaf hashes, held against every checkpoint and every tile on the way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows with their proof: every segment behind a query is verified against a checkpoint before it is asked.
+"""Rows with their proof: every segment behind a query is verified against a checkpoint before the query runs.
 
 A query touches every segment: it learns from each one's statistics whether it has to read it, and forged
 statistics would make rows invisible. So all of them are verified, not only those whose rows come out; to verify
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A snapshot whose every sealed entry was verified, and the head they are under.
+    """A snapshot whose every sealed entry was verified, and the checkpoint they are under.
 
-    `size` is the number of entries that were read: those of the head, or fewer.
+    `size` is the number of entries that were read: those of the checkpoint, or fewer.
     """
 
     snapshot: Snapshot

@@ -59,11 +59,11 @@ def verify(
     log: Log | None = None,
     memory: VerifierMemory | None = None,
 ) -> Verification:
-    """Check the whole ledger: every entry, column, segment, head, signature, tile, payload and unsealed object.
+    """Check all of a ledger: each entry, column, segment, checkpoint, signature, tile, payload, unsealed object.
 
     Hashes each entry again from its bytes, derives its columns again, rebuilds the tree and holds it against
-    every head, segment footer and tile, and against the copies of older heads in `since`. `trust` has the keys
-    the verifier brought; without any, the key the ledger names as its own has to have signed. `workers`
+    every checkpoint, segment footer and tile, and against the copies of older checkpoints in `since`. `trust` has
+    the keys the verifier brought; without any, the key the ledger names as its own has to have signed. `workers`
     processes share the work; `None` for every processor, as far as the log is large enough to gain by it. `log` is
     a version of the log that is open already; else the newest is loaded. `memory` is the verifier's own: the log
     has to extend the checkpoint it remembers, and is remembered where nothing is found. What a verification holds

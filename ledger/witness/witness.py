@@ -1,7 +1,8 @@
 """A witness: it remembers the last checkpoint of each log it knows, and cosigns only what extends it.
 
 So that even the holder of a log's key cannot rewrite history unseen: the rewritten log is no extension of the
-head the witness remembers, and gets no cosignature. Its memory is its own, in its own folder, with its own key.
+checkpoint the witness remembers, and gets no cosignature. Its memory is its own, in its own folder, with its own
+key.
 
 Source: C2SP tlog-witness, add-checkpoint; C2SP tlog-cosignature.
 """
@@ -92,7 +93,7 @@ class Witness:
         return Response(200, format_signature(signature).encode())
 
     def last(self, origin: str) -> Checkpoint:
-        """Return the last head cosigned for a log; the empty tree where there was none.
+        """Return the last checkpoint cosigned for a log; the empty tree where there was none.
 
         Raises: IntegrityError when the memory is damaged; a witness that forgot must not start over.
         """

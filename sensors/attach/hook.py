@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HOOK_NAME: Final = "ledger_capture"
 PAUSE_SECONDS: Final = 0.1
 """Steps that end sooner than this after the last look are left to the next one. A look costs 2 ms, and steps that
-take a tenth of this would feel it; a run's first step and a step that failed are always looked at."""
+take a tenth of this would feel it; a run's first step and a step that failed are always captured at once."""
 
 _RUNS_REMEMBERED: Final = 8
 _DAY_US: Final = 86_400_000_000

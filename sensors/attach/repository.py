@@ -1,4 +1,4 @@
-"""A `@repository` with sensors added: everything else is asked of the repository's own data.
+"""A `@repository` with sensors added: everything else comes from the repository's own data.
 
 Its jobs are built around its assets already, so no hook is added to these; the sensors capture every run.
 """

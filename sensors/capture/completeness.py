@@ -26,7 +26,7 @@ _SQL: Final = Path(__file__).parents[1] / "sql" / "sealed_closings.sql"
 def sealed_closings(ledger: Ledger, run_ids: Collection[str]) -> dict[str, tuple[int, Mapping[str, Any]]]:
     """Return {run: (records sealed, what its last closing states)} for those of the runs whose closing is sealed.
 
-    What waits in the inbox is not looked at: it can only add to a run, and a run that has more than its closing
+    What waits in the inbox is not read: it can only add to a run, and a run that has more than its closing
     states is not settled. Raises `LedgerError` when the log cannot be read.
     """
     segments = ledger.log().segments if run_ids and ledger.exists() else ()

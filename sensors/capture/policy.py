@@ -24,7 +24,7 @@ def require_reason_code(reason_code: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class OptionalDependency:
-    """An asset that a run may do without. When it is not there, this is said, with this reason."""
+    """An asset that a run may do without. When it is not there, a skip with this reason is recorded."""
 
     asset_key: str
     reason_code: str

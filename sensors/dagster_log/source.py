@@ -214,7 +214,7 @@ def _shard_size(storage: Any, run_id: str) -> LogSize:
 
 
 def _size_at_rest(path: str, run_id: str) -> LogSize | None:
-    """Look at a run's file that nobody writes at this moment; `None` when that cannot be told.
+    """Return the state of a run's file if nobody is writing it; `None` when that is not known.
 
     All of it is in the one file then, and SQLite need neither lock it nor map the index of its log, which is
     half of what opening it costs. A writer that comes and goes meanwhile changes the file's state.

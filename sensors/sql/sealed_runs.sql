@@ -1,7 +1,7 @@
 -- How much of some runs is sealed, for the question whether Dagster may forget them.
 -- Grain: one row for each run that has events. Order: none.
 -- Columns: run_id, held (records of Dagster), closed_at (its last record's time when it was closed),
---   payloads (digests of what lies beside the log), all_sealed.
+--   payloads (digests of payloads kept outside their entries), all_sealed.
 -- Parameters: runs (run ids).
 SELECT
     run_id,

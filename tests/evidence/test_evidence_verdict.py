@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from run_evidence.evidence.verdict import COUNTED_AS, HEADINGS, by_gravity, count, item_name, judge, weigh
 from run_evidence.ledger.model.event import OUTCOMES
-from run_evidence.ledger.model.outcomes import LATTICE, VERDICT_OF, Outcome
+from run_evidence.ledger.model.outcomes import VERDICT_OF, Outcome
 from run_evidence.ledger.model.plan import Kind, PlanItem
 
 STATUSES = ("queued", "running", "succeeded", "failed", "canceled")
@@ -53,9 +53,8 @@ RUNS = st.lists(ASSETS | CHECKS, max_size=12)
 
 def test_the_lattice_is_the_closed_one() -> None:
     """The verdicts are those an event may state, and each outcome has a verdict and one heading."""
-    assert set(LATTICE) == set(OUTCOMES)
     assert COUNTED_AS.keys() == VERDICT_OF.keys()
-    assert set(VERDICT_OF.values()) <= set(LATTICE)
+    assert set(VERDICT_OF.values()) <= set(OUTCOMES)
 
 
 @given(RUNS, st.sampled_from(STATUSES), st.booleans())
@@ -123,12 +122,12 @@ def test_a_worse_part_never_makes_a_better_whole(outcomes: list[Outcome], at: in
     """The fold is monotone: replacing a required item by a worse one cannot raise the verdict."""
     at %= len(outcomes)
     key = outcomes[at].item.asset_key
-    better, worse = sorted([outcomes[at].outcome, word], key=lambda w: LATTICE.index(VERDICT_OF[w]))
+    better, worse = sorted([outcomes[at].outcome, word], key=lambda w: OUTCOMES.index(VERDICT_OF[w]))
     whole = [
         judge([*outcomes[:at], outcome_of(w, key), *outcomes[at + 1 :]], status="succeeded", closed=True).verdict
         for w in (better, worse)
     ]
-    assert LATTICE.index(whole[0]) <= LATTICE.index(whole[1])
+    assert OUTCOMES.index(whole[0]) <= OUTCOMES.index(whole[1])
 
 
 @given(RUNS)
@@ -144,7 +143,7 @@ def test_gravity_orders_without_losing_anything(outcomes: list[Outcome]) -> None
     """Ordering by gravity keeps every item and puts what weighs more first."""
     ordered = by_gravity(outcomes)
     assert sorted(map(id, ordered)) == sorted(map(id, outcomes))
-    weight_of = {id(o): LATTICE.index(w) for w, o in weigh(outcomes)}
+    weight_of = {id(o): OUTCOMES.index(w) for w, o in weigh(outcomes)}
     weights = [weight_of[id(o)] for o in ordered]
     assert weights == sorted(weights, reverse=True)
 
@@ -241,7 +240,7 @@ def test_what_came_unplanned_never_makes_a_better_whole(
     """An item that nobody planned can lower the verdict and cannot raise it."""
     more = replace(more, planned=False, item=replace(more.item, asset_key="elsewhere"))
     before, after = (judge(each, status=status, closed=closed).verdict for each in (outcomes, [*outcomes, more]))
-    assert LATTICE.index(after) >= LATTICE.index(before)
+    assert OUTCOMES.index(after) >= OUTCOMES.index(before)
 
 
 def test_a_check_of_a_partition_that_was_left_out_weighs_what_that_partition_does() -> None:

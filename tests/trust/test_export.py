@@ -12,11 +12,11 @@ from run_evidence.ledger.proving.export import export_tlog
 from run_evidence.ledger.sealing.compact import compact
 from run_evidence.ledger.tlog.keys import encode_base64
 from run_evidence.ledger.tlog.merkle import leaf_hash
-from run_evidence.ledger.tlog.tiles import decode_bundle
 from tests.paths import paths
 from tests.trust.ledgers import OTHER_KEY, VKEY, grow, head_of, key_file, signed_ledger
 from tests.trust.test_foreign import run, verifier  # noqa: F401 - a fixture
 from tests.trust.test_signing import cli
+from tests.trust.tile_reference import decode_bundle
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -17,16 +17,13 @@ from run_evidence.ledger.tlog.tiles import (
     Tile,
     TileEdge,
     TileReader,
-    decode_bundle,
     encode_bundle,
     locate,
-    new_bundles,
-    new_tiles,
-    parse_tile_path,
     tile_hashes,
     tile_path,
 )
 from tests.trust.reference import Reference
+from tests.trust.tile_reference import decode_bundle, new_bundles, new_tiles, parse_tile_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
