@@ -42,6 +42,9 @@ VIEWS: Final = (
     "skips",
     "failures",
     "assets",
+    "steps",
+    "lineage",
+    "check_history",
 )
 """The views of a ledger, in the order in which they build on each other."""
 

@@ -3,10 +3,17 @@
 -- run_id: the run
 -- job_name: its job
 -- status: what Dagster's log says of it last: queued, running, succeeded, failed or canceled; it is not a verdict
+-- verdict: what the run comes to: passed, warned, skipped, not_available, not_evaluated, unknown or failed; unknown while it is open
+-- reason_code: why it is not passed, as a code
+-- reason: why, in words: the item that weighs most
 -- closed: whether it was read whole after its end and its outcomes derived; not while late records reopen it
 -- partition: its partition, from its tags; of several in its plan the first, the last and how many: 2026-03-04..2026-03-13 (10)
 -- started_at: when it was launched, UTC
 -- ended_at: when it ended, UTC
+-- duration_s: seconds from its start to its end
+-- trigger: what launched it: schedule, sensor, automation, backfill, re-execution, or launched (by a person or a program)
+-- trigger_name: the schedule or sensor, or the id of the backfill
+-- parent_run_id: the run it re-executes
 -- planned: items planned (closed runs)
 -- unplanned: items that it produced or checked without having planned them
 -- passed: items of both kinds whose verdict is passed
@@ -29,6 +36,8 @@ WITH seen AS (
         coalesce(max((data->>'$.revision')::BIGINT) FILTER (event_type = 'run.closed.v1'), 0)
             > coalesce(max((data->>'$.revision')::BIGINT) FILTER (event_type = 'run.reopened.v1'), 0) AS closed,
         max(data->>'$.tags."dagster/partition"') FILTER (event_type = 'run.seen.v1') AS tagged,
+        any_value(from_json(data->'$.tags', '{"dagster/backfill":"VARCHAR","dagster/schedule_name":"VARCHAR","dagster/sensor_name":"VARCHAR","dagster/parent_run_id":"VARCHAR","dagster/from_automation_condition":"VARCHAR","dagster/auto_materialize":"VARCHAR"}'))
+            FILTER (event_type = 'run.seen.v1') AS tags,
         list_sort(list_distinct(list_concat(
             flatten(list(data->>'$.items[*].partition') FILTER (event_type = 'plan.committed.v1')),
             list(partition) FILTER (event_type = 'asset.materialization_planned.v1' AND partition IS NOT NULL)
@@ -47,18 +56,77 @@ WITH seen AS (
     FROM decisive_events
     WHERE run_id <> ''
     GROUP BY run_id
+), gravity AS (
+    SELECT *, list_position(['passed', 'warned', 'skipped', 'not_available', 'not_evaluated', 'unknown', 'failed'],
+        weight) AS heavy, max(heavy) OVER (PARTITION BY run_id) AS heaviest
+    FROM outcomes
 ), items AS (
     SELECT run_id, count(*) FILTER (planned) AS planned, count(*) FILTER (NOT planned) AS unplanned,
-        count(*) FILTER (verdict = 'passed') AS passed, count(*) FILTER (verdict <> 'passed') AS not_passed
-    FROM outcomes GROUP BY run_id
+        count(*) FILTER (verdict = 'passed') AS passed, count(*) FILTER (verdict <> 'passed') AS not_passed,
+        any_value(weight) FILTER (heavy = heaviest) AS worst,
+        count(*) FILTER (heavy = heaviest) - 1 AS others,
+        -- What follows from another item explains less, and is named only where there is nothing else.
+        arg_min({'asset_key': asset_key, 'partition': partition, 'check_name': check_name, 'outcome': outcome,
+            'reason_code': reason_code, 'reason': reason},
+            (outcome IN ('upstream_failed', 'upstream_skipped', 'not_evaluated', 'not_produced', 'not_started',
+                'canceled'), position)) FILTER (heavy = heaviest) AS first,
+        bool_or(planned AND outcome = 'failed' AND reason_code IS NOT DISTINCT FROM 'step_failed') AS step_failed
+    FROM gravity GROUP BY run_id
+), stated AS (
+    SELECT s.* EXCLUDE (last_end, started),
+        coalesce(split_part(s.last_end, '.', 2), CASE WHEN s.started THEN 'running' ELSE 'queued' END) AS status,
+        i.* EXCLUDE (run_id, worst), coalesce(i.worst, 'passed') AS worst,
+        -- A run that failed over an optional step alone warns, and does not fail.
+        status <> 'succeeded'
+            AND NOT (status = 'failed' AND coalesce(i.worst = 'warned' AND i.step_failed, false)) AS broken
+    FROM seen AS s
+    LEFT JOIN items AS i ON i.run_id = s.run_id
+), judged AS (
+    SELECT *,
+        CASE WHEN NOT closed THEN 'open'
+            WHEN worst <> 'failed' AND NOT broken AND coalesce(planned, 0) = 0 THEN 'nothing'
+            WHEN worst = 'passed' THEN CASE WHEN broken THEN 'broken' ELSE 'passed' END
+            ELSE 'item' END AS why,
+        CASE status WHEN 'failed' THEN 'failed' WHEN 'canceled' THEN 'was canceled'
+            WHEN 'queued' THEN 'is waiting to start' ELSE 'is still going on' END AS said,
+        CASE first.outcome WHEN 'check_warned' THEN 'did not pass, a warning' WHEN 'check_failed' THEN 'did not pass'
+            ELSE coalesce(
+                nullif(trim(regexp_replace(first.reason, '[\s\x0b\x1c-\x1f\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]+', ' ', 'g')), ''),
+                replace(first.outcome, '_', ' ')) END AS words
+    FROM stated
 )
 SELECT
-    s.run_id, s.job_name,
-    coalesce(split_part(s.last_end, '.', 2), CASE WHEN s.started THEN 'running' ELSE 'queued' END) AS status,
-    s.closed,
-    CASE WHEN len(s.partitions) > 1 THEN format('{}..{} ({})', s.partitions[1], s.partitions[-1], len(s.partitions))
-        ELSE coalesce(s.tagged, s.partitions[1]) END AS partition,
-    s.started_at, s.ended_at, i.planned, i.unplanned, i.passed, i.not_passed,
-    s.events, s.late_events, s.first_index, s.last_index, s.trace_id, s.release_id, s.batch_id, s.store_id
-FROM seen AS s
-LEFT JOIN items AS i ON i.run_id = s.run_id
+    run_id, job_name, status,
+    CASE why WHEN 'open' THEN 'unknown' WHEN 'nothing' THEN 'unknown' WHEN 'broken' THEN 'failed'
+        WHEN 'passed' THEN 'passed' ELSE CASE WHEN broken THEN 'failed' ELSE worst END END AS verdict,
+    CASE why WHEN 'open' THEN 'run_not_closed' WHEN 'nothing' THEN 'nothing_planned' WHEN 'broken' THEN 'run_' || status
+        WHEN 'item' THEN coalesce(nullif(first.reason_code, ''), first.outcome) END AS reason_code,
+    CASE why
+        WHEN 'open' THEN CASE WHEN status IN ('queued', 'running')
+            THEN format('the run {}; its verdict is given when it has ended and was read whole', said)
+            ELSE format('the run has ended ({}) and is not closed: its log is read once more after a grace period', status)
+            END
+        WHEN 'nothing' THEN 'the run planned no asset and no check, so nothing can be judged'
+        WHEN 'broken' THEN 'Dagster says the run ' || said
+        WHEN 'item' THEN concat(
+            CASE WHEN first.check_name IS NULL THEN first.asset_key
+                ELSE concat('check ', first.check_name, ' of ', first.asset_key) END,
+            CASE WHEN first.partition IS NOT NULL THEN concat(' [', first.partition, ']') END, ': ',
+            CASE WHEN length(words) <= 200 THEN words ELSE concat(words[:98], ' … ', words[-98:]) END,
+            CASE WHEN others > 0 THEN concat(' (and ', others, ' more)') END)
+        END AS reason,
+    closed,
+    CASE WHEN len(partitions) > 1 THEN format('{}..{} ({})', partitions[1], partitions[-1], len(partitions))
+        ELSE coalesce(tagged, partitions[1]) END AS partition,
+    started_at, ended_at, epoch_us(ended_at - started_at) / 1000000 AS duration_s,
+    CASE WHEN tags."dagster/backfill" IS NOT NULL THEN 'backfill'
+        WHEN tags."dagster/schedule_name" IS NOT NULL THEN 'schedule'
+        WHEN coalesce(tags."dagster/from_automation_condition", tags."dagster/auto_materialize") IS NOT NULL
+            THEN 'automation'
+        WHEN tags."dagster/sensor_name" IS NOT NULL THEN 'sensor'
+        WHEN tags."dagster/parent_run_id" IS NOT NULL THEN 're-execution' ELSE 'launched' END AS trigger,
+    coalesce(tags."dagster/backfill", tags."dagster/schedule_name", tags."dagster/sensor_name") AS trigger_name,
+    tags."dagster/parent_run_id" AS parent_run_id,
+    planned, unplanned, passed, not_passed,
+    events, late_events, first_index, last_index, trace_id, release_id, batch_id, store_id
+FROM judged

@@ -14,7 +14,7 @@ import pytest
 
 from run_evidence.ledger import Event, IntegrityError, Ledger, UsageError
 from run_evidence.ledger.model.event import MAX_DATA_BYTES
-from run_evidence.ledger.model.outcomes import VERDICT_OF, RunEvent, derive_outcomes, outcome_parts
+from run_evidence.ledger.model.outcomes import VERDICT_OF, Outcome, RunEvent, derive_outcomes, outcome_parts
 from run_evidence.ledger.model.plan import Plan, PlanItem, plan_parts
 from run_evidence.ledger.model.schema import COLUMNS
 from run_evidence.ledger.model.stated import ASSET_STATUS
@@ -294,6 +294,67 @@ def test_what_was_produced_looked_at_checked_skipped_and_failed(ledger: Ledger) 
     assert skipped["reason"] == "no report"
     assert set(failed) == {"step.failed.v1", "run.failed.v1"}
     assert (failed["step.failed.v1"]["error_class"], failed["step.failed.v1"]["message"]) == ("OSError", "no")
+
+
+def test_a_step_took_what_its_attempts_took(tmp_path: Path) -> None:
+    """Not the wait between them; the last attempt says how it ended; a step without an end is running."""
+    ledger = Ledger(tmp_path / "ledger", clock=Clock())
+    error = {"class": "OSError", "message": "gone"}
+    told = [
+        (0, "step.started.v1", "tried", 1, {}),
+        (2, "step.retry_scheduled.v1", "tried", 1, {"error": error}),
+        (60, "step.restarted.v1", "tried", 2, {}),
+        (63, "step.succeeded.v1", "tried", 2, {}),
+        (64, "step.started.v1", "broke", 1, {}),
+        (65, "step.retry_scheduled.v1", "broke", 1, {"error": error}),
+        (66, "step.restarted.v1", "broke", 2, {}),
+        (67, "step.failed.v1", "broke", 2, {"error": {"class": "ValueError", "message": "no"}}),
+        (68, "step.skipped.v1", "left", 1, {}),
+        (69, "step.started.v1", "goes on", None, {}),
+    ]
+    ledger.append(
+        record(n, event_type=kind, step_key=step, attempt=attempt, occurred_at=NOON + at * 1_000_000, data=data)
+        for n, (at, kind, step, attempt, data) in enumerate(told)
+    )
+    with open_snapshot(ledger) as snapshot:
+        steps = {row["step_key"]: row for row in _view(snapshot, "steps")}
+    shown = {step: (row["status"], row["attempts"], row["duration_s"]) for step, row in steps.items()}
+    assert shown == {
+        "tried": ("succeeded", 2, 5.0),
+        "broke": ("failed", 2, 2.0),
+        "left": ("skipped", 0, None),
+        "goes on": ("running", 1, None),
+    }
+    assert (steps["broke"]["error_class"], steps["broke"]["message"]) == ("ValueError", "no")
+    assert steps["tried"]["error_class"] is None
+    assert steps["goes on"]["ended_at"] is None
+
+
+def test_the_history_of_a_check_counts_runs_that_never_evaluated_it(tmp_path: Path) -> None:
+    """Passed, passed, not evaluated, failed, failed: failed since the fourth, last passed in the second."""
+    ledger = Ledger(tmp_path / "ledger", clock=Clock())
+    words = ["check_passed", "check_passed", "not_evaluated", "check_failed", "check_failed"]
+    for n, word in enumerate(words):
+        item = PlanItem(ASSET, DAY, CHECK, "make", "check")
+        code = None if word == "check_passed" else word
+        outcome = Outcome(
+            item=item, outcome=word, reason_code=code, reason=None, basis=(), attempts=1, planned=True
+        )
+        at = NOON + n * 86_400_000_000
+        ledger.append(
+            [
+                record(1, f"run-{n}", event_type="run.started.v1", occurred_at=at),
+                record(2, f"run-{n}", event_type="run.succeeded.v1", occurred_at=at + 1_000_000),
+                *(own("outcomes.derived.v1", f"run-{n}", data=part) for part in outcome_parts([outcome], 1)),
+                own("run.closed.v1", f"run-{n}", data={"revision": 1}),
+            ]
+        )
+    with open_snapshot(ledger) as snapshot:
+        (row,) = _view(snapshot, "check_history")
+    ends = [_at(NOON + n * 86_400_000_000 + 1_000_000) for n in range(len(words))]
+    assert (row["outcome"], row["run_id"], row["checked_at"]) == ("check_failed", "run-4", ends[4])
+    assert (row["since"], row["in_a_row"], row["last_passed_at"], row["runs"]) == (ends[3], 2, ends[1], 5)
+    assert row["results"] == ["failed", "failed", "not_evaluated", "passed", "passed"]
 
 
 def test_the_latest_state_of_an_asset_is_that_of_the_last_run_that_planned_it(ledger: Ledger) -> None:

@@ -1,0 +1,131 @@
+"""The verdict in SQL is the verdict in documents: the same word, code and reason for every run there can be."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from evidence_runs import START, Tell, dry_run, failed_run, fixed_ledger, good_run, open_run, warned_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_evidence_verdict import CHECKS, CODES, KEYS, STATUSES, WORDS, outcome_of
+
+from run_evidence.evidence.facts import ALL_RUNS, read_rows, read_runs, read_verdicts
+from run_evidence.evidence.prefix import open_prefix
+from run_evidence.evidence.verdict import weigh
+from run_evidence.ledger import Event, Ledger
+from run_evidence.ledger.model.outcomes import Outcome, outcome_parts
+from run_evidence.ledger.query.as_of import NOW
+from run_evidence.ledger.query.snapshot import open_snapshot
+
+_SPACES = " \t\n\x0b\x1c\x85\xa0\u1680\u2003\u2028\u3000"
+_REASONS = st.none() | st.text(f"a.é😀{_SPACES}[]{{}}'\"", max_size=12) | st.integers(190, 230).map("ab ".__mul__)
+_ANY_CODE = CODES | st.none()
+
+
+def _with_words(outcome: Outcome, reason: str | None, code: str | None) -> Outcome:
+    return replace(outcome, reason=reason or None, reason_code=code or outcome.reason_code)
+
+
+_ASSETS = st.builds(
+    outcome_of,
+    WORDS,
+    KEYS,
+    required=st.booleans(),
+    planned=st.booleans(),
+    attempts=st.integers(0, 2),
+    partition=st.sampled_from([None, "p1", "p2"]),
+)
+_ITEMS = st.lists(st.builds(_with_words, _ASSETS | CHECKS, _REASONS, _ANY_CODE), max_size=8)
+_CLOSINGS = st.sampled_from(["open", "closed", "reopened", "closed again"])
+_RUNS = st.lists(st.tuples(_ITEMS, _ITEMS, st.sampled_from(STATUSES), _CLOSINGS), min_size=1, max_size=25)
+
+_ENDS = {"succeeded": "run.succeeded.v1", "failed": "run.failed.v1", "canceled": "run.canceled.v1"}
+
+
+def _events(
+    number: int, items: Sequence[Outcome], later: Sequence[Outcome], status: str, closing: str
+) -> list[Event]:
+    """Return what the ledger has of a run that came to these items, and to others when it was closed again."""
+    run_id = f"run-{number:04d}"
+    at = START + number * 1_000_000
+
+    def own(event_type: str, **data: object) -> Event:
+        return Event(event_type=event_type, occurred_at=at, store_id="store-1", run_id=run_id, data=data)  # type: ignore[arg-type]
+
+    def record(storage_id: int, event_type: str) -> Event:
+        return Event(
+            event_type=event_type,
+            occurred_at=at + storage_id * 1_000,
+            store_id="store-1",
+            run_id=run_id,
+            storage_id=storage_id,
+            source_digest=f"{number:032x}{storage_id:032x}",
+        )
+
+    def closed(revision: int, outcomes: Sequence[Outcome]) -> list[Event]:
+        parts = [own("outcomes.derived.v1", **part) for part in outcome_parts(outcomes, revision)]
+        return [*parts, own("run.closed.v1", revision=revision, status=status)]
+
+    found = [own("run.seen.v1", tags={}), own("plan.committed.v1", items=[], steps=[])]
+    if status != "queued":
+        found.append(record(1, "run.started.v1"))
+    if status in _ENDS:
+        found.append(record(2, _ENDS[status]))
+    if closing != "open":
+        found += closed(1, items)
+    if closing in {"reopened", "closed again"}:
+        found.append(own("run.reopened.v1", revision=1, late_storage_ids=[3]))
+    if closing == "closed again":
+        found += closed(2, later)
+    return found
+
+
+def _assert_the_same(ledger: Ledger) -> None:
+    with open_prefix(ledger, NOW) as prefix:
+        rows = read_rows(prefix, limit=ALL_RUNS)
+        verdicts = read_verdicts(prefix, rows)
+    expected = {run_id: (v.verdict, v.reason_code, v.reason) for run_id, v in verdicts.items()}
+    counted = {run_id: v.denominators.planned for run_id, v in verdicts.items()}
+    with open_snapshot(ledger) as snapshot:
+        found = snapshot.rows("SELECT run_id, verdict, reason_code, reason, closed, planned FROM runs")
+    assert {run_id: (word, code, reason) for run_id, word, code, reason, _, _ in found} == expected
+    assert {run_id: planned or 0 for run_id, *_, closed, planned in found if closed} == {
+        run_id: counted[run_id] for run_id, *_, closed, _ in found if closed
+    }
+
+
+@settings(max_examples=15, deadline=None)
+@given(_RUNS)
+def test_every_run_has_one_verdict_wherever_it_is_read(
+    runs: Sequence[tuple[list[Outcome], list[Outcome], str, str]],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = fixed_ledger(Path(folder) / "ledger")
+        for number, run in enumerate(runs):
+            ledger.append(_events(number, *run))
+        _assert_the_same(ledger)
+        ledger.seal()
+        _assert_the_same(ledger)
+
+
+@settings(max_examples=15, deadline=None)
+@given(_ITEMS)
+def test_every_item_weighs_the_same_in_sql(items: list[Outcome]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = fixed_ledger(Path(folder) / "ledger")
+        ledger.append(_events(1, items, [], "succeeded", "closed"))
+        with open_prefix(ledger, NOW) as prefix:
+            (run,) = read_runs(prefix, ["run-0001"])
+        with open_snapshot(ledger) as snapshot:
+            found = snapshot.rows("SELECT asset_key, partition, check_name, weight FROM outcomes ORDER BY position")
+    assert found == [
+        (o.item.asset_key, o.item.partition, o.item.check_name, word) for word, o in weigh(run.outcomes)
+    ]
+
+
+def test_runs_of_every_kind_agree_too(told: Tell) -> None:
+    kinds = (good_run, failed_run, dry_run, warned_run, open_run)
+    _assert_the_same(told(*(kind(kind.__name__) for kind in kinds)))
