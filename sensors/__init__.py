@@ -1,6 +1,7 @@
 """Capture: Dagster's run log becomes events of the ledger, on every path, without the user's help.
 
-`defs = with_ledger(defs)` is all a project adds; `skip(context, …)` is for an asset that leaves itself out.
+`defs = with_ledger(defs)` is all a project adds; `skip(context, …)` is for an asset that leaves itself out, and
+`closed_runs_sensor` for what follows the end of a run.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,17 @@ from run_evidence.sensors.capture.skips import skip
 
 if TYPE_CHECKING:
     from run_evidence.sensors.attach.attach import with_ledger
+    from run_evidence.sensors.closed_runs import closed_runs_sensor
 
-__all__ = ["OptionalDependency", "skip", "with_ledger"]
+__all__ = ["OptionalDependency", "closed_runs_sensor", "skip", "with_ledger"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load `with_ledger`, and with it Dagster, only for those who attach: `ledger sync --help` need not."""
+    """Load what needs Dagster only for those who define something: `ledger sync --help` need not."""
+    if name == "closed_runs_sensor":
+        from run_evidence.sensors.closed_runs import closed_runs_sensor
+
+        return closed_runs_sensor
     if name == "with_ledger":
         from run_evidence.sensors.attach.attach import with_ledger
 
