@@ -12,13 +12,34 @@ if TYPE_CHECKING:
         WrittenDocuments,
         WrittenSummary,
         write_delivery_summary,
+        write_documents,
         write_run_documents,
     )
+    from run_evidence.evidence.profile import DeliveryProfile, Field
+    from run_evidence.evidence.profile_choice import find_profile, reports_folder
 
-__all__ = ["WrittenDocuments", "WrittenSummary", "write_delivery_summary", "write_run_documents"]
+__all__ = [
+    "DeliveryProfile",
+    "Field",
+    "WrittenDocuments",
+    "WrittenSummary",
+    "find_profile",
+    "reports_folder",
+    "write_delivery_summary",
+    "write_documents",
+    "write_run_documents",
+]
 
 
 def __getattr__(name: str) -> Any:
+    if name in {"DeliveryProfile", "Field"}:
+        from run_evidence.evidence import profile
+
+        return getattr(profile, name)
+    if name in {"find_profile", "reports_folder"}:
+        from run_evidence.evidence import profile_choice
+
+        return getattr(profile_choice, name)
     if name in __all__:
         from run_evidence.evidence import files
 

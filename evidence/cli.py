@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from dataclasses import replace
@@ -17,6 +16,7 @@ from run_evidence.ledger.terminal import is_terminal, out, out_json, say
 if TYPE_CHECKING:
     from run_evidence.evidence.facts import RunRow
     from run_evidence.evidence.prefix import Prefix
+    from run_evidence.evidence.profile import DeliveryProfile
     from run_evidence.evidence.verdict import RunVerdict
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
@@ -26,6 +26,14 @@ _AS_OF = Annotated[
 ]
 _AS_OF_OCCURRED = Annotated[
     str | None, typer.Option("--as-of-occurred", metavar="TIME", help="Only what happened by TIME.")
+]
+_PROFILE = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="PROFILE",
+        help="The delivery profile: MODULE:ATTRIBUTE, or a name that is installed. Else LEDGER_PROFILE.",
+    ),
 ]
 _RUN = Annotated[str, typer.Argument(metavar="RUN_ID", help="The run, or the start of its id if that is enough.")]
 
@@ -59,17 +67,23 @@ def runs(
 def show(
     ctx: typer.Context,
     run_id: _RUN,
+    profile: _PROFILE = None,
     as_of: _AS_OF = None,
     as_of_occurred: _AS_OF_OCCURRED = None,
     as_json: _JSON = False,
 ) -> None:
-    """Tell one run: verdict, timeline, assets, checks, what was left out and why, and what proves it."""
+    """Tell one run: verdict, timeline, assets, checks, what was left out and why, and what proves it.
+
+    With a delivery profile also the decision on each partition that it delivers.
+    """
     from run_evidence.evidence.facts import read_runs
     from run_evidence.evidence.prefix import open_prefix
+    from run_evidence.evidence.profile_choice import find_profile
     from run_evidence.evidence.report import report_of
     from run_evidence.ledger.query.as_of import parse_as_of
 
     session: Session = ctx.obj
+    chosen = find_profile(profile)
     with open_prefix(session.ledger(), parse_as_of(as_of, as_of_occurred)) as prefix:
         facts = read_runs(prefix, [_resolve(prefix, run_id, as_of or as_of_occurred)])[0]
         if as_json:
@@ -77,10 +91,10 @@ def show(
         else:
             from run_evidence.evidence.terminal import tell_run
 
-            out(*tell_run(prefix, facts, _width()))
+            out(*tell_run(prefix, facts, _width(), chosen))
 
 
-def report(
+def report(  # noqa: PLR0913, PLR0917 - one argument for each option
     ctx: typer.Context,
     run_id: _RUN,
     folder: Annotated[
@@ -88,9 +102,10 @@ def report(
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Where to write; else WEEK06_REPORT_DIR or reports/week06 for a Week06 run, reports for others.",
+            help="Where to write; else the profile's folder for a run that delivers, reports for others.",
         ),
     ] = None,
+    profile: _PROFILE = None,
     force: Annotated[bool, typer.Option("--force", help="Replace documents that have other content.")] = False,
     as_of: _AS_OF = None,
     as_of_occurred: _AS_OF_OCCURRED = None,
@@ -104,45 +119,61 @@ def report(
 ) -> None:
     """Write a run's evidence: report, summary, and hand-over documents. Seals first; overwrites nothing.
 
-    For a Week06 run week06_delivery_summary.md is brought up to date over all runs. With --as-of nothing is sealed
-    and that file is left alone: the documents are those the ledger gave then, byte for byte; a TIME stands for the
-    entries before the first that was recorded later.
+    Hand-over documents are written by a delivery profile, for a run that has part in the delivery; its delivery
+    summary is brought up to date over all runs. With --as-of nothing is sealed and that file is left alone: the
+    documents are those the ledger gave then, byte for byte; a TIME stands for the entries before the first that was
+    recorded later.
     """
     from run_evidence.evidence.files import write_delivery_summary, write_run_documents
     from run_evidence.evidence.prefix import open_prefix
+    from run_evidence.evidence.profile_choice import find_profile, reports_folder
     from run_evidence.ledger.cli.maintain import say_problems
     from run_evidence.ledger.query.as_of import parse_as_of
 
     session: Session = ctx.obj
+    chosen = find_profile(profile)
     ledger = session.ledger()
     asked = replace(parse_as_of(as_of, as_of_occurred), unsigned=unsigned)
     with open_prefix(ledger, asked) as prefix:
         found = _resolve(prefix, run_id, as_of or as_of_occurred)
-        week06 = _is_week06(prefix, found)
-    target = folder or Path((os.environ.get("WEEK06_REPORT_DIR") or "reports/week06") if week06 else "reports")
-    written = write_run_documents(ledger, found, target, asked, force=force)
+        delivery = chosen if chosen and _has_part(prefix, found, chosen) else None
+    target = folder or (reports_folder(delivery) if delivery else Path("reports"))
+    written = write_run_documents(ledger, found, target, asked, profile=delivery, force=force)
     if not written.unrecorded and not asked.past:
         say_problems(ledger.seal())  # so that the documents can be proved at once
     paths = [*written.evidence, written.report, written.summary]
-    if week06:
-        summary = write_delivery_summary(ledger, target, as_of=asked, force=force)
+    if delivery:
+        summary = write_delivery_summary(ledger, target, as_of=asked, profile=delivery, force=force)
         paths.append(summary.latest or summary.kept)
     if as_json:
-        out_json({"run_id": found, "final": written.final, "size": written.size, "files": list(map(str, paths))})
+        about = {"run_id": found, "delivery": delivery.name if delivery else None, "final": written.final}
+        out_json({**about, "size": written.size, "files": list(map(str, paths))})
         return
     for path in paths:
         out(str(path))
+    if not delivery:
+        say(_nothing_delivered(found, chosen))
     if written.unrecorded:
         say(f"Not recorded in the ledger, so `ledger check` accepts none of these: {written.unrecorded}")
     if not written.final and not asked.past:
         say(f"Interim: run {found} is not closed in the ledger. When it has ended: ledger sync, then report again.")
 
 
-def _is_week06(prefix: Prefix, run_id: str) -> bool:
+def _has_part(prefix: Prefix, run_id: str, profile: DeliveryProfile) -> bool:
+    from run_evidence.evidence.delivery import deliveries
     from run_evidence.evidence.facts import read_runs
-    from run_evidence.evidence.week06 import deliveries
 
-    return any(deliveries(facts) for facts in read_runs(prefix, [run_id]))
+    return any(deliveries(facts, profile) for facts in read_runs(prefix, [run_id]))
+
+
+def _nothing_delivered(run_id: str, profile: DeliveryProfile | None) -> str:
+    from run_evidence.evidence.profile_choice import DECLARE
+
+    if profile is None:
+        return (
+            f"No hand-over document, no delivery summary: these need a delivery profile. To have them, {DECLARE}."
+        )
+    return f"No hand-over document: run {run_id} planned no partition of the delivery {profile.name}."
 
 
 def _no_runs(as_of: str | None) -> str:

@@ -2,8 +2,8 @@
 
 A name says which run or partition, whether the run was closed, the size of the log it was derived from, and which
 keys had signed the checkpoint of that size; the content follows from that, so the same bytes under a name are fine
-and other bytes are an error. The one file that is replaced is `week06_delivery_summary.md`, which the hand-over
-contract gives a fixed name; its content is kept under a name of its own too, which says which of two is newer.
+and other bytes are an error. The one file that is replaced is `<profile>_delivery_summary.md`, the fixed name under
+which a person looks for it; its content is kept under a name of its own too, which says which of two is newer.
 Nothing is written inside a ledger, wherever links lead.
 """
 
@@ -11,39 +11,37 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from run_evidence.evidence.delivery import contract_document, deliveries
 from run_evidence.evidence.document import encode_document
 from run_evidence.evidence.facts import read_runs
 from run_evidence.evidence.markdown import code
 from run_evidence.evidence.prefix import Prefix, sealed_prefix, unknown_run
+from run_evidence.evidence.profile_choice import DECLARE
 from run_evidence.evidence.recording import record_documents
 from run_evidence.evidence.report import report_of
-from run_evidence.evidence.summary import derive_delivery_summary, derive_run_summary
-from run_evidence.evidence.week06 import contract_document, deliveries
-from run_evidence.ledger import EnvironmentFault, IntegrityError
+from run_evidence.evidence.summary import derive_delivery_summary, derive_run_summary, heading
+from run_evidence.ledger import EnvironmentFault, IntegrityError, UsageError
 from run_evidence.ledger.query.as_of import NOW, AsOf
 from run_evidence.ledger.storage.files import create_idempotent, make_folder, read_regular, replace_atomic
 from run_evidence.ledger.storage.output import require_outside
 
 if TYPE_CHECKING:
+    from run_evidence.evidence.profile import DeliveryProfile
     from run_evidence.ledger import Ledger
 
-DELIVERY_SUMMARY: Final = "week06_delivery_summary.md"
-
 _SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_HEADING: Final = b"# Week06 delivery summary\n"
-_KEPT: Final = re.compile(
-    r"week06_delivery_summary_([0-9a-f]{12})(?:-of-[0-9a-f]{12})?_([0-9]{1,16})(?:_happened-by-[0-9]+)?_(.+)\.md"
-)
+_KEPT: Final = r"_([0-9a-f]{12})(?:-of-[0-9a-f]{12})?_([0-9]{1,16})(?:_happened-by-[0-9]+)?_(.+)\.md"
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenDocuments:
-    """The files of one run: its report, its hand-over documents by partition (of Week06 alone), its summary.
+    """The files of one run: its report, its hand-over documents by partition (by a profile alone), its summary.
 
     `unrecorded` says why the ledger could not record their digests, so that nobody can prove them.
     """
@@ -71,10 +69,17 @@ class WrittenSummary:
 
 
 def write_run_documents(
-    ledger: Ledger, run_id: str, out_dir: str | Path, as_of: AsOf = NOW, *, force: bool = False
+    ledger: Ledger,
+    run_id: str,
+    out_dir: str | Path,
+    as_of: AsOf = NOW,
+    *,
+    profile: DeliveryProfile | None = None,
+    force: bool = False,
 ) -> WrittenDocuments:
     """Derive a run's documents, from the ledger sealed now or as it was, and write them below `out_dir`.
 
+    Without a profile these are the report and the summary of any run; what the run delivers is told by a profile.
     They are final when the run is closed in the ledger, else interim, and say so. What is there already is
     left alone. Raises `UsageError` when the ledger does not know the run or `out_dir` is inside a ledger,
     `EnvironmentFault` when a file cannot be written, `IntegrityError` when one is there with other content, which
@@ -90,19 +95,21 @@ def write_run_documents(
         stem = f"{_safe(run_id)}_{'final' if facts.final else 'interim'}_{_rests_on(prefix)}"
         report_path = f"run_report/{stem}.json"
         documents = {report_path: encode_document(report_of(prefix, facts))}
-        handed_over = deliveries(facts)
+        handed_over = deliveries(facts, profile) if profile else ()
         for d in handed_over:
             content = contract_document(d, report_path, signed=bool(prefix.signing.signed_by))
-            documents[f"run_evidence/{d.partition}_{stem}.json"] = encode_document(content)
+            documents[f"run_evidence/{_safe(d.partition)}_{stem}.json"] = encode_document(content)
         report, *evidence = (out.create(name, content) for name, content in documents.items())
-        summary = out.create(f"summaries/run_{stem}.md", derive_run_summary(prefix, facts).encode())
+        summary = derive_run_summary(prefix, facts, handed_over).encode()
+        by = f"_{profile.name}" if profile and handed_over else ""  # else it is the same without the profile
+        summarised = out.create(f"summaries/run_{stem}{by}.md", summary)
     decisions = tuple(d.decision for d in handed_over)
     unrecorded = None
     try:
         record_documents(ledger, run_id, size, documents)
     except EnvironmentFault as fault:
         unrecorded = str(fault)
-    return WrittenDocuments(run_id, facts.final, size, report, tuple(evidence), summary, decisions, unrecorded)
+    return WrittenDocuments(run_id, facts.final, size, report, tuple(evidence), summarised, decisions, unrecorded)
 
 
 def write_delivery_summary(
@@ -111,24 +118,55 @@ def write_delivery_summary(
     run_ids: Sequence[str] | None = None,
     as_of: AsOf = NOW,
     *,
+    profile: DeliveryProfile | None = None,
     force: bool = False,
 ) -> WrittenSummary:
     """Derive the delivery summary over all runs or those named, sealed now or as it was, and write it.
 
     A summary of the same log that was derived from more of it is not replaced; one that somebody edited is kept
-    under a name of its own first. Raises as `write_run_documents`; a file of the fixed name that is no delivery
-    summary counts as one with other content.
+    under a name of its own first. Raises as `write_run_documents`, and `UsageError` without a profile; a file of
+    the fixed name that is no delivery summary counts as one with other content.
     """
+    if profile is None:
+        raise UsageError(
+            "A delivery summary needs a delivery profile: only that says what is delivered.", next_step=DECLARE
+        )
     out = _Folder(Path(out_dir), ledger.root, force)
     with sealed_prefix(ledger, as_of=as_of) as prefix:
-        content = derive_delivery_summary(prefix, run_ids).encode()
+        content = derive_delivery_summary(prefix, profile, run_ids).encode()
         size = prefix.snapshot.sealed
         origin = prefix.head.origin if prefix.head else ""
-        name = f"summaries/week06_delivery_summary_{_subject(origin, run_ids)}_{_rests_on(prefix)}.md"
+        name = f"summaries/{profile.summary}_{_subject(origin, run_ids)}_{_rests_on(prefix)}.md"
     kept = out.create(name, content)
     if as_of != NOW:
         return WrittenSummary(size, None, kept)
-    return WrittenSummary(size, _replace_latest(out, content, kept, origin), kept)
+    return WrittenSummary(size, _replace_latest(out, profile, content, kept, origin), kept)
+
+
+def write_documents(
+    ledger: Ledger, names: Sequence[str], out_dir: str | Path, profile: DeliveryProfile
+) -> dict[str, str]:
+    """Write the documents of the runs of these ids, then the delivery summary.
+
+    Returns what could not be written, and why: a run under its id, the summary under the name of its file. Those
+    names can be given again. A run that cannot be written keeps no other from being written.
+    """
+    failed: dict[str, str] = {}
+    for run_id in (name for name in names if name != profile.summary):
+        with _noted(failed, run_id):
+            write_run_documents(ledger, run_id, out_dir, profile=profile)
+    if names:
+        with _noted(failed, profile.summary):
+            write_delivery_summary(ledger, out_dir, profile=profile)
+    return failed
+
+
+@contextmanager
+def _noted(failed: dict[str, str], name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever it is, the others get their documents
+        failed[name] = f"{type(error).__name__}: {error}"
 
 
 def _rests_on(prefix: Prefix) -> str:
@@ -148,32 +186,35 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _replace_latest(out: _Folder, content: bytes, kept: Path, origin: str) -> Path:
+def _replace_latest(out: _Folder, profile: DeliveryProfile, content: bytes, kept: Path, origin: str) -> Path:
     """Put a summary in the place of the fixed name, unless one of the same log that is newer is there."""
-    latest = out.path / DELIVERY_SUMMARY
+    name, summary = f"{profile.summary}.md", profile.summary
+    latest = out.path / name
     there = _read(latest)
     if there is None or there == content or out.force:
-        out.replace(DELIVERY_SUMMARY, content)
+        out.replace(name, content)
         return latest
-    if not there.startswith(_HEADING):
+    as_written = bool(_same_as(there, kept.parent, summary))  # and not edited since
+    if not as_written and not there.startswith(f"{heading(profile)}\n".encode()):
         raise _other_content(latest)
-    ours, found = _newness(content, kept.parent, origin), _newness(there, kept.parent, origin)
+    ours, found = (_newness(each, kept.parent, summary, origin) for each in (content, there))
     if found is not None and ours is not None and found > ours:
         return latest
-    if not _same_as(there, kept.parent):  # somebody edited it
+    if not as_written:
         digest = hashlib.sha256(there).hexdigest()[:12]
-        out.create(f"summaries/week06_delivery_summary_replaced_{digest}.md", there)
-    out.replace(DELIVERY_SUMMARY, content)
+        out.create(f"summaries/{summary}_replaced_{digest}.md", there)
+    out.replace(name, content)
     return latest
 
 
-def _newness(content: bytes, summaries: Path, origin: str) -> tuple[int, bool] | None:
+def _newness(content: bytes, summaries: Path, summary: str, origin: str) -> tuple[int, bool] | None:
     """Return (size, signed) of a summary of this log, for the larger to be the newer; `None` for any other text.
 
     The name says it under which the same bytes are kept. Where they are not, the line that begins a summary of
     this log does.
     """
-    names = filter(None, (_KEPT.fullmatch(path.name) for path in _same_as(content, summaries)))
+    form = re.compile(f"{re.escape(summary)}{_KEPT}")
+    names = filter(None, (form.fullmatch(path.name) for path in _same_as(content, summaries, summary)))
     found = [(int(name[2]), name[3] != "unsigned") for name in names if name[1] == _subject(origin, None)]
     if found:
         return max(found)
@@ -182,9 +223,9 @@ def _newness(content: bytes, summaries: Path, origin: str) -> tuple[int, bool] |
     return (int(begins[1]), begins[2] is not None) if begins else None
 
 
-def _same_as(content: bytes, summaries: Path) -> list[Path]:
+def _same_as(content: bytes, summaries: Path, summary: str) -> list[Path]:
     """Return the kept files with these bytes."""
-    kept = summaries.glob("week06_delivery_summary_*.md")
+    kept = summaries.glob(f"{summary}_*.md")
     return [path for path in kept if path.stat().st_size == len(content) and path.read_bytes() == content]
 
 
@@ -201,7 +242,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def _safe(run_id: str) -> str:
-    """Return a run id as part of a file name; Dagster's are UUIDs, and any other text becomes its digest."""
+    """Return a run id or a partition as part of a file name; what is no plain name becomes its digest."""
     return run_id if _SAFE.fullmatch(run_id) else hashlib.sha256(run_id.encode()).hexdigest()
 
 
@@ -240,6 +281,6 @@ class _Folder:
 def _other_content(path: Path) -> IntegrityError:
     return IntegrityError(
         f"{path} is there with other content than what is derived now; it was left as it is.",
-        next_step="it was edited, derived by another version, or had a payload that was erased since: "
+        next_step="it was edited, derived by another version or profile, or had a payload that was erased since: "
         "move it away, name another folder, or replace it with --force",
     )

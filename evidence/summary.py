@@ -11,15 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from run_evidence.evidence import week06
+from run_evidence.evidence.delivery import Delivery, deliveries, measured
 from run_evidence.evidence.document import timestamp
 from run_evidence.evidence.facts import QUERIES, JudgedRun, RunRow, read_rows, read_runs
 from run_evidence.evidence.markdown import code, table, text
 from run_evidence.evidence.prefix import query_digests
+from run_evidence.evidence.profile import DRY_RUN_ONLY, HOLD, REVIEW, DeliveryProfile, Field
 from run_evidence.evidence.provenance import read_from
 from run_evidence.evidence.report import made_when
 from run_evidence.evidence.verdict import RunVerdict, item_name
-from run_evidence.evidence.week06 import Delivery, deliveries
 from run_evidence.evidence.words import counted, listed
 
 if TYPE_CHECKING:
@@ -27,17 +27,13 @@ if TYPE_CHECKING:
     from run_evidence.evidence.prefix import Prefix
     from run_evidence.ledger.model.outcomes import Outcome
 
-DECISIONS: Final[Mapping[str, tuple[str, str]]] = {
-    "proceed_to_week07": ("may proceed", "may proceed"),
-    "manual_review_required": ("needs a person's review", "need a person's review"),
-    "dry_run_only": ("was a dry run", "were dry runs"),
-    "hold_downstream": ("is held back", "are held back"),
+_PROCEED: Final = ("may proceed", "may proceed")
+_HELD_BACK: Final[Mapping[str, tuple[str, str]]] = {
+    REVIEW: ("needs a person's review", "need a person's review"),
+    DRY_RUN_ONLY: ("was a dry run", "were dry runs"),
+    HOLD: ("is held back", "are held back"),
 }
 """The decisions in the order in which they are counted, and what they say of one partition and of several."""
-
-
-_ROWS: Final = {"input_row_count": "read", "output_row_count": "written"}
-_NAMED: Final = {"output_snapshot_id": "snapshot", "manifest_id": "manifest", "batch_id": "batch"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +44,10 @@ class _Partition:
     runs: int
 
 
-def derive_delivery_summary(prefix: Prefix, run_ids: Sequence[str] | None = None) -> str:
-    """Summarise the data factory's partitions as Markdown: over all runs of the prefix, or over those named."""
-    partitions = _latest(prefix, run_ids)
-    lines = ["# Week06 delivery summary", "", *_opening(prefix, partitions), ""]
+def derive_delivery_summary(prefix: Prefix, profile: DeliveryProfile, run_ids: Sequence[str] | None = None) -> str:
+    """Summarise a delivery's partitions as Markdown: over all runs of the prefix, or over those named."""
+    partitions = _latest(prefix, profile, run_ids)
+    lines = [heading(profile), "", *_opening(prefix, profile, partitions), ""]
     if partitions:
         lines += [*_overview(partitions), ""]
     for partition in partitions:
@@ -62,67 +58,80 @@ def derive_delivery_summary(prefix: Prefix, run_ids: Sequence[str] | None = None
     return "\n".join([*lines, *_closing(prefix, (*QUERIES, "planned_partitions"))])
 
 
-def derive_run_summary(prefix: Prefix, facts: JudgedRun) -> str:
-    """Summarise one run of any project as Markdown."""
+def heading(profile: DeliveryProfile) -> str:
+    """Return the line that a delivery summary begins with."""
+    return f"# {text(profile.title)}"
+
+
+def derive_run_summary(prefix: Prefix, facts: JudgedRun, delivered: Sequence[Delivery] = ()) -> str:
+    """Summarise one run of any project as Markdown, with what it delivers."""
     row = facts.row
     lines = [f"# Run {code(row.run_id)}: {code(facts.verdict.verdict)}", ""]
     lines += [f"{_as_of(prefix)} {'Final, ' if facts.final else 'Interim: '}{made_when(facts)}.", ""]
-    for delivery in deliveries(facts):
+    for delivery in delivered:
         lines += [f"Partition {code(delivery.partition)}: {code(delivery.decision)}", "", _product(delivery)]
     lines += [*_run_section(facts, facts.verdict, facts.outcomes, row.partition), ""]
     return "\n".join([*lines, *_closing(prefix, QUERIES)])
 
 
-def _latest(prefix: Prefix, run_ids: Sequence[str] | None) -> list[_Partition]:
+def _latest(prefix: Prefix, profile: DeliveryProfile, run_ids: Sequence[str] | None) -> list[_Partition]:
     """Choose each partition's latest run; one that planned the product goes before one that did not."""
-    planned = prefix.select("planned_partitions", prefix=week06.PREFIX, product=week06.PRODUCT)
+    planned = prefix.select("planned_partitions", prefix=profile.key_prefix, product=profile.product)
     rows = {row.run_id: row for row in read_rows(prefix, run_ids)}
-    by_day: dict[str, list[tuple[bool, int, str]]] = defaultdict(list)
-    for run_id, day, has_product in planned:
+    runs_of: dict[str, list[tuple[bool, int, str]]] = defaultdict(list)
+    for run_id, partition, has_product in planned:
         if run_id in rows:
-            by_day[day].append((has_product, rows[run_id].started_at, run_id))
-    chosen = {day: max(runs)[2] for day, runs in by_day.items()}
+            runs_of[partition].append((has_product, rows[run_id].started_at, run_id))
+    chosen = {partition: max(runs)[2] for partition, runs in runs_of.items()}
     facts = {run.row.run_id: run for run in read_runs(prefix, sorted(set(chosen.values())))}
-    found = {(d.facts.row.run_id, d.partition): d for run in facts.values() for d in deliveries(run)}
+    found = {(d.facts.row.run_id, d.partition): d for run in facts.values() for d in deliveries(run, profile)}
     return [
-        _Partition(found[run_id, day], len(by_day[day]))
-        for day, run_id in sorted(chosen.items())
-        if (run_id, day) in found
+        _Partition(found[run_id, partition], len(runs_of[partition]))
+        for partition, run_id in sorted(chosen.items())
+        if (run_id, partition) in found
     ]
 
 
-def _opening(prefix: Prefix, partitions: Sequence[_Partition]) -> Iterator[str]:
+def _opening(prefix: Prefix, profile: DeliveryProfile, partitions: Sequence[_Partition]) -> Iterator[str]:
     yield _as_of(prefix)
     yield ""
     if not partitions:
-        yield "No run planned a daily partition of the data factory, so there is nothing to hand over."
+        yield "No run planned a partition of this delivery, so there is nothing to hand over."
         return
-    yield f"{decided([p.delivery.decision for p in partitions])}."
+    yield f"{decided([p.delivery.decision for p in partitions], profile.proceed)}."
     yield "The latest run of each partition counts, of those that planned the product; documents of earlier"
     yield "runs stay, and count no more. A program reads `run_evidence/`: of the run named here the file that says"
     yield "`final` and has the largest number (the size of the log it was derived from), of two the signed one."
 
 
-def decided(decisions: Sequence[str]) -> str:
+def decided(decisions: Sequence[str], proceed: str) -> str:
     """Say how many partitions came to each decision; that none may proceed is said, other noughts are not."""
     count = Counter(decisions)
     said = [
         f"{count[name] or 'none'} {one if count[name] == 1 else many} ({code(name)})"
-        for name, (one, many) in DECISIONS.items()
-        if count[name] or name == "proceed_to_week07"
+        for name, (one, many) in {proceed: _PROCEED, **_HELD_BACK}.items()
+        if count[name] or name == proceed
     ]
     return f"Of {counted(len(decisions), 'partition')}, {listed(said)}"
 
 
 def _product(delivery: Delivery) -> str:
     """Tell what became of the product, with what the run measured of it."""
-    known = week06.measured(delivery)
+    known = measured(delivery)
     told = [
-        *(f"{counted(known[label], 'row')} {done}" for label, done in _ROWS.items() if label in known),
-        *(f"{name} {code(known[label])}" for label, name in _NAMED.items() if known.get(label) is not None),
+        _measured(field, known[field.name])
+        for field in delivery.profile.fields
+        if field.told and known.get(field.name) is not None
     ]
     outcome = delivery.product.outcome
     return f"- Product {code(delivery.asset_key)}, {code(outcome)}" + (f": {', '.join(told)}" if told else "")
+
+
+def _measured(field: Field, value: str | int) -> str:
+    if field.kind != "count":
+        return f"{text(field.told)} {code(value)}"
+    noun, _, done = field.told.partition(" ")
+    return text(f"{counted(int(value), noun)} {done}".rstrip())
 
 
 def _as_of(prefix: Prefix) -> str:

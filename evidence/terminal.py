@@ -7,17 +7,18 @@ from itertools import groupby
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
+from run_evidence.evidence.delivery import Delivery, deliveries
 from run_evidence.evidence.document import timestamp
 from run_evidence.evidence.facts import JudgedRun, RunRow
 from run_evidence.evidence.recorded_event import Recorded
 from run_evidence.evidence.report import statement
 from run_evidence.evidence.verdict import RunVerdict, item_name
-from run_evidence.evidence.week06 import deliveries
 from run_evidence.evidence.words import counted
 from run_evidence.ledger.terminal import VERDICT_STYLES, printable, shortened, styled, table, width_of
 
 if TYPE_CHECKING:
     from run_evidence.evidence.prefix import Prefix
+    from run_evidence.evidence.profile import DeliveryProfile
     from run_evidence.ledger.model.outcomes import Outcome
 
 _SHORT_ID: Final = 8
@@ -125,13 +126,16 @@ def _wrapped(text: str, width: int | None, used: int) -> list[str]:
     return wrap(line, max(width - used, _LAST_AT_LEAST), break_on_hyphens=False)
 
 
-def tell_run(prefix: Prefix, facts: JudgedRun, width: int | None) -> list[str]:
+def tell_run(
+    prefix: Prefix, facts: JudgedRun, width: int | None, profile: DeliveryProfile | None = None
+) -> list[str]:
     """Tell one run: what it was, its verdict and decisions, timeline, assets, checks, skips, provenance.
 
-    Returns the lines, for `ledger.terminal.out`.
+    Without a profile there is nothing to decide. Returns the lines, for `ledger.terminal.out`.
     """
+    delivered = deliveries(facts, profile) if profile else ()
     sections = [
-        _section("", _head(facts, width)),
+        _section("", _head(facts, delivered, width)),
         _section("Timeline", _timeline(facts, width)),
         _section("Assets", _assets(facts, width)),
         _section("Checks", _checks(facts, width)),
@@ -152,7 +156,7 @@ def _section(heading: str, lines: Iterable[str]) -> list[str]:
     return [styled(heading, "bold"), *body] if body else []
 
 
-def _head(facts: JudgedRun, width: int | None) -> Iterator[str]:
+def _head(facts: JudgedRun, delivered: Sequence[Delivery], width: int | None) -> Iterator[str]:
     row, verdict = facts.row, facts.verdict
     yield f"{styled(f'Run {row.run_id}', 'bold')}  {row.job_name or ''}".rstrip()
     word = styled(verdict.verdict, VERDICT_STYLES[verdict.verdict])
@@ -161,7 +165,7 @@ def _head(facts: JudgedRun, width: int | None) -> Iterator[str]:
         told.append(("because", f"{verdict.reason_code}: {verdict.reason}"))
     if count := len(verdict.corrections):
         told.append(("amended", f"it rests on events that were corrected since ({count}, see Corrections)"))
-    told += [("decision", f"{d.decision} for {d.partition}") for d in deliveries(facts)]
+    told += [("decision", f"{d.decision} for {d.partition}") for d in delivered]
     told += [("partition", row.partition or ""), ("dagster", f"{row.status}, {_span(row)}")]
     told += [("trace", row.trace_id or ""), ("release", row.release_id or ""), ("batch", row.batch_id or "")]
     for name, value in told:

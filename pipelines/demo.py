@@ -144,6 +144,7 @@ def _play(job: dg.JobDefinition, instance: dg.DagsterInstance, play: DemoRun, st
 
 def _collect(instance: dg.DagsterInstance, ledger: Ledger, run_ids: Sequence[str]) -> list[WrittenDocuments]:
     """Complete the capture, close the runs and write the final documents, as the sensors do in a deployment."""
+    from pipelines.delivery import WEEK06
     from run_evidence.evidence import write_delivery_summary, write_run_documents
     from run_evidence.sensors.capture.capture import CaptureContext
     from run_evidence.sensors.sync import sync_runs
@@ -151,8 +152,8 @@ def _collect(instance: dg.DagsterInstance, ledger: Ledger, run_ids: Sequence[str
     done = sync_runs(instance, CaptureContext(ledger, grace_seconds=0.0))
     say(f"captured: {done.records} records of {done.runs} runs, {done.appended} of them not seen by the hook")
     reports = DEMO / "reports" / "week06"
-    documents = [write_run_documents(ledger, run_id, reports) for run_id in run_ids]
-    write_delivery_summary(ledger, reports)
+    documents = [write_run_documents(ledger, run_id, reports, profile=WEEK06) for run_id in run_ids]
+    write_delivery_summary(ledger, reports, profile=WEEK06)
     return documents
 
 

@@ -16,7 +16,7 @@ def require_reason_code(reason_code: str) -> str:
     """Return the code when it is one: lower case words joined by underscores. Raises `UsageError`."""
     if not _CODE.fullmatch(reason_code or ""):
         raise UsageError(
-            f"{reason_code!r} is not a reason code; a skip needs one, such as 'week04_lakehouse_not_available'.",
+            f"{reason_code!r} is not a reason code; a skip needs one, such as 'lakehouse_not_available'.",
             next_step="use 3 to 80 lower-case letters, digits and underscores, starting with a letter",
         )
     return reason_code

@@ -3,9 +3,9 @@
 TOML, or JSON where the file's name ends in `.json`; one table for each asset that a run may do without:
 
     [[optional]]
-    asset_key = "week06/external/lakehouse_state"
-    reason_code = "week04_lakehouse_not_available"
-    reason = "Week04's lakehouse state was not observed"
+    asset_key = "external/lakehouse_state"
+    reason_code = "lakehouse_not_available"
+    reason = "the state of the lakehouse was not observed"
 """
 
 from __future__ import annotations

@@ -236,7 +236,7 @@ def test_every_event_of_a_run_carries_its_ids(demo: Demo) -> None:
 
 
 def test_every_hand_over_document_is_valid_and_has_a_final_version(demo: Demo) -> None:
-    schema = json.loads(files("run_evidence.evidence").joinpath("week06_run_evidence_v1.schema.json").read_text())
+    schema = json.loads(files("pipelines").joinpath("week06_run_evidence_v1.schema.json").read_text())
     documents = [json.loads(path.read_text()) for path in sorted(demo.reports.glob("run_evidence/*.json"))]
     for document in documents:
         jsonschema.validate(document, schema)

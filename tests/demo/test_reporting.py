@@ -1,15 +1,17 @@
 """The final documents follow a run's closing, without anybody asking for them."""
 
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
-import pipelines.reporting
-from pipelines.reporting import LedgerResource, final_evidence_sensor, read_place
+from pipelines.reporting import LedgerResource, final_evidence_sensor
 from pipelines.resources import ReportsResource
+from run_evidence.evidence import files
 from run_evidence.ledger import Ledger
 from run_evidence.sensors.capture.capture import CaptureContext, capture_run
+from run_evidence.sensors.closed_runs import read_place
 
 
 @dg.asset(
@@ -73,16 +75,16 @@ def test_documents_that_cannot_be_written_hold_up_no_others(
     job = dg.Definitions(assets=[product], jobs=[dg.define_asset_job("job")]).get_job_def("job")
     second = job.execute_in_process(instance=instance, partition_key="2026-04-18", raise_on_error=False).run_id
     out = tmp_path / "reports"
-    write = pipelines.reporting.write_run_documents
+    write = files.write_run_documents
 
-    def failing(ledger: Ledger, run_id: str, folder: Path) -> object:
+    def failing(ledger: Ledger, run_id: str, folder: Path, **more: Any) -> object:
         if run_id == first:
             raise OSError("the name is taken")
-        return write(ledger, run_id, folder)
+        return write(ledger, run_id, folder, **more)
 
     cursor = None
     with monkeypatch.context() as patch:
-        patch.setattr(pipelines.reporting, "write_run_documents", failing)
+        patch.setattr(files, "write_run_documents", failing)
         for run_id in (first, second):
             capture_run(instance, run_id, CaptureContext(ledger, grace_seconds=0))
             ledger.seal()

@@ -22,8 +22,8 @@ from tests.paths import paths
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "pipelines" / "README.md", *ROOT.glob("docs/**/*.md")])
-WALKED_AS_A_WHOLE = {"docs/trust.md", "docs/operations.md"}
-"""Pages that test_walks.py follows from beginning to end."""
+WALKED_AS_A_WHOLE = {"docs/trust.md", "docs/operations.md", "docs/delivery.md"}
+"""Pages that test_walks.py and test_delivery_page.py follow from beginning to end."""
 
 SHOWN = {"text"}
 """Fences of what is shown and not to be copied: formats, output."""

@@ -35,7 +35,8 @@ def told(ledger: Ledger) -> Tell:
 
 @pytest.fixture
 def call(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Run the command line on the test's ledger."""
+    """Run the command line on the test's ledger, as Week06's project has it set."""
+    monkeypatch.setenv("LEDGER_PROFILE", "pipelines.delivery:WEEK06")
 
     def run(*arguments: str) -> Said:
         monkeypatch.setattr(sys, "argv", ["ledger", "--ledger", str(ledger.root), *arguments])

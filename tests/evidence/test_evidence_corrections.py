@@ -13,6 +13,7 @@ from calling import Ask
 from evidence_runs import FACT, Story, Tell, good_run, open_run
 from test_evidence_week06 import validator
 
+from pipelines.delivery import WEEK06
 from run_evidence.evidence import write_run_documents
 from run_evidence.evidence.facts import read_runs
 from run_evidence.evidence.prefix import open_prefix
@@ -204,7 +205,7 @@ def test_a_report_with_corrections_is_proved(tmp_path: Path) -> None:
     ledger.append(story.events)
     ledger.seal()
     amend(ledger, events_of(ledger, "check.evaluated.v1", FACT)[0][0], reason="r", actor="a")
-    text = write_run_documents(ledger, RUN, tmp_path / "out").report.read_bytes()
+    text = write_run_documents(ledger, RUN, tmp_path / "out", profile=WEEK06).report.read_bytes()
     ledger.seal()
     with open_prover(ledger) as prover:
         proof = prover.prove_document(text)

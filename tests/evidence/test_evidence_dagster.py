@@ -11,6 +11,7 @@ import dagster as dg
 import orjson
 import pytest
 
+from pipelines.delivery import WEEK06
 from run_evidence.evidence import WrittenDocuments, write_run_documents
 from run_evidence.ledger import Ledger
 from run_evidence.sensors import OptionalDependency, skip
@@ -44,7 +45,7 @@ class World:
         )
         how = CaptureContext(self.ledger, policy=POLICY, grace_seconds=grace_seconds)
         capture_run(self.instance, result.run_id, how)
-        return read(write_run_documents(self.ledger, result.run_id, self.home / "out"))
+        return read(write_run_documents(self.ledger, result.run_id, self.home / "out", profile=WEEK06))
 
 
 def read(written: WrittenDocuments) -> tuple[Document, Document]:
@@ -166,7 +167,7 @@ def test_a_report_from_inside_the_run_is_interim_and_the_final_one_follows(world
     @dg.asset(key=["week06", "ops", "run_evidence_report"], partitions_def=DAILY, deps=[FACT])
     def evidence_report(context: dg.AssetExecutionContext) -> None:
         capture_run(context.instance, context.run.run_id, CaptureContext(world.ledger, policy=POLICY))
-        seen.append(write_run_documents(world.ledger, context.run.run_id, world.home / "out"))
+        seen.append(write_run_documents(world.ledger, context.run.run_id, world.home / "out", profile=WEEK06))
 
     final, report = world.run(raw, fact, complete, evidence_report)
     interim, interim_report = read(seen[0])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from evidence_runs import START, Story, Tell, dry_run, failed_run, good_run, open_run, warned_run
 
+from pipelines.delivery import WEEK06
 from run_evidence.evidence import write_delivery_summary, write_run_documents
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -27,7 +28,7 @@ def settled(text: str) -> str:
 def test_documents_of_a_run_are_as_they_were(told: Tell, tmp_path: Path, run: Callable[[str], Story]) -> None:
     """Hand-over document, report and summary of each kind of run, byte for byte."""
     story = run("0f0f0f0f-0000-4000-8000-000000000001")
-    written = write_run_documents(told(story), story.run_id, tmp_path)
+    written = write_run_documents(told(story), story.run_id, tmp_path, profile=WEEK06)
     kind = run.__name__
     for name, path in (("evidence", written.evidence[0]), ("report", written.report), ("summary", written.summary)):
         compare(f"{kind}_{name}{path.suffix}", path.read_text(encoding="utf-8"))
@@ -36,7 +37,10 @@ def test_documents_of_a_run_are_as_they_were(told: Tell, tmp_path: Path, run: Ca
 def test_the_delivery_summary_is_as_it_was(told: Tell, tmp_path: Path) -> None:
     """A partition that was run twice, byte for byte."""
     ledger = told(failed_run("0f0f0f0f-1"), warned_run("0f0f0f0f-2", start=START + HOUR))
-    compare("delivery_summary.md", write_delivery_summary(ledger, tmp_path).kept.read_text(encoding="utf-8"))
+    compare(
+        "delivery_summary.md",
+        write_delivery_summary(ledger, tmp_path, profile=WEEK06).kept.read_text(encoding="utf-8"),
+    )
 
 
 def compare(name: str, text: str) -> None:

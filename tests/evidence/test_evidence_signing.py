@@ -8,6 +8,7 @@ import orjson
 import pytest
 from evidence_runs import good_run
 
+from pipelines.delivery import WEEK06
 from run_evidence.evidence import write_delivery_summary, write_run_documents
 from run_evidence.evidence.facts import read_runs
 from run_evidence.evidence.prefix import open_prefix
@@ -32,8 +33,8 @@ def told_run(tmp_path: Path, *, signed: bool) -> Ledger:
 
 def documents(ledger: Ledger, out: Path) -> dict[str, str]:
     """Write every document of the run; return {kind: text}, and what `ledger show` tells as `show`."""
-    written = write_run_documents(ledger, RUN, out)
-    summary = write_delivery_summary(ledger, out)
+    written = write_run_documents(ledger, RUN, out, profile=WEEK06)
+    summary = write_delivery_summary(ledger, out, profile=WEEK06)
     with open_prefix(ledger) as prefix:
         show = "\n".join(tell_run(prefix, read_runs(prefix, [RUN])[0], None))
     paths = {"hand-over": written.evidence[0], "report": written.report, "summary": written.summary}
@@ -70,35 +71,37 @@ def test_a_signature_that_comes_later_makes_other_documents(tmp_path: Path) -> N
     """The first ones stay byte for byte, the new ones stand beside them, the fixed name leads to the signed one."""
     unsigned = told_run(tmp_path, signed=False)
     out = tmp_path / "out"
-    first = write_run_documents(unsigned, RUN, out)
-    write_delivery_summary(unsigned, out)
+    first = write_run_documents(unsigned, RUN, out, profile=WEEK06)
+    write_delivery_summary(unsigned, out, profile=WEEK06)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     signed = signed_ledger(tmp_path / "ledger", [])
     size = signed.seal().size
-    again = write_run_documents(signed, RUN, out)
-    latest = write_delivery_summary(signed, out).latest
+    again = write_run_documents(signed, RUN, out, profile=WEEK06)
+    latest = write_delivery_summary(signed, out, profile=WEEK06).latest
     assert (again.size, first.size) == (size, size - 1), "the record of the first ones was sealed between them"
     assert latest is not None
     assert f"Signed by `{VKEY}`." in latest.read_text()
     assert {again.report, again.summary, *again.evidence}.isdisjoint(before)
     assert all(path.read_bytes() == content for path, content in before.items() if path != latest)
-    assert write_run_documents(signed, RUN, out) == again
+    assert write_run_documents(signed, RUN, out, profile=WEEK06) == again
 
 
 def test_documents_from_before_a_key_signed_can_be_derived_again(tmp_path: Path) -> None:
     """The same bytes, though the very checkpoint they were derived at is signed by now."""
     unsigned = told_run(tmp_path, signed=False)
     unsigned.seal()
-    first = write_run_documents(unsigned, RUN, tmp_path / "out")
+    first = write_run_documents(unsigned, RUN, tmp_path / "out", profile=WEEK06)
     signed = signed_ledger(tmp_path / "ledger", [])
     signed.seal()
     stored = head_of(signed, first.size)
     paths(signed).checkpoint(first.size).write_bytes(sign_note(stored.text, [LOG_KEY]))
-    again = write_run_documents(signed, RUN, tmp_path / "again", AsOf(size=first.size, unsigned=True))
+    again = write_run_documents(
+        signed, RUN, tmp_path / "again", AsOf(size=first.size, unsigned=True), profile=WEEK06
+    )
     for one, other in zip((first.report, *first.evidence), (again.report, *again.evidence), strict=True):
         assert one.name == other.name
         assert one.read_bytes() == other.read_bytes()
-    now = write_run_documents(signed, RUN, tmp_path / "now", AsOf(size=first.size))
+    now = write_run_documents(signed, RUN, tmp_path / "now", AsOf(size=first.size), profile=WEEK06)
     assert now.report.name != first.report.name
 
 
@@ -117,9 +120,11 @@ def test_what_somebody_without_the_key_sealed_is_called_not_signed(tmp_path: Pat
     ledger = told_run(tmp_path, signed=True)
     ledger.append(good_run("another-run").events)
     keyless = Ledger(ledger.root, clock=ledger.clock)
-    written = write_run_documents(keyless, "another-run", tmp_path / "out")
+    written = write_run_documents(keyless, "another-run", tmp_path / "out", profile=WEEK06)
     assert written.report.name.endswith("_unsigned.json")
-    assert write_run_documents(ledger, RUN, tmp_path / "out").report.name.endswith(f"_signed-{KEY_ID}.json")
+    assert write_run_documents(ledger, RUN, tmp_path / "out", profile=WEEK06).report.name.endswith(
+        f"_signed-{KEY_ID}.json"
+    )
 
 
 def test_nothing_is_derived_from_a_checkpoint_that_is_signed_wrongly(tmp_path: Path) -> None:
@@ -130,7 +135,7 @@ def test_nothing_is_derived_from_a_checkpoint_that_is_signed_wrongly(tmp_path: P
     forged = add_signatures(head.message, [type(other)(LOG_KEY.name, LOG_KEY.verifier().key_id, other.value)])
     paths(ledger).checkpoint(head.checkpoint.size).write_bytes(forged)
     with pytest.raises(IntegrityError, match="is not over this text"):
-        write_run_documents(ledger, RUN, tmp_path / "out")
+        write_run_documents(ledger, RUN, tmp_path / "out", profile=WEEK06)
     assert not (tmp_path / "out").exists()
     with open_prefix(ledger) as prefix:
         assert "is not over this text" in "\n".join(tell_run(prefix, read_runs(prefix, [RUN])[0], None))

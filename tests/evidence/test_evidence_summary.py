@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from pipelines.delivery import WEEK06
 from run_evidence.evidence.facts import read_runs
 from run_evidence.evidence.markdown import code, table, text
 from run_evidence.evidence.prefix import open_prefix
@@ -27,7 +28,7 @@ HOUR = 3_600_000_000
 def summary(ledger: Ledger, run_ids: list[str] | None = None) -> str:
     """Derive the delivery summary."""
     with open_prefix(ledger) as prefix:
-        return derive_delivery_summary(prefix, run_ids)
+        return derive_delivery_summary(prefix, WEEK06, run_ids)
 
 
 def row_of(markdown: str, partition: str) -> list[str]:
@@ -92,7 +93,7 @@ def test_skips_failures_and_what_never_came_are_named_with_denominators(told: Te
 def test_the_counts_make_a_sentence(proceed: int, review: int, dry: int, held: int, said: str) -> None:
     """Of none, of one and of many; every decision that was made has its code beside it."""
     decisions = ["hold_downstream"] * held + ["dry_run_only"] * dry + ["manual_review_required"] * review
-    sentence = decided(decisions + ["proceed_to_week07"] * proceed)
+    sentence = decided(decisions + ["proceed_to_week07"] * proceed, "proceed_to_week07")
     assert all(f"(`{name}`)" in sentence for name in decisions)
     assert re.sub(r"`[a-z0-9_]+`", "…", sentence) == re.sub(r"`[a-z0-9_]+`", "…", said)
 
@@ -132,7 +133,7 @@ def test_it_says_what_it_was_derived_from_and_how_to_verify(told: Tell) -> None:
     ledger = told(good_run("run-1"))
     with open_prefix(ledger) as prefix:
         assert prefix.head is not None
-        markdown = derive_delivery_summary(prefix)
+        markdown = derive_delivery_summary(prefix, WEEK06)
         assert f"As of checkpoint {prefix.head.size} of `{prefix.head.origin}`." in markdown
         assert prefix.head.root.hex() in markdown
     assert "`ledger verify`" in markdown

@@ -32,11 +32,12 @@ from evidence_runs import (
 )
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
+from pipelines.delivery import WEEK06
+from run_evidence.evidence.delivery import contract_document, deliveries
 from run_evidence.evidence.document import encode_document
 from run_evidence.evidence.facts import read_runs
 from run_evidence.evidence.prefix import open_prefix
 from run_evidence.evidence.report import report_of
-from run_evidence.evidence.week06 import contract_document, deliveries
 from run_evidence.ledger import Ledger
 from run_evidence.ledger.model.plan import PlanItem
 
@@ -47,8 +48,9 @@ MART_ABSENT = PlanItem(
 
 @cache
 def validator(name: str) -> Draft202012Validator:
-    """Return a validator for a schema that the package ships."""
-    schema = orjson.loads(files("run_evidence.evidence").joinpath(f"{name}.schema.json").read_bytes())
+    """Return a validator for a schema that the package ships, or the one of Week06."""
+    package = "pipelines" if name == WEEK06.contract else "run_evidence.evidence"
+    schema = orjson.loads(files(package).joinpath(f"{name}.schema.json").read_bytes())
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema, format_checker=FormatChecker())
 
@@ -58,7 +60,7 @@ def documents(ledger: Ledger, run_id: str) -> list[dict[str, Any]]:
     with open_prefix(ledger) as prefix:
         facts = read_runs(prefix, [run_id])[0]
         validator("run_evidence_report_v1").validate(orjson.loads(encode_document(report_of(prefix, facts))))
-        written = [encode_document(contract_document(d, "x.json", signed=True)) for d in deliveries(facts)]
+        written = [encode_document(contract_document(d, "x.json", signed=True)) for d in deliveries(facts, WEEK06)]
     found = [orjson.loads(content) for content in written]
     for document in found:
         validator("week06_run_evidence_v1").validate(document)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -153,6 +154,18 @@ def test_nothing_is_imported_under_its_bare_name() -> None:
     for path in paths:
         bare = {name for name in _imports(path, types=True) if name.split(".")[0] in INSTALLED}
         assert not bare, f"{path.relative_to(REPOSITORY)} imports {sorted(bare)}"
+
+
+def test_the_library_knows_no_course() -> None:
+    """What Week06 delivers is declared in `pipelines/`; a project of another name finds nothing of it here."""
+    texts = {
+        path.relative_to(REPOSITORY): path.read_text(encoding="utf-8")
+        for room in INSTALLED
+        for path in (REPOSITORY / room).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {Path("evidence/profile.py"), Path("evidence/sql/planned_partitions.sql")} < texts.keys()
+    assert [str(p) for p, text in texts.items() if re.search("week[ _-]?0?[0-9]", f"{p}\n{text}", re.I)] == []
 
 
 LOCKS = {

@@ -114,6 +114,7 @@ def deployment(tmp_path: Path, clean_environment: None, monkeypatch: pytest.Monk
     settings = {
         "DAGSTER_HOME": str(home),
         "LEDGER_URL": str(tmp_path / "ledger"),
+        "LEDGER_PROFILE": "pipelines.delivery:WEEK06",
         "DATABASE_URL": f"duckdb:///{tmp_path / 'warehouse.duckdb'}",
         "SEED_MANIFEST_PATH": str(tmp_path / "deliveries"),
         "WEEK06_REPORT_DIR": str(tmp_path / "reports"),
@@ -230,7 +231,7 @@ def test_dagster_dev_captures_and_reports_by_the_sensors_alone(deployment: Deplo
 
 def _assert_handed_over(deployment: Deployment, statuses: dict[str, str]) -> None:
     """Require that final documents are valid and say what became of the run, and that their ledger verifies."""
-    schema = json.loads(files("run_evidence.evidence").joinpath("week06_run_evidence_v1.schema.json").read_text())
+    schema = json.loads(files("pipelines").joinpath("week06_run_evidence_v1.schema.json").read_text())
     final = deployment.final_documents()
     for document in final:
         jsonschema.validate(document, schema)

@@ -22,7 +22,7 @@ def _imports(path: Path) -> set[str]:
 
 
 PLAIN = (
-    *("databases", "external_state", "gate", "ingest", "inputs", "manifests", "partitions", "quality"),
+    *("databases", "delivery", "external_state", "gate", "ingest", "inputs", "manifests", "partitions", "quality"),
     *("recovery", "samples", "tickets", "warehouse"),
 )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.delivery import WEEK06
 from run_evidence.evidence import write_run_documents
 from run_evidence.ledger import IntegrityError, Ledger, UsageError
 from run_evidence.ledger.admin.amend import amend
@@ -29,7 +30,7 @@ def reported(tmp_path: Path, story: Story) -> tuple[Ledger, Path, str]:
     """Return a signed ledger with this run and others, and the run's report."""
     ledger = signed_ledger(tmp_path / "ledger", [7])
     ledger.append(story.events)
-    written = write_run_documents(ledger, story.run_id, tmp_path / "reports")
+    written = write_run_documents(ledger, story.run_id, tmp_path / "reports", profile=WEEK06)
     ledger.seal()
     grow(ledger, [ledger.log().size + 50])
     return ledger, Path(written.report), story.run_id
@@ -52,7 +53,7 @@ def test_a_report_from_before_its_run_was_reopened_is_still_proved(tmp_path: Pat
     ledger, report, run_id = reported(tmp_path, good_run("5b2b9a4e-0d3c-4f57-8f59-6c1f0f1f7a11"))
     late = good_run(run_id).checked("row_count_output_count", FACT, "failed").reopen().close(2)
     ledger.append(late.events)
-    again = write_run_documents(ledger, run_id, tmp_path / "reports").report
+    again = write_run_documents(ledger, run_id, tmp_path / "reports", profile=WEEK06).report
     ledger.seal()
     assert again != report
     for path in (report, again):
@@ -74,7 +75,7 @@ def test_what_a_report_says_of_a_correction_cannot_be_changed(tmp_path: Path) ->
     with open_snapshot(ledger) as snapshot:
         events = snapshot.rows("SELECT event_id FROM events WHERE event_type = 'check.evaluated.v1'")
     amend(ledger, events[0][0], reason="recounted", actor="ana", changes={"step_key": "x"})
-    written = write_run_documents(ledger, run_id, tmp_path / "again")
+    written = write_run_documents(ledger, run_id, tmp_path / "again", profile=WEEK06)
     ledger.seal()
     for path in (written.report, *written.evidence):
         with open_prover(ledger) as prover:
@@ -151,7 +152,7 @@ def test_no_value_of_any_document_can_be_changed(tmp_path: Path, story: Callable
     ledger = signed_ledger(tmp_path / "ledger", [7])
     run = story("5b2b9a4e-0d3c-4f57-8f59-6c1f0f1f7a11")
     ledger.append(run.events)
-    written = write_run_documents(ledger, run.run_id, tmp_path / "reports")
+    written = write_run_documents(ledger, run.run_id, tmp_path / "reports", profile=WEEK06)
     ledger.seal()
     for path in (written.report, *written.evidence):
         with open_prover(ledger) as prover:
@@ -187,7 +188,10 @@ def test_documents_are_recorded_once(tmp_path: Path) -> None:
     ledger, report, run_id = reported(tmp_path, good_run("5b2b9a4e-0d3c-4f57-8f59-6c1f0f1f7a11"))
     size = ledger.log().size
     for _ in range(2):
-        assert write_run_documents(ledger, run_id, tmp_path / "again").report.read_bytes() == report.read_bytes()
+        assert (
+            write_run_documents(ledger, run_id, tmp_path / "again", profile=WEEK06).report.read_bytes()
+            == report.read_bytes()
+        )
         assert ledger.seal().size == size
     with open_snapshot(ledger) as snapshot:
         recorded = snapshot.rows("SELECT run_id, data FROM events WHERE event_type = 'document.derived.v1'")
@@ -208,7 +212,7 @@ def test_where_nothing_can_be_recorded_that_is_said(tmp_path: Path, monkeypatch:
         raise OSError(28, "No space left on device", "inbox")
 
     monkeypatch.setattr("run_evidence.ledger.storage.inbox.append", full)
-    written = write_run_documents(ledger, run.run_id, tmp_path / "reports")
+    written = write_run_documents(ledger, run.run_id, tmp_path / "reports", profile=WEEK06)
     assert written.report.exists()
     assert "No space left" in str(written.unrecorded)
 

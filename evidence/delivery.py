@@ -1,34 +1,39 @@
-"""The hand-over contract `week06_run_evidence_v1`: one JSON object for each run × product partition.
+"""What a run delivers, by a delivery profile: one JSON object for each run × product partition.
 
-What Week07 and Week08 read before they build on a partition. It says less than the run evidence report and
-says it in the contract's words; every value comes from the ledger, and what is not known is left out.
+It is what those downstream read before they build on a partition. It says less than the run evidence report, in the
+words of the profile's contract; every value comes from the ledger, and what is not known is left out.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from run_evidence.evidence.document import Document, timestamp
 from run_evidence.evidence.facts import JudgedRun
+from run_evidence.evidence.profile import (
+    ASSET,
+    ASSETS,
+    DRY_RUN_ONLY,
+    HOLD,
+    PRODUCT,
+    REVIEW,
+    RUN_IDS,
+    TAG,
+    DeliveryProfile,
+    Field,
+    Kind,
+)
 from run_evidence.evidence.recorded_event import Recorded
 from run_evidence.evidence.verdict import RunVerdict, by_gravity, had_nothing_to_check, judge, weigh
 from run_evidence.ledger.model.outcomes import Outcome
 from run_evidence.ledger.model.plan import ancestors
 from run_evidence.ledger.model.stated import identifier, is_identifier
 
-SCHEMA_VERSION: Final = "week06_run_evidence_v1"
-PREFIX: Final = "week06/"
-PRODUCT: Final = "week06/silver/ticket_fact_partitioned"
-LAKEHOUSE: Final = "week06/external/lakehouse_state"
-MART: Final = "week06/external/support_kpi_mart"
-DRY_RUN: Final = "dry_run_no_db_write"
 AMENDED: Final = "evidence_amended"
 NOT_SIGNED: Final = "checkpoint_not_signed"
 
-_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _STATUS: Final[Mapping[str, str]] = {
     "passed": "success",
     "warned": "warning",
@@ -45,14 +50,14 @@ _CHECK_STATUS: Final[Mapping[str, str]] = {
     "check_failed": "failed",
 }
 _HOLDING: Final = frozenset({"failed", "not_evaluated", "unknown"})
-_DECISIONS: Final = ("proceed_to_week07", "manual_review_required", "dry_run_only", "hold_downstream")
-"""The contract's decisions, the freest first."""
+_KINDS: Final[Mapping[Kind, tuple[type, ...]]] = {"text": (str,), "count": (int,), "id": (str, int)}
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """A run's part in one partition of the product: the items and events that bear on it, and its verdict."""
 
+    profile: DeliveryProfile
     facts: JudgedRun
     asset_key: str
     partition: str
@@ -85,19 +90,20 @@ class Delivery:
         states as its own `downstream_decision` can hold the partition back, and cannot set it free.
         """
         stated = {str(event.measured("downstream_decision")) for event in self.events(self.facts.products)}
-        return max([self._derived_decision, *stated.intersection(_DECISIONS)], key=_DECISIONS.index)
+        decisions = self.profile.decisions
+        return max([self._derived_decision, *stated.intersection(decisions)], key=decisions.index)
 
     @property
     def _derived_decision(self) -> str:
         if not self.facts.final or self.verdict.verdict in _HOLDING:
-            return "hold_downstream"
+            return HOLD
         made = self.product.outcome == "materialized"
-        if not made and DRY_RUN in {*(o.reason_code for o in self.outcomes), *self.stated_codes}:
-            return "dry_run_only"
+        if not made and self.profile.dry_run_code in {*(o.reason_code for o in self.outcomes), *self.stated_codes}:
+            return DRY_RUN_ONLY
         sound = self.verdict.verdict == "passed" and not self.verdict.corrections
-        if sound and made and self.asset_key == PRODUCT:
-            return "proceed_to_week07"
-        return "manual_review_required"
+        if sound and made and self.asset_key == self.profile.product:
+            return self.profile.proceed
+        return REVIEW
 
     @property
     def stated_codes(self) -> tuple[str, ...]:
@@ -111,33 +117,37 @@ class Delivery:
         return (event for event in of if event.partition in {None, self.partition})
 
 
-def deliveries(facts: JudgedRun) -> tuple[Delivery, ...]:
-    """Return a run's deliveries by partition; none for a run that planned no daily partition of Week06."""
-    asset_key = _product_of(facts)
+def deliveries(facts: JudgedRun, profile: DeliveryProfile) -> tuple[Delivery, ...]:
+    """Return a run's deliveries by partition; none for a run that planned no partition that is delivered."""
+    asset_key = _product_of(facts, profile)
     if asset_key is None:
         return ()
-    days = {
+    partitions = {
         o.item.partition or facts.row.partition
         for o in facts.outcomes
-        if o.item.asset_key == asset_key and o.planned
+        if o.item.asset_key == asset_key and o.planned and o.item.kind != "check"
     }
-    return tuple(_delivery(facts, asset_key, day) for day in sorted(d for d in days if d and _DAY.fullmatch(d)))
+    delivered = sorted(each for each in partitions if each and profile.delivers(each))
+    return tuple(_delivery(facts, profile, asset_key, partition) for partition in delivered)
 
 
-def _product_of(facts: JudgedRun) -> str | None:
-    """Return the product asset when it was planned, else the planned Week06 asset furthest downstream."""
+def _product_of(facts: JudgedRun, profile: DeliveryProfile) -> str | None:
+    """Return the product asset when it was planned, else the planned asset of the delivery furthest downstream."""
     planned = {
         o.item.asset_key: o.item.step_key or ""
         for o in facts.outcomes
-        if o.item.kind == "materialize" and o.item.required and o.planned and o.item.asset_key.startswith(PREFIX)
+        if o.item.kind == "materialize"
+        and o.item.required
+        and o.planned
+        and o.item.asset_key.startswith(profile.key_prefix)
     }
-    if PRODUCT in planned or not planned:
-        return PRODUCT if planned else None
+    if profile.product in planned or not planned:
+        return profile.product if planned else None
     return max(planned, key=lambda key: (len(list(ancestors(facts.after, planned[key]))), key))
 
 
-def _delivery(facts: JudgedRun, asset_key: str, partition: str) -> Delivery:
-    outcomes = tuple(_by_contract(o) for o in facts.outcomes if o.item.partition in {None, partition})
+def _delivery(facts: JudgedRun, profile: DeliveryProfile, asset_key: str, partition: str) -> Delivery:
+    outcomes = tuple(_by_profile(o, profile) for o in facts.outcomes if o.item.partition in {None, partition})
     verdict = judge(
         outcomes,
         status=facts.row.status,
@@ -145,12 +155,12 @@ def _delivery(facts: JudgedRun, asset_key: str, partition: str) -> Delivery:
         corrections=facts.corrections,
         derived_in=facts.derived_in,
     )
-    return Delivery(facts, asset_key, partition, outcomes, verdict)
+    return Delivery(profile, facts, asset_key, partition, outcomes, verdict)
 
 
-def _by_contract(outcome: Outcome) -> Outcome:
-    """Take Week04's and Week05's states as optional, which the contract says they are, declared so or not."""
-    if outcome.item.asset_key not in {LAKEHOUSE, MART}:
+def _by_profile(outcome: Outcome, profile: DeliveryProfile) -> Outcome:
+    """Take as optional what the profile says may be missing, declared so by a policy or not."""
+    if outcome.item.asset_key not in profile.optional:
         return outcome
     return replace(outcome, item=replace(outcome.item, required=False))
 
@@ -166,7 +176,7 @@ def contract_document(delivery: Delivery, report_path: str, *, signed: bool) -> 
     if ended_at is None:  # an interim document: the run's latest event stands for its end
         ended_at = max(event.occurred_at for event in delivery.facts.events)
     return {
-        "evidence_schema_version": SCHEMA_VERSION,
+        "evidence_schema_version": delivery.profile.contract,
         "run_id": row.run_id,
         "asset_key": delivery.asset_key,
         "partition_key": delivery.partition,
@@ -202,7 +212,7 @@ def _reason_codes(delivery: Delivery) -> Iterator[str]:
         if outcome.outcome != "pending":
             yield from _codes_of(outcome)
     yield from delivery.stated_codes
-    if delivery.asset_key != PRODUCT:
+    if delivery.asset_key != delivery.profile.product:
         yield "product_not_in_run"
 
 
@@ -259,45 +269,51 @@ def _why_left_out(delivery: Delivery, check: Outcome) -> str | None:
 
 
 def measured(delivery: Delivery) -> Document:
-    """Gather what the run measured and stated; what it did not is left out, never made up."""
-    facts = delivery.facts
+    """Gather the values of the profile's fields, in its order; what is not known is left out, never made up."""
     sources = _sources(delivery)
-    made = [e for e in sources if (e.event_type, e.asset_key) == ("asset.materialized.v1", delivery.asset_key)]
-    values: dict[str, Any] = {}
-    for label in ("manifest_id", "batch_id", "data_release_id", "git_sha"):
-        values[label] = _first(sources, label, str)
-    values["input_row_count"] = _first(sources, "input_row_count", int)
-    values["source_snapshot_id"] = _first(sources, "source_snapshot_id", (str, int))
-    # What came out is told by the product alone: the rows of an asset before it are not its rows.
-    values["output_row_count"] = _first(made, "output_row_count", int)
-    values["output_snapshot_id"] = _first(made, "output_snapshot_id", (str, int))
-    values["batch_id"] = values["batch_id"] or identifier(facts.row.batch_id)
-    values["data_release_id"] = values["data_release_id"] or identifier(facts.row.release_id)
-    values["git_sha"] = identifier(facts.tags.get("git_sha")) or values["git_sha"]
-    values["trace_id"] = identifier(facts.row.trace_id)
-    known = {label: value for label, value in values.items() if value is not None}
-    return {
-        **known,
-        **_external(delivery, LAKEHOUSE, {"lakehouse_snapshot_id": (str, int)}),
-        **_external(delivery, MART, {"dbt_invocation_id": (str,), "semantic_metric_count": (int,)}),
-    }
+    values = {field.name: _value(delivery, field, sources) for field in delivery.profile.fields}
+    absent = {f"{ASSET}{o.item.asset_key}" for o in delivery.verdict.absent}
+    nothing = {field.name for field in delivery.profile.fields if absent.intersection(field.sources)}
+    return {name: value for name, value in values.items() if value is not None or name in nothing}
+
+
+def _value(delivery: Delivery, field: Field, sources: Sequence[Recorded]) -> Any:
+    """Return the first usable value of a field, in the order of its sources; `None` where there is none."""
+    taken = (_taken(delivery, field, source, sources) for source in field.sources)
+    return next((value for value in taken if value is not None), None)
+
+
+def _taken(delivery: Delivery, field: Field, source: str, sources: Sequence[Recorded]) -> Any:
+    facts, kinds = delivery.facts, _KINDS[field.kind]
+    if source == ASSETS:
+        return _first(sources, field.name, kinds)
+    if source == PRODUCT:  # the rows of an asset before it are not its rows
+        made = ("asset.materialized.v1", delivery.asset_key)
+        return _first([e for e in sources if (e.event_type, e.asset_key) == made], field.name, kinds)
+    if source in RUN_IDS:
+        return identifier(getattr(facts.row, source))
+    if source.startswith(TAG):
+        return identifier(facts.tags.get(source.removeprefix(TAG)))
+    of_asset = [e for e in delivery.events(facts.products) if e.asset_key == source.removeprefix(ASSET)]
+    return _first(of_asset[::-1], field.name, kinds)
 
 
 def _sources(delivery: Delivery) -> list[Recorded]:
     """Return what may carry a measured value, the best first.
 
-    The product's own materialization, the other Week06 assets' from the last made to the first, what was
-    observed (a dry run counts its input so), and what a failed step could still say.
+    The product's own materialization, the delivery's other assets' from the last made to the first, what was
+    observed (a dry run counts its input so), and what a failed step could still say. Optional assets speak for
+    themselves alone.
     """
-    facts = delivery.facts
-    produced = [e for e in delivery.events(facts.products) if (e.asset_key or "").startswith(PREFIX)]
-    own = [e for e in produced if e.asset_key not in {LAKEHOUSE, MART}]
+    facts, profile = delivery.facts, delivery.profile
+    produced = [e for e in delivery.events(facts.products) if (e.asset_key or "").startswith(profile.key_prefix)]
+    own = [e for e in produced if e.asset_key not in profile.optional]
     own.reverse()
     own.sort(key=lambda e: (e.event_type != "asset.materialized.v1", e.asset_key != delivery.asset_key))
     return [*own, *delivery.events(facts.failures)]
 
 
-def _first(sources: Sequence[Recorded], label: str, kinds: type | tuple[type, ...]) -> Any:
+def _first(sources: Sequence[Recorded], label: str, kinds: tuple[type, ...]) -> Any:
     for event in sources:
         value = event.measured(label)
         if _is(value, kinds):
@@ -305,17 +321,8 @@ def _first(sources: Sequence[Recorded], label: str, kinds: type | tuple[type, ..
     return None
 
 
-def _is(value: Any, kinds: type | tuple[type, ...]) -> bool:
+def _is(value: Any, kinds: tuple[type, ...]) -> bool:
     """Tell a usable value: of the kind asked for, no boolean, no negative count, no text that stands for none."""
     if isinstance(value, bool) or not isinstance(value, kinds):
         return False
     return value >= 0 if isinstance(value, int) else is_identifier(str(value))
-
-
-def _external(delivery: Delivery, asset_key: str, labels: Mapping[str, tuple[type, ...]]) -> Document:
-    """Return the state of an optional neighbour: what was observed, or `null` where it is known to be absent."""
-    seen = [e for e in reversed(delivery.facts.products) if e.asset_key == asset_key]
-    known = {label: _first(seen, label, kinds) for label, kinds in labels.items()}
-    if any(o.item.asset_key == asset_key for o in delivery.verdict.absent):
-        return known
-    return {label: value for label, value in known.items() if value is not None}
