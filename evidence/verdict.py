@@ -13,7 +13,7 @@ from typing import Final
 
 from run_evidence.evidence.corrections import Correction
 from run_evidence.ledger import OUTCOMES
-from run_evidence.ledger.model.outcomes import Outcome
+from run_evidence.ledger.model.outcomes import NO_ASSET, Outcome
 
 COUNTED_AS: Final[Mapping[str, str]] = {
     "materialized": "passed",
@@ -229,5 +229,6 @@ def _checked(check: Outcome, of_asset: Sequence[Outcome]) -> list[Outcome]:
 def item_name(outcome: Outcome, within: str | None = None) -> str:
     """Name an item for a person: its asset, or check and asset, and its partition unless it is `within` that."""
     item = outcome.item
-    name = f"check {item.check_name} of {item.asset_key}" if item.check_name is not None else item.asset_key
+    of_asset = f" of {item.asset_key}" if item.asset_key != NO_ASSET else ""
+    name = f"check {item.check_name}{of_asset}" if item.check_name is not None else item.asset_key
     return name if item.partition in {None, within} else f"{name} [{item.partition}]"

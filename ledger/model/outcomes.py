@@ -10,7 +10,7 @@ why") and is kept apart from the raw events: its result is an event of its own (
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any, Final
@@ -58,6 +58,7 @@ _MAX_NAMED: Final = 3  # names that a reason quotes
 _RECORDED_ALL_THE_SAME: Final = (
     " (a materialization of the same attempt was recorded all the same; it does not count)"
 )
+_EARLIER_ATTEMPT: Final = "only_in_earlier_attempt"
 _SPEAKS_FOR_ALL: Final = frozenset({"asset.skipped.v1", "check.evaluated.v1"})
 
 
@@ -134,6 +135,8 @@ _Partitions = dict[str | None, list[tuple[int, RunEvent]]]
 """Events by partition, each with its place in the order of the log."""
 
 _EXPECTED: Final = "step.expectation_evaluated.v1"
+NO_ASSET: Final = ""
+"""The asset key of what was checked in a step that neither makes nor checks an asset. No asset has it."""
 
 
 class _Seen:
@@ -143,7 +146,8 @@ class _Seen:
         self.by_asset: dict[tuple[str, str | None], _Partitions] = defaultdict(dict)
         self.steps: dict[str, _Step] = {}
         self.attempts: dict[str, int] = defaultdict(int)
-        self.yielded: set[str] = set()
+        self._attempt: dict[str, int] = {}
+        self.outputs: dict[str, list[RunEvent]] = defaultdict(list)
         self._noted = 0
         self._blamed: dict[str, list[str]] = {}
         self.plans: list[Mapping[str, Any]] = []
@@ -166,8 +170,9 @@ class _Seen:
         elif event.step_key and kind in {"step.started.v1", "step.restarted.v1"}:
             self.steps[event.step_key] = _Step("started", event)
             self.attempts[event.step_key] += 1
+            self._attempt[event.step_key] = max(event.attempt or 1, self._attempt.get(event.step_key, 1))
         elif event.step_key and kind == "step.output_yielded.v1":
-            self.yielded.add(event.step_key)
+            self.outputs[event.step_key].append(event)
         elif event.step_key and kind == _EXPECTED:
             self._expectations.append(event)
         elif event.asset_key and kind in _ABOUT_ASSETS:
@@ -189,10 +194,8 @@ class _Seen:
         """Return how often a planned step was started; of what a dynamic one became the most often started."""
         return max((self.attempts[key] for key in self._became(step_key) if key in self.attempts), default=0)
 
-    def _became(self, step_key: str) -> Iterable[str]:
-        if not step_key.endswith("[?]"):
-            return [step_key] if step_key in self.steps else []
-        return [key for key in self.steps if key.startswith(step_key[:-2])]
+    def _became(self, step_key: str) -> Sequence[str]:
+        return _became(step_key, self.steps)
 
     def about(self, item: PlanItem) -> list[RunEvent]:
         """Return what was recorded of the item in its partition or in none, of one without a partition in any."""
@@ -201,40 +204,87 @@ class _Seen:
         return [event for _, event in sorted((e for p in wanted for e in known[p]), key=itemgetter(0))]
 
     def evaluations(self, item: PlanItem) -> list[RunEvent]:
-        """Return the evaluations that decide about a check: the last one for each partition, the gravest first."""
-        last = {event.partition: event for event in self.about(item)}
-        return sorted(last.values(), key=lambda event: -_gravity(_check_word(event)))
+        """Return the evaluations that decide about a check: one for each partition, the gravest first.
+
+        Of several for a partition the gravest counts, of a step that was tried again those of its last attempt
+        that evaluated.
+        """
+        by_partition: dict[str | None, list[RunEvent]] = defaultdict(list)
+        for event in self.about(item):
+            by_partition[event.partition].append(event)
+        return sorted(map(self.gravest_evaluation, by_partition.values()), key=self._evaluation_order)
+
+    def gravest_evaluation(self, events: Sequence[RunEvent]) -> RunEvent:
+        """Return the evaluation that counts of several of one thing."""
+        return min(_of_last_attempts(events), key=self._evaluation_order)
+
+    def _evaluation_order(self, event: RunEvent) -> int:
+        return -_gravity(self.check_word(event))
+
+    def check_word(self, event: RunEvent) -> str:
+        """Name what an evaluation came to; what passed in an attempt that failed, and in no later one, warns."""
+        word = _check_word(event)
+        return "check_warned" if word == "check_passed" and self.superseded(event) else word
+
+    def superseded(self, event: RunEvent) -> bool:
+        """Tell whether the step of an event was tried again after the attempt that the event is of."""
+        return (event.attempt or 1) < self._attempt.get(event.step_key or "", 1)
 
     def own_words(self, item: PlanItem, done: RunEvent) -> list[RunEvent]:
         """Return what an asset's own steps stated of it, `done` first: each of them in its last attempt that did.
 
-        An asset may log a materialization or an observation of itself before Dagster records its own.
+        An asset may log a materialization or an observation of itself before Dagster records its own, and an inner
+        op of a graph-backed asset may state with its output what became of it.
         """
-        own = {done.step_key, *(key for each in self.own_steps(item) for key in self._became(each))}
+        inner = {key for each in self.inner_steps(item) for key in self._became(each)}
+        own = {done.step_key, *inner, *self._became(item.step_key or "")}
         said = [e for e in self.about(item) if e.event_type in _PRODUCED and e.step_key in own]
-        return [done, *_of_last_attempts(said)]
+        outputs = [event for key in sorted(inner) for event in self.outputs.get(key, ())]
+        return [done, *_of_last_attempts(said), *_of_last_attempts(outputs)]
 
     def expectations(self) -> dict[tuple[str, str], list[RunEvent]]:
-        """Return expectations by asset and label; a step's are of each asset that it makes, else of what it checks.
+        """Return expectations by asset and name; a step's are of each asset that it makes, else of what it checks.
 
-        A step of neither, an op of a job without assets, has nothing that they could be of.
+        A step of neither, an op of a job without assets, has no asset that they could be of: then the asset is
+        empty, and the name has the step.
         """
+        steps = dict.fromkeys(event.step_key or "" for event in self._expectations)
         made: dict[str, dict[str, None]] = defaultdict(dict)
         checked: dict[str, dict[str, None]] = defaultdict(dict)
-        for item in self.plan.items if self._expectations else ():
+        for item in self.plan.items if steps else ():
             for own in self.own_steps(item):
-                for step_key in self._became(own):
+                for step_key in _became(own, steps):
                     (checked if item.kind == "check" else made)[step_key][item.asset_key] = None
         found: dict[tuple[str, str], list[RunEvent]] = defaultdict(list)
         for event in self._expectations:
-            step_key = event.step_key or ""
-            for asset_key in made.get(step_key) or checked.get(step_key) or ():
-                found[asset_key, str(event.data.get("label") or "")].append(event)
+            step_key, label = event.step_key or "", str(event.data.get("label") or "")
+            of_assets = made.get(step_key) or checked.get(step_key)
+            for asset_key in of_assets or [NO_ASSET]:
+                found[asset_key, label if of_assets else f"{step_key}:{label}"].append(event)
         return found
 
     def own_steps(self, item: PlanItem) -> tuple[str, ...]:
         """Return the step of an item and, of a graph-backed asset, the ops of its graph that lead there."""
         return own_steps(self.after, item.step_key, self.of_assets) if item.step_key else ()
+
+    def inner_steps(self, item: PlanItem) -> tuple[str, ...]:
+        """Return the ops of a graph-backed asset before the one that makes it; of any other asset none."""
+        return tuple(key for key in self.own_steps(item) if key != item.step_key)
+
+    def yielded_nothing(self, step_key: str) -> str | None:
+        """Return a step that a planned one became, and that succeeded without any output in its last attempt.
+
+        A dynamic op yields as many outputs as there is to do, which may be none: then nothing became of what it
+        is mapped over.
+        """
+        mapped = [key for key, before in self.after.items() if key.endswith("[?]") and step_key in before]
+        if mapped and not any(self._became(key) for key in mapped):
+            return None
+        return next((key for key in self._became(step_key) if self._is_empty(self.steps[key])), None)
+
+    def _is_empty(self, step: _Step) -> bool:
+        outputs = self.outputs.get(step.event.step_key or "", ())
+        return step.state == "succeeded" and all(map(self.superseded, outputs))
 
     def first(self, step_keys: Iterable[str], state: str) -> _Step | None:
         """Return the first of these steps that is in this state."""
@@ -242,10 +292,7 @@ class _Seen:
 
     def left_out(self, step_key: str) -> bool:
         """Tell whether a step was skipped, or succeeded and yielded nothing."""
-        return any(
-            step.state == "skipped" or (step.state == "succeeded" and step.event.step_key not in self.yielded)
-            for step in self.states(step_key)
-        )
+        return any(step.state == "skipped" or self._is_empty(step) for step in self.states(step_key))
 
     def blamed(self, failure: RunEvent) -> list[str]:
         """Return the names of the failed step's assets and checks that its error names as what went wrong."""
@@ -282,6 +329,13 @@ class _Seen:
         return same_asset and self.attempts.get(skip.step_key or "", 1) <= declared_in
 
 
+def _became(step_key: str, steps: Collection[str]) -> Sequence[str]:
+    """Return those of the steps that a planned one became: itself, of a dynamic one all that were made of it."""
+    if not step_key.endswith("[?]"):
+        return [step_key] if step_key in steps else []
+    return [key for key in steps if key.startswith(step_key[:-2])]
+
+
 def derive_outcomes(events: Sequence[RunEvent]) -> tuple[Outcome, ...]:
     """Give every planned item of a run exactly one outcome, and what came without a plan one each, after these.
 
@@ -307,28 +361,29 @@ def _unplanned(seen: _Seen, plan: Plan) -> list[Outcome]:
         kind: Kind = "materialize" if check_name is None else "check"
         wanted, make = _MADE_BY[kind]
         for partition, noted in by_partition.items():
-            last = next((event for _, event in reversed(noted) if event.event_type == wanted), None)
+            events = [event for _, event in noted if event.event_type == wanted]
             of_all = kind == "check" and partition is None and bool(known)  # an evaluation without a partition
-            if last is None or of_all or known & {None, partition}:
+            if not events or of_all or known & {None, partition}:
                 continue
+            decides = seen.gravest_evaluation(events) if kind == "check" else events[-1]
             required = asset_key not in optional
-            item = PlanItem(asset_key, partition, check_name, last.step_key, kind, required)
-            outcomes.append(replace(make(seen, item, last), planned=False))
+            item = PlanItem(asset_key, partition, check_name, decides.step_key, kind, required)
+            outcomes.append(replace(make(seen, item, decides), planned=False))
     return sorted(outcomes, key=lambda outcome: item_order(outcome.item))
 
 
 def _expected(seen: _Seen, optional: Set[str], taken: set[tuple[str, str | None]]) -> list[Outcome]:
-    """Return an outcome for each expectation of an asset: a check of Dagster's older API, which no run plans.
+    """Return an outcome for each expectation: a check of Dagster's older API, which no run plans.
 
     It failed where it did in the last attempt of any step; its name is that of no check in `taken`.
     """
     outcomes = []
-    for (asset_key, label), events in sorted(seen.expectations().items()):
-        name = f"expectation:{label}"
+    for (asset_key, said), events in sorted(seen.expectations().items()):
+        name = f"expectation:{said}"
         while (asset_key, name) in taken:
             name = f"expectation:{name}"
         taken.add((asset_key, name))
-        gravest = max(_of_last_attempts(events), key=lambda event: _gravity(_check_word(event)))
+        gravest = seen.gravest_evaluation(events)
         item = PlanItem(asset_key, None, name, gravest.step_key, "check", asset_key not in optional)
         outcomes.append(replace(_evaluated(seen, item, gravest), planned=False))
     return outcomes
@@ -361,9 +416,19 @@ def _produced(seen: _Seen, item: PlanItem, event: RunEvent, word: str = "materia
     """Take what was produced for what it says of itself, the gravest word: that nothing was produced, for one."""
     gravest = max(seen.own_words(item, event), key=lambda each: _gravity(_asset_word(each, word)))
     outcome = _asset_word(gravest, word)
+    if outcome == word and (flaw := _flaw(seen, item, event)):
+        return _make(item, seen, "materialized_with_warning", flaw, event)
     if outcome == word:
         return _make(item, seen, word, None, event)
     return _make(item, seen, outcome, _stated_reason(gravest, stated_status(gravest.data) or ""), gravest)
+
+
+def _flaw(seen: _Seen, item: PlanItem, done: RunEvent) -> tuple[str, str] | None:
+    """Say what is wrong with how something was produced, though a materialization of it was recorded."""
+    if seen.superseded(done):
+        return _EARLIER_ATTEMPT, f"attempt {done.attempt or 1} produced it and failed, and no later one did"
+    empty = next(filter(None, map(seen.yielded_nothing, seen.inner_steps(item))), None)
+    return ("no_output", f"step {empty}, which is part of it, yielded nothing") if empty else None
 
 
 def _asset_word(event: RunEvent, word: str) -> str:
@@ -429,9 +494,12 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _evaluated(seen: _Seen, item: PlanItem, event: RunEvent) -> Outcome:
-    word = _check_word(event)
+    word = seen.check_word(event)
     if word == "check_passed":
         return _make(item, seen, word, None, event)
+    if _check_word(event) == "check_passed":
+        reason = f"attempt {event.attempt or 1} evaluated it and failed, and no later one did"
+        return _make(item, seen, word, (_EARLIER_ATTEMPT, reason), event)
     stated = stated_status(event.data) or ""
     if event.outcome == "passed":
         return _make(item, seen, word, _stated_reason(event, stated), event)

@@ -7,7 +7,8 @@ because many a project's `status` has nothing to do with outcomes. The view `ass
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -17,13 +18,21 @@ CODES_LABEL: Final = "reason_codes"
 
 ASSET_STATUS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("warning", "warned", "warn", "partial"), "materialized_with_warning"),
-    "skipped": "skipped",
+    **dict.fromkeys(("skipped", "skip", "upstream_skipped"), "skipped"),
     "not_available": "not_available",
-    "not_evaluated": "not_evaluated",
-    **dict.fromkeys(("unknown", "pending", "empty"), "unknown"),
-    **dict.fromkeys(("failed", "fail", "failure", "error"), "failed"),
+    **dict.fromkeys(
+        ("not_evaluated", "not_produced", "not_started", "upstream_failed", "canceled", "cancelled"),
+        "not_evaluated",
+    ),
+    **dict.fromkeys(("unknown", "pending", "lost", "empty"), "unknown"),
+    **dict.fromkeys(("failed", "fail", "failure", "error", "errored", "false"), "failed"),
 }
-"""The outcome of an asset that states one of these. Any other text says nothing here: "active", "200", "ok"."""
+"""The outcome of an asset that states one of these, the gravest last.
+
+Any other word says nothing here: "active", "200", "ok".
+"""
+
+_GRAVITY: Final = {word: place for place, word in enumerate(dict.fromkeys(ASSET_STATUS.values()), start=1)}
 
 _OF_CHECK: Final[Mapping[str, str]] = {
     "materialized_with_warning": "check_warned",
@@ -42,15 +51,50 @@ _MAX_CODE: Final = 200
 
 
 def stated_status(data: Mapping[str, Any]) -> str | None:
-    """Return the status that an event's metadata states as text, `None` when it has no such entry.
+    """Return the status that an event's metadata states, `None` when it has no such entry or a number.
 
-    In lower case and without spaces around it. A status without a word (no text, null, `None`) is `empty`.
+    In lower case, without what surrounds the word (`**failed**`), `not_available` for "not available"; a boolean is
+    `true` or `false`. Of a list or a structure the gravest word in it. A status without a word (no text, null,
+    `None`) is `empty`.
     """
     for label, kind, value in _measured(data):
-        if label == STATUS_LABEL and kind in {"text", "null"}:
-            word = str(value or "").strip().lower()
-            return word if is_identifier(word) else "empty"
+        if label == STATUS_LABEL:
+            return max(
+                _words(kind, value),
+                key=lambda word: (_GRAVITY.get(ASSET_STATUS.get(word, ""), 0), word),
+                default=None,
+            )
     return None
+
+
+_AROUND: Final = re.compile(r"^[\W_]+|[\W_]+$", re.ASCII)
+_BETWEEN: Final = re.compile(r"[\s-]+", re.ASCII)
+
+
+def _words(kind: str, value: Any) -> list[str]:
+    """Return the words of a value of metadata: of a structure those that are text, at any depth."""
+    if isinstance(value, str) and value.lstrip()[:1] in {"{", "["} and (parsed := _parsed(value)) is not None:
+        return [_word(text) for text in _texts(parsed) if is_identifier(text)]
+    if isinstance(value, str) and kind == "float":
+        return [] if is_identifier(value) else ["empty"]
+    if isinstance(value, str | bool) or value is None:
+        return [] if kind == "int" else [_word("" if value is None else str(value))]
+    return []
+
+
+def _texts(parsed: Any) -> Iterator[str]:
+    if isinstance(parsed, str):
+        yield parsed
+    elif isinstance(parsed, list | dict):
+        for each in parsed.values() if isinstance(parsed, dict) else parsed:
+            yield from _texts(each)
+
+
+def _word(text: str) -> str:
+    word = text.strip().lower()
+    if not is_identifier(word):
+        return "empty"
+    return _BETWEEN.sub("_", _AROUND.sub("", word)) or word
 
 
 def stated_codes(data: Mapping[str, Any]) -> tuple[str, ...]:

@@ -17,17 +17,35 @@ WITH made AS (
     SELECT asset_key, partition, run_id, max(occurred_at) AS occurred_at, count(*) AS materializations,
         -- arg_max leaves NULL out, and the last report counts whether or not it states a status.
         arg_max(CASE WHEN run_id <> '' THEN NULL WHEN map_contains(metadata, 'status')
-            THEN lower(trim(coalesce(metadata['status'], ''))) ELSE 'success' END, occurred_at) AS said,
+            THEN coalesce(metadata['status'], '') ELSE 'success' END, occurred_at) AS said,
         arg_max(coalesce(payload, ''), occurred_at) AS payload
     FROM materializations GROUP BY asset_key, partition, run_id
-), worded AS (
-    SELECT asset_key, partition, occurred_at, payload,
-        CASE WHEN said IN ('', 'none', 'null', 'nan', 'nat', '<na>') THEN 'empty' ELSE said END AS status,
-        CASE WHEN status IN ('warning', 'warned', 'warn', 'partial') THEN 'warned'
-            WHEN status IN ('skipped', 'not_available', 'not_evaluated') THEN status
-            WHEN status IN ('unknown', 'pending', 'empty') THEN 'unknown'
-            WHEN status IN ('failed', 'fail', 'failure', 'error') THEN 'failed' ELSE 'passed' END AS verdict
+), texts AS (
+    -- Of a structure its texts, at any depth, that are no keys.
+    SELECT asset_key, partition, occurred_at, payload, regexp_matches(said, '^\s*[\[{]') AND json_valid(said) AS structured,
+        unnest(CASE WHEN structured THEN list_concat(
+            regexp_extract_all(said, '"([^"\\]*)"\s*[,\]}]', 1), ['success']) ELSE [said] END) AS text
     FROM made WHERE run_id = ''
+), words AS (
+    -- The word without what surrounds it: **failed**.
+    SELECT asset_key, partition, occurred_at, payload,
+        CASE WHEN lower(trim(text)) IN ('', 'none', 'null', 'nan', 'nat', '<na>')
+            THEN CASE WHEN structured THEN 'success' ELSE 'empty' END
+            ELSE regexp_replace(regexp_replace(lower(trim(text)), '^[\W_]+|[\W_]+$', '', 'g'), '[\s-]+', '_', 'g')
+        END AS status
+    FROM texts
+), worded AS (
+    SELECT *,
+        CASE WHEN status IN ('warning', 'warned', 'warn', 'partial') THEN 'warned'
+            WHEN status IN ('skipped', 'skip', 'upstream_skipped') THEN 'skipped'
+            WHEN status = 'not_available' THEN status
+            WHEN status IN ('not_evaluated', 'not_produced', 'not_started', 'upstream_failed', 'canceled', 'cancelled')
+            THEN 'not_evaluated'
+            WHEN status IN ('unknown', 'pending', 'lost', 'empty') THEN 'unknown'
+            WHEN status IN ('failed', 'fail', 'failure', 'error', 'errored', 'false') THEN 'failed' ELSE 'passed' END AS verdict
+    FROM words
+    QUALIFY row_number() OVER (PARTITION BY asset_key, partition ORDER BY list_position(
+        ['passed', 'warned', 'skipped', 'not_available', 'not_evaluated', 'unknown', 'failed'], verdict) DESC, status DESC) = 1
 ), stated AS (
     -- A wipe while the run went on came after what it had produced by then, and before what it produced later.
     SELECT o.asset_key, o.partition, o.outcome, o.verdict, o.reason_code, o.run_id, r.ended_at AS run_ended_at,

@@ -71,7 +71,7 @@ def _numbered(drawn: list[dict[str, Any]]) -> list[RunEvent]:
     return [RunEvent(event_id=f"e{n}", occurred_at=NOON + n, **values) for n, values in enumerate(drawn)]
 
 
-def _stating(status: str | None, *codes: str, kind: str = "text") -> dict[str, Any]:
+def _stating(status: str | bool | None, *codes: str, kind: str = "text") -> dict[str, Any]:
     """Return the data of an event whose metadata states a status and reason codes."""
     entries: list[dict[str, Any]] = [{"label": "status", "type": kind, "value": status}]
     entries += [{"label": "reason_codes", "type": "json", "value": json.dumps(list(codes))}] if codes else []
@@ -87,6 +87,7 @@ run_events = st.lists(
         {
             "event_type": st.sampled_from(TYPES),
             "step_key": st.sampled_from(STEPS),
+            "attempt": st.sampled_from([None, 1, 2]),
             "asset_key": st.sampled_from([None, *ASSETS]),
             "partition": st.sampled_from(PARTITIONS),
             "check_name": st.sampled_from([None, "c1", "c2"]),
@@ -164,6 +165,24 @@ def test_what_was_produced_or_checked_is_in_the_outcomes(plan: Plan, events: lis
         assert partitions & {None, event.partition} or (
             check is not None and event.partition is None and partitions
         )
+
+
+@given(plans, run_events, st.permutations(["passed", "failed", "warned", "passed"]))
+def test_the_gravest_evaluation_of_an_attempt_counts_in_any_order(
+    plan: Plan, events: list[RunEvent], words: list[str]
+) -> None:
+    """Of a check's evaluations in one attempt the worst counts, planned or not; a retry replaces them."""
+    said = [
+        RunEvent(event_id=f"s{n}", event_type="check.evaluated.v1", occurred_at=NOON, step_key="own", attempt=7,
+                 asset_key="x", check_name="c", outcome=word)
+        for n, word in enumerate(words)
+    ]  # fmt: skip
+    planned = Plan((*plan.items, PlanItem("x", None, "c", "own", "check")), plan.after)
+    again = replace(said[0], event_id="again", attempt=8, outcome="passed")
+    for base in (plan, planned):
+        for more, word in (([], "check_failed"), ([again], "check_passed")):
+            found = derive_outcomes([*_planned(base), *events, *said, *more])
+            assert [o.outcome for o in found if o.item.asset_key == "x"] == [word]
 
 
 @given(plans, run_events, st.permutations(["failed", "skipped", "pending", "warned", "success"]))
@@ -278,7 +297,7 @@ def _skip(outcome: str) -> RunEvent:
     return _event("asset.skipped.v1", "s", asset_key="a", outcome=outcome, reason_code="why", data={"text": "told"})
 
 
-def _stated(status: str | None, *codes: str, kind: str = "text") -> RunEvent:
+def _stated(status: str | bool | None, *codes: str, kind: str = "text") -> RunEvent:
     return replace(MADE, data=_stating(status, *codes, kind=kind))
 
 
@@ -324,6 +343,26 @@ CASES = [
         )
     ),
     Case("states a null", ASSET, [START, _stated(None, kind="null"), END], "unknown", "status_empty"),
+    *(
+        Case(f"says {value!r} as {kind}", ASSET, [START, _stated(value, kind=kind), END], word, code)
+        for kind, value, word, code in (
+            *(("bool", False, "failed", "status_false"), ("bool", True, "materialized", None)),
+            *(("text", "False", "failed", "status_false"), ("text", "failed.", "failed", "status_failed")),
+            *(("markdown", "**Failed**", "failed", "status_failed"), ("path", "failed", "failed", "status_failed")),
+            *(("url", "skipped", "skipped", "status_skipped"), ("float", "nan", "unknown", "status_empty")),
+            *(("json", '"failed"', "failed", "status_failed"), ("json", "null", "unknown", "status_empty")),
+            *(("json", "false", "failed", "status_false"), ("json", "true", "materialized", None)),
+            *(
+                ("json", '{"a": {"b": ["ok", "failed", "warning"]}}', "failed", "status_failed"),
+                ("json", "0", "materialized", None),
+            ),
+            *(
+                ("json", '{"failed": 0, "error": null, "note": ""}', "materialized", None),
+                ("float", "0.5", "materialized", None),
+            ),
+            ("text", "Not available", "not_available", "status_not_available"),
+        )
+    ),
     Case("states a number", ASSET, [START, _stated("failed", kind="int"), END], "materialized", None),
     Case("made, though the run failed elsewhere", ASSET, [START, MADE, END, BROKE], "materialized", None),
     Case("made after the run's end, by a killed worker", ASSET, [START, BROKE, MADE, END], "materialized", None),
@@ -426,6 +465,54 @@ CASES = [
         "check_failed",
         0,
     ),
+    Case(
+        "a check's gravest word of an attempt counts",
+        CHECK,
+        [_checked("failed"), _checked("passed")],
+        "check_failed",
+        "check_failed",
+        0,
+    ),
+    Case(
+        "a check passed on retry",
+        CHECK,
+        [START, _checked("failed"), AGAIN, _checked("passed", attempt=2), END],
+        "check_passed",
+        None,
+        2,
+    ),
+    Case(
+        "a check failed, and a retry said nothing",
+        CHECK,
+        [START, _checked("failed"), AGAIN, END],
+        "check_failed",
+        "check_failed",
+        2,
+    ),
+    Case(
+        "a check passed in an attempt that failed",
+        CHECK,
+        [START, _checked("passed"), AGAIN, END],
+        "check_warned",
+        "only_in_earlier_attempt",
+        2,
+    ),
+    Case(
+        "made in an attempt that failed",
+        ASSET,
+        [START, MADE, AGAIN, END],
+        "materialized_with_warning",
+        "only_in_earlier_attempt",
+        2,
+    ),
+    Case(
+        "says skipped in an attempt that failed",
+        ASSET,
+        [START, _stated("skipped"), AGAIN, END],
+        "skipped",
+        "status_skipped",
+        2,
+    ),
     Case("a check crashed", CHECK, [START, FAILED, BROKE], "not_evaluated", "check_crashed"),
     Case("a check was never evaluated", CHECK, [START, END, SUCCEEDED], "not_evaluated", "no_output"),
     Case("a check's worker died", CHECK, [START, BROKE], "not_evaluated", "process_lost"),
@@ -482,7 +569,7 @@ def _expects(step_key: str, passed: bool, label: str = "result", attempt: int = 
         ([_expects("s", False), _expects("s", True)], {("b", "expectation:result", "check_failed")}),
         ([_expects("s", False), _expects("s", True, attempt=2)], {("b", "expectation:result", "check_passed")}),
         ([_expects("g.first", False), _expects("g.last", True)], {("a", "expectation:result", "check_failed")}),
-        ([_expects("elsewhere", False)], set()),
+        ([_expects("elsewhere", False)], {("", "expectation:elsewhere:result", "check_failed")}),
         (
             [replace(_checked("passed"), check_name="expectation:x"), _expects("g.first", False, "x")],
             {("a", "expectation:x", "check_passed"), ("a", "expectation:expectation:x", "check_failed")},
@@ -503,6 +590,7 @@ INNER = {"g.last": ("g.mid",), "g.mid": ("g.first",), "g.first": ("before",), "a
 _FAILED = ("failed", "step_failed")
 _UPSTREAM = ("upstream_failed", "upstream_failed")
 _SKIPPED = [_event("step.skipped.v1", key) for key in ("g.mid", "g.last")]
+_LAST_MADE = _event("asset.materialized.v1", "g.last", asset_key="g")
 _BEFORE_MADE = [_event(f"step.{what}.v1", "before") for what in ("started", "output_yielded", "succeeded")]
 
 
@@ -530,6 +618,52 @@ GRAPH_CASES = [
         "upstream_skipped",
         0,
     ),
+    Case(
+        "an op of its own yielded nothing, and it was made all the same",
+        GRAPH,
+        [
+            *_in("g.first", "started", "succeeded"),
+            *_in("g.mid", "started", "output_yielded", "succeeded"),
+            _LAST_MADE,
+        ],
+        "materialized_with_warning",
+        "no_output",
+    ),
+    Case(
+        "an op of its own yielded in an attempt that failed alone",
+        GRAPH,
+        [
+            *_in("g.mid", "started", "output_yielded"),
+            _event("step.restarted.v1", "g.mid", attempt=2),
+            *_in("g.mid", "succeeded"),
+            _LAST_MADE,
+        ],
+        "materialized_with_warning",
+        "no_output",
+        2,
+    ),
+    Case(
+        "an op of its own says with its output that it failed",
+        GRAPH,
+        [
+            *_in("g.first", "started"),
+            _event("step.output_yielded.v1", "g.first", data=_stating("failed")),
+            _LAST_MADE,
+        ],
+        "failed",
+        "status_failed",
+    ),
+    Case(
+        "what it waits for says with its output that it failed",
+        GRAPH,
+        [
+            *_in("g.last", "started"),
+            _event("step.output_yielded.v1", "before", data=_stating("failed")),
+            _LAST_MADE,
+        ],
+        "materialized",
+        None,
+    ),
     Case("what it waits for failed", GRAPH, [*_in("before", "failed"), BROKE], *_UPSTREAM, 0),
     Case("it failed", PlanItem("x", step_key="after"), [*_in("g.first", "failed"), BROKE], *_UPSTREAM, 0),
 ]
@@ -544,6 +678,44 @@ def test_all_ops_of_a_graph_backed_asset_are_its_own(case: Case) -> None:
         case.reason_code,
         case.attempts,
     )
+
+
+MAPPED = {"g.last": ("g.tidy[?]",), "g.tidy[?]": ("g.each[?]",), "g.each[?]": ("g.split",)}
+
+
+@pytest.mark.parametrize(
+    ("split", "of_each", "word"),
+    [
+        (["output_yielded"], {"a": ["output_yielded"], "b": ["output_yielded"]}, "materialized"),
+        (["output_yielded"], {"a": ["output_yielded"], "b": []}, "materialized_with_warning"),
+        ([], {}, "materialized"),
+    ],
+)
+def test_a_mapped_op_that_yields_nothing_leaves_its_asset_in_doubt(
+    split: list[str], of_each: Mapping[str, list[str]], word: str
+) -> None:
+    """Each of what a dynamic op became has to yield; that there was nothing to map over is no fault."""
+    events = [*_in("g.split", "started", *split, "succeeded")]
+    for key, yields in of_each.items():
+        events += _in(f"g.each[{key}]", "started", *yields, "succeeded")
+        events += _in(f"g.tidy[{key}]", *(["started", *yields, "succeeded"] if yields else ["skipped"]))
+    (outcome,) = derive_outcomes([*_planned(Plan((GRAPH,), MAPPED)), *events, _LAST_MADE])
+    assert outcome.outcome == word
+
+
+@given(plans, run_events)
+def test_only_the_last_attempt_of_a_step_makes_a_success(plan: Plan, events: list[RunEvent]) -> None:
+    """What passed rests on no event of an attempt after which its step was started once more."""
+    last = {
+        key: max(
+            (e.attempt or 1 for e in events if e.step_key == key and e.event_type == "step.restarted.v1"), default=1
+        )
+        for key in STEPS
+    }
+    by_id = {event.event_id: event for event in events}
+    for outcome in derive_outcomes([*_planned(plan), *events]):
+        for basis in (by_id[each] for each in outcome.basis if outcome.verdict == "passed"):
+            assert basis.step_key is None or (basis.attempt or 1) >= last[basis.step_key]
 
 
 def test_an_op_of_another_asset_of_the_same_graph_is_not_its_own() -> None:

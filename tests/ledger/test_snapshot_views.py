@@ -17,7 +17,7 @@ from run_evidence.ledger.model.event import MAX_DATA_BYTES
 from run_evidence.ledger.model.outcomes import VERDICT_OF, Outcome, RunEvent, derive_outcomes, outcome_parts
 from run_evidence.ledger.model.plan import Plan, PlanItem, plan_parts
 from run_evidence.ledger.model.schema import COLUMNS
-from run_evidence.ledger.model.stated import ASSET_STATUS
+from run_evidence.ledger.model.stated import ASSET_STATUS, stated_status
 from run_evidence.ledger.query.as_of import AsOf, parse_as_of
 from run_evidence.ledger.query.snapshot import VIEWS, Snapshot, open_snapshot, views_in
 from run_evidence.ledger.query.sql_query import view_docs
@@ -654,3 +654,41 @@ def test_what_a_run_did_not_plan_is_counted_apart(tmp_path: Path) -> None:
         assert snapshot.rows("SELECT planned, unplanned, passed, not_passed FROM runs") == [(1, 1, 1, 1)]
         rows = snapshot.rows("SELECT check_name, planned, verdict FROM outcomes ORDER BY check_name NULLS FIRST")
     assert rows == [(None, True, "passed"), ("c", False, "failed")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        *(("bool", False), ("bool", True), ("int", 0), ("float", "0.5"), ("float", "nan"), ("null", None)),
+        *(
+            ("markdown", "**Failed**"),
+            ("path", "failed"),
+            ("text", "not available"),
+            ("text", "failed."),
+            ("text", "None"),
+        ),
+        *(
+            ("json", '"failed"'),
+            ("json", "null"),
+            ("json", "{}"),
+            ("json", '{"orders": {"status": "failed"}, "x": null}'),
+        ),
+        *(
+            ("json", '["ok", "warning", "skipped"]'),
+            ("json", '{"failed": "no"}'),
+            ("json", '[""]'),
+            ("text", "[failed]"),
+        ),
+        *(("text", "{skipped"), ("text", '{"a": "failed"}'), ("text", "{None}")),
+    ],
+)
+def test_a_view_reads_what_an_asset_says_of_itself_as_the_outcomes_do(
+    ledger: Ledger, kind: str, value: str | bool | int | None
+) -> None:
+    """The state that a report from outside has is the outcome that the same metadata gives in a run."""
+    data = {"metadata": [{"label": "status", "type": kind, "value": value}]}
+    ledger.append([_outside(1, "asset.materialized.v1", 60, partition="2026-05-01", data=data)])
+    word = stated_status(data)
+    state = _assets(ledger)["2026-05-01"]
+    assert state["verdict"] == VERDICT_OF[ASSET_STATUS.get(word or "", "materialized")]
+    assert state["reason_code"] == (None if state["verdict"] == "passed" else f"status_{word}")

@@ -200,6 +200,180 @@ def test_an_expectation_that_failed_is_a_failed_check(instance: dg.DagsterInstan
     assert _verdict(ledger, run_id) == "failed"
 
 
+def test_an_expectation_of_an_op_without_assets_is_named(instance: dg.DagsterInstance, ledger: Ledger) -> None:
+    """A job that plans no asset is not judged where all went well, and fails where something did not."""
+
+    @dg.op
+    def loads():  # type: ignore[no-untyped-def]
+        yield dg.ExpectationResult(success=True, label="rows")
+        yield dg.Output(1)
+
+    @dg.op
+    def sends():  # type: ignore[no-untyped-def]
+        yield dg.ExpectationResult(success=False, label="rows")
+        yield dg.Output(1)
+
+    found = {}
+    for op in (loads, sends):
+        job = dg.JobDefinition(graph_def=dg.GraphDefinition("job", node_defs=[op]))
+        run_id = job.execute_in_process(instance=instance).run_id
+        sync(instance, ledger)
+        found[op.name] = outcomes(ledger, run_id), _verdict(ledger, run_id)
+    assert found == {
+        "loads": ({"?expectation:loads:rows": "check_passed"}, "unknown"),
+        "sends": ({"?expectation:sends:rows": "check_failed:expectation_failed"}, "failed"),
+    }
+
+
+@pytest.mark.parametrize("words", [(False, True), (True, False, True), (True, True)])
+@pytest.mark.parametrize("planned", [False, True])
+def test_the_gravest_evaluation_of_an_attempt_counts(
+    instance: dg.DagsterInstance, ledger: Ledger, words: tuple[bool, ...], planned: bool
+) -> None:
+    """A check that failed and then passed in one attempt of its step failed, planned or not."""
+    key = dg.AssetKey("orders")
+
+    @dg.asset(check_specs=[dg.AssetCheckSpec("whole", asset="orders")] if planned else None)
+    def orders(context: dg.AssetExecutionContext):  # type: ignore[no-untyped-def]
+        for passed in words[: -1 if planned else None]:
+            context.log_event(dg.AssetCheckEvaluation(asset_key=key, check_name="whole", passed=passed))
+        results = [dg.AssetCheckResult(passed=words[-1])] if planned else []
+        return dg.MaterializeResult(check_results=results)
+
+    run_id = _run(instance, ledger, orders)
+    found = outcomes(ledger, run_id)["orders?whole"]
+    assert found == ("check_passed" if all(words) else "check_failed:check_failed")
+    assert _verdict(ledger, run_id) == ("passed" if all(words) else "failed")
+
+
+@pytest.mark.parametrize("yields", [[True, False], [False, True], [True, True]])
+def test_what_only_a_failed_attempt_made_is_not_passed(
+    instance: dg.DagsterInstance, ledger: Ledger, yields: list[bool]
+) -> None:
+    """The attempt that ends a step decides: what it did not yield or evaluate, an earlier one did not either."""
+    tried: list[bool] = []
+
+    @dg.asset(
+        output_required=False,
+        retry_policy=dg.RetryPolicy(max_retries=1),
+        check_specs=[dg.AssetCheckSpec("whole", asset="orders")],
+    )
+    def orders() -> Iterator[dg.Output[int] | dg.AssetCheckResult]:
+        tried.append(True)
+        if yields[len(tried) - 1]:
+            yield dg.Output(1)
+        yield dg.AssetCheckResult(passed=True)
+        if len(tried) == 1:
+            raise ValueError("once more")
+
+    run_id = _run(instance, ledger, orders)
+    word = "materialized" if yields[1] else "materialized_with_warning:only_in_earlier_attempt"
+    assert outcomes(ledger, run_id) == {"orders": word, "orders?whole": "check_passed"}
+    assert (_verdict(ledger, run_id) == "passed") == yields[1]
+
+
+@pytest.mark.parametrize("left_out", ["", "b", "abc"])
+def test_a_mapped_op_that_yields_nothing_is_not_passed(
+    instance: dg.DagsterInstance, ledger: Ledger, left_out: str
+) -> None:
+    """Dagster collects what the others yielded and makes the asset of it; the ledger says what is not in it."""
+
+    @dg.op(out=dg.DynamicOut(str))
+    def split() -> Iterator[dg.DynamicOutput[str]]:
+        for key in "abc" if left_out != "abc" else "":
+            yield dg.DynamicOutput(key, mapping_key=key)
+
+    @dg.op(out=dg.Out(str, is_required=False))
+    def each(part: str) -> Iterator[dg.Output[str]]:
+        if part not in left_out:
+            yield dg.Output(part)
+
+    @dg.op
+    def joined(parts: list[str]) -> str:
+        return "".join(parts)
+
+    @dg.graph_asset
+    def graph() -> str:
+        return joined(split().map(each).collect())  # type: ignore[no-any-return]
+
+    run_id = _run(instance, ledger, graph)
+    word = "materialized_with_warning:no_output" if left_out == "b" else "materialized"
+    assert outcomes(ledger, run_id) == {"graph": word}
+    named = [("step graph.each[b], which is part of it, yielded nothing",)] if left_out == "b" else [(None,)]
+    assert rows(ledger, "SELECT reason FROM outcomes") == named
+
+
+def test_of_two_branches_one_is_taken(instance: dg.DagsterInstance, ledger: Ledger) -> None:
+    """An op that yields one of two optional outputs has chosen: what it did not choose is not missing."""
+
+    @dg.op(out={"left": dg.Out(is_required=False), "right": dg.Out(is_required=False)})
+    def choose() -> Iterator[dg.Output[int]]:
+        yield dg.Output(1, "left")
+
+    @dg.op
+    def walk(number: int) -> int:
+        return number
+
+    @dg.op
+    def arrive(numbers: list[int]) -> int:
+        return len(numbers)
+
+    @dg.graph_asset
+    def graph() -> int:
+        left, right = choose()
+        return arrive([walk(left), walk.alias("walk_right")(right)])  # type: ignore[no-any-return]
+
+    run_id = _run(instance, ledger, graph)
+    assert outcomes(ledger, run_id) == {"graph": "materialized"}
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [
+        *(
+            (False, "failed:status_false"),
+            (True, "materialized"),
+            (dg.MetadataValue.md("*failed*"), "failed:status_failed"),
+        ),
+        *((["ok", "skipped"], "skipped:status_skipped"), ({"orders": {"state": "failed"}}, "failed:status_failed")),
+        *((dg.MetadataValue.json(None), "unknown:status_empty"), (float("nan"), "unknown:status_empty")),
+        *(
+            (dg.MetadataValue.path("failed"), "failed:status_failed"),
+            (200, "materialized"),
+            ({"failed": 0}, "materialized"),
+        ),
+    ],
+)
+def test_an_asset_may_state_its_status_as_any_kind_of_metadata(
+    instance: dg.DagsterInstance, ledger: Ledger, status: object, word: str
+) -> None:
+    """A word that says failed says so in whatever Dagster makes of it; a number has no word."""
+
+    @dg.asset
+    def orders() -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(metadata={"status": status})
+
+    assert outcomes(ledger, _run(instance, ledger, orders)) == {"orders": word}
+
+
+def test_an_inner_op_of_a_graph_speaks_with_its_output(instance: dg.DagsterInstance, ledger: Ledger) -> None:
+    """What it states as its status, no asset event has; it is said of the asset all the same."""
+
+    @dg.op
+    def fetched():  # type: ignore[no-untyped-def]
+        yield dg.Output(1, metadata={"status": "failed"})
+
+    @dg.op
+    def joined(number: int) -> int:
+        return number
+
+    @dg.graph_asset
+    def graph() -> int:
+        return joined(fetched())  # type: ignore[no-any-return]
+
+    assert outcomes(ledger, _run(instance, ledger, graph)) == {"graph": "failed:status_failed"}
+
+
 def _verdict(ledger: Ledger, run_id: str) -> str:
     with open_prefix(ledger) as prefix:
         (run,) = read_runs(prefix, [run_id])
