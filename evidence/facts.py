@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
 
 from run_evidence.evidence.corrections import Correction, read_corrections
 from run_evidence.evidence.recorded_event import Recorded
-from run_evidence.evidence.verdict import RunVerdict, judge
+from run_evidence.evidence.verdict import RunVerdict, count, judge
 from run_evidence.ledger import IntegrityError
 from run_evidence.ledger.model.event import blob_name
 from run_evidence.ledger.model.outcomes import Outcome, RunEvent, derive_outcomes
-from run_evidence.ledger.model.plan import PlanItem, read_plan
+from run_evidence.ledger.model.plan import Plan, PlanItem, read_plan
 
 if TYPE_CHECKING:
     from run_evidence.evidence.prefix import Prefix
@@ -176,8 +176,60 @@ def read_runs(prefix: Prefix, run_ids: Sequence[str]) -> list[JudgedRun]:
     return [_facts(row, events[row.run_id], corrections.get(row.run_id, ())) for row in rows]
 
 
+T = TypeVar("T")
+_DAMAGE: Final = (IntegrityError, KeyError, TypeError, ValueError)
+"""What reading a run raises whose payloads are gone, or hold something else than the ledger writes."""
+
+
+def read_sound_runs(prefix: Prefix, run_ids: Sequence[str]) -> tuple[dict[str, JudgedRun], dict[str, str]]:
+    """Read the named runs by their ids; of those that cannot be read, why not."""
+    return _apart(run_ids, lambda ids: {facts.row.run_id: facts for facts in read_runs(prefix, ids)})
+
+
+def read_plans_beside(prefix: Prefix) -> tuple[dict[str, Plan], dict[str, str]]:
+    """Read the plans that lie beside the log, by run; of those that cannot be read, why not."""
+
+    def read(run_ids: Sequence[str]) -> dict[str, Plan]:
+        events = _read_events(prefix, run_ids, {"plan.committed.v1"})
+        return {run_id: read_plan(event.data for event in of_run) for run_id, of_run in events.items()}
+
+    return _apart([run_id for (run_id,) in prefix.select("plans_beside")], read)
+
+
+def _apart(
+    run_ids: Sequence[str], read: Callable[[Sequence[str]], dict[str, T]]
+) -> tuple[dict[str, T], dict[str, str]]:
+    """Read runs together, and one by one where that fails, so that a damaged one takes no other along."""
+    try:
+        return read(run_ids), {}
+    except _DAMAGE as error:
+        if len(run_ids) < 2:
+            said = str(error) if isinstance(error, IntegrityError) else f"{type(error).__name__}: {error}"
+            return {}, dict.fromkeys(run_ids, said)
+    found: dict[str, T] = {}
+    damaged: dict[str, str] = {}
+    for run_id in run_ids:
+        sound, problem = _apart([run_id], read)
+        found |= sound
+        damaged |= problem
+    return found, damaged
+
+
 def read_verdicts(prefix: Prefix, rows: Sequence[RunRow]) -> dict[str, RunVerdict]:
-    """Read the verdict of each of these runs, and no more of its events than that takes."""
+    """Read the verdict of each of these runs, and no more of its events than that takes.
+
+    A run that cannot be read is `unknown`, with the reason.
+    """
+    of_run = {row.run_id: row for row in rows}
+    found, damaged = _apart(list(of_run), lambda ids: _read_verdicts(prefix, [of_run[run_id] for run_id in ids]))
+    nothing = count(())
+    return found | {
+        run_id: RunVerdict("unknown", "run_not_readable", problem, nothing, ())
+        for run_id, problem in damaged.items()
+    }
+
+
+def _read_verdicts(prefix: Prefix, rows: Sequence[RunRow]) -> dict[str, RunVerdict]:
     closed = [row.run_id for row in rows if row.closed]
     still_open = [row.run_id for row in rows if not row.closed]
     events = _read_events(prefix, closed, _OF_OUTCOMES) | _read_events(prefix, still_open, _OUTCOME_TYPES)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from run_evidence.evidence.delivery import Delivery, deliveries, measured
 from run_evidence.evidence.document import timestamp
-from run_evidence.evidence.facts import QUERIES, JudgedRun, RunRow, read_rows, read_runs
+from run_evidence.evidence.facts import QUERIES, JudgedRun, RunRow, read_plans_beside, read_rows, read_sound_runs
 from run_evidence.evidence.markdown import code, table, text
 from run_evidence.evidence.prefix import query_digests
 from run_evidence.evidence.profile import DRY_RUN_ONLY, HOLD, REVIEW, DeliveryProfile, Field
@@ -44,10 +44,22 @@ class _Partition:
     runs: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Damaged:
+    """A run that cannot be read, why, and the partitions that it is the latest run of: none where nobody knows."""
+
+    run_id: str
+    problem: str
+    partitions: tuple[str, ...]
+
+
 def derive_delivery_summary(prefix: Prefix, profile: DeliveryProfile, run_ids: Sequence[str] | None = None) -> str:
-    """Summarise a delivery's partitions as Markdown: over all runs of the prefix, or over those named."""
-    partitions = _latest(prefix, profile, run_ids)
-    lines = [heading(profile), "", *_opening(prefix, profile, partitions), ""]
+    """Summarise a delivery's partitions as Markdown: over all runs of the prefix, or over those named.
+
+    A run that cannot be read is named, and no earlier one takes its place.
+    """
+    partitions, damaged = _latest(prefix, profile, run_ids)
+    lines = [heading(profile), "", *_opening(prefix, profile, partitions, damaged), ""]
     if partitions:
         lines += [*_overview(partitions), ""]
     for partition in partitions:
@@ -55,7 +67,8 @@ def derive_delivery_summary(prefix: Prefix, profile: DeliveryProfile, run_ids: S
         lines += [f"## {code(delivery.partition)}: {code(delivery.decision)}", "", _product(delivery)]
         within = delivery.facts.row.partition
         lines += [*_run_section(delivery.facts, delivery.verdict, delivery.outcomes, within), ""]
-    return "\n".join([*lines, *_closing(prefix, (*QUERIES, "planned_partitions"))])
+    queries = (*QUERIES, "planned_partitions", *(["plans_beside"] if damaged else []))
+    return "\n".join([*lines, *_closing(prefix, queries)])
 
 
 def heading(profile: DeliveryProfile) -> str:
@@ -74,27 +87,61 @@ def derive_run_summary(prefix: Prefix, facts: JudgedRun, delivered: Sequence[Del
     return "\n".join([*lines, *_closing(prefix, QUERIES)])
 
 
-def _latest(prefix: Prefix, profile: DeliveryProfile, run_ids: Sequence[str] | None) -> list[_Partition]:
+def _latest(
+    prefix: Prefix, profile: DeliveryProfile, run_ids: Sequence[str] | None
+) -> tuple[list[_Partition], list[_Damaged]]:
     """Choose each partition's latest run; one that planned the product goes before one that did not."""
-    planned = prefix.select("planned_partitions", prefix=profile.key_prefix, product=profile.product)
     rows = {row.run_id: row for row in read_rows(prefix, run_ids)}
+    planned, damaged = _planned(prefix, profile)
+    damaged = {run_id: problem for run_id, problem in damaged.items() if run_id in rows}
     runs_of: dict[str, list[tuple[bool, int, str]]] = defaultdict(list)
     for run_id, partition, has_product in planned:
         if run_id in rows:
             runs_of[partition].append((has_product, rows[run_id].started_at, run_id))
     chosen = {partition: max(runs)[2] for partition, runs in runs_of.items()}
-    facts = {run.row.run_id: run for run in read_runs(prefix, sorted(set(chosen.values())))}
+    facts, problems = read_sound_runs(prefix, sorted(set(chosen.values())))
+    damaged |= problems | _without_outcomes(chosen, facts)
     found = {(d.facts.row.run_id, d.partition): d for run in facts.values() for d in deliveries(run, profile)}
-    return [
+    latest = [
         _Partition(found[run_id, partition], len(runs_of[partition]))
         for partition, run_id in sorted(chosen.items())
         if (run_id, partition) in found
     ]
+    days = {run_id: tuple(sorted(day for day, of in chosen.items() if of == run_id)) for run_id in damaged}
+    return latest, [_Damaged(run_id, problem, days[run_id]) for run_id, problem in sorted(damaged.items())]
 
 
-def _opening(prefix: Prefix, profile: DeliveryProfile, partitions: Sequence[_Partition]) -> Iterator[str]:
+def _without_outcomes(chosen: Mapping[str, str], facts: Mapping[str, JudgedRun]) -> dict[str, str]:
+    """Return the chosen runs whose recorded outcomes have none of the partition that they planned, and say so."""
+    return {
+        run_id: f"What it came to says nothing of {partition}, which it planned."
+        for partition, run_id in chosen.items()
+        if run_id in facts and not any(o.item.partition == partition for o in facts[run_id].outcomes)
+    }
+
+
+def _planned(prefix: Prefix, profile: DeliveryProfile) -> tuple[set[tuple[str, str, bool]], dict[str, str]]:
+    """Return (run, partition, whether it planned the product), and the runs whose plan cannot be read, with why."""
+    planned = set(prefix.select("planned_partitions", prefix=profile.key_prefix, product=profile.product))
+    plans, damaged = read_plans_beside(prefix)
+    for run_id, plan in plans.items():
+        made = [i for i in plan.items if i.kind == "materialize" and i.asset_key.startswith(profile.key_prefix)]
+        product = {item.partition for item in made if item.asset_key == profile.product}
+        partitions = {item.partition for item in made if item.partition is not None}
+        planned = {each for each in planned if each[0] != run_id} | {(run_id, p, p in product) for p in partitions}
+    return planned, damaged
+
+
+def _opening(
+    prefix: Prefix, profile: DeliveryProfile, partitions: Sequence[_Partition], damaged: Sequence[_Damaged]
+) -> Iterator[str]:
     yield _as_of(prefix)
     yield ""
+    if damaged:
+        yield f"{counted(len(damaged), 'run')} cannot be read, so nothing is known of what it delivered:"
+        yield ""
+        yield from map(_not_read, damaged)
+        yield ""
     if not partitions:
         yield "No run planned a partition of this delivery, so there is nothing to hand over."
         return
@@ -102,6 +149,11 @@ def _opening(prefix: Prefix, profile: DeliveryProfile, partitions: Sequence[_Par
     yield "The latest run of each partition counts, of those that planned the product; documents of earlier"
     yield "runs stay, and count no more. A program reads `run_evidence/`: of the run named here the file that says"
     yield "`final` and has the largest number (the size of the log it was derived from), of two the signed one."
+
+
+def _not_read(run: _Damaged) -> str:
+    partitions = listed(list(map(code, run.partitions))) if run.partitions else "of any partition"
+    return f"- Run {code(run.run_id)}, {partitions}: {text(run.problem)} Next: `ledger verify`"
 
 
 def decided(decisions: Sequence[str], proceed: str) -> str:

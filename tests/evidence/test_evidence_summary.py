@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 
+import orjson
 import pytest
 from calling import Call
-from evidence_runs import START, Story, Tell, dry_run, failed_run, good_run, open_run, planned, warned_run
+from evidence_runs import DAY, START, Story, Tell, dry_run, failed_run, good_run, open_run, planned, warned_run
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from pipelines.delivery import WEEK06
-from run_evidence.evidence.facts import read_runs
+from run_evidence.evidence.facts import read_rows, read_runs, read_verdicts
 from run_evidence.evidence.markdown import code, table, text
 from run_evidence.evidence.prefix import open_prefix
 from run_evidence.evidence.report import report_of
 from run_evidence.evidence.summary import decided, derive_delivery_summary, derive_run_summary
-from run_evidence.ledger import Ledger
+from run_evidence.ledger import Event, Ledger
+from run_evidence.ledger.model.event import MAX_DATA_BYTES
 from run_evidence.ledger.model.plan import PlanItem
 
 HOUR = 3_600_000_000
@@ -56,6 +59,66 @@ def test_a_run_without_the_product_does_not_hide_one_with_it(told: Tell) -> None
     gate_alone = Story("run-2", start=START + HOUR).plan([planned("week06/factory/manifest_gate")], {})
     ledger = told(good_run("run-1"), gate_alone.made("week06/factory/manifest_gate").end().close())
     assert row_of(summary(ledger), "2026-04-17")[4] == "`run-1`"
+
+
+def _with_large(story: Story, event_type: str, **more: object) -> Story:
+    """Let the payloads of a type be so large that they lie beside the log."""
+    padded = {"pad": "x" * MAX_DATA_BYTES, **more}
+    story.events = [
+        replace(event, data={**event.data, **padded}) if event.event_type == event_type else event
+        for event in story.events
+    ]
+    return story
+
+
+def _unreadable(ledger: Ledger, damage: str) -> None:
+    """Damage every payload that lies beside the log."""
+    for path in ledger.layout.blobs.iterdir():
+        path.unlink() if damage == "gone" else path.write_bytes(b"{}")
+
+
+@pytest.mark.parametrize("event_type", ["plan.committed.v1", "outcomes.derived.v1"])
+@pytest.mark.parametrize("damage", ["none", "gone", "altered", "of another shape"])
+def test_a_run_that_cannot_be_read_is_named_and_takes_no_other_along(
+    told: Tell, event_type: str, damage: str
+) -> None:
+    """Others are summarised as ever; what the damaged run delivered is not what an earlier run of the day did."""
+    other = good_run("run-2", start=START + HOUR)
+    shape = {"revision": None, "items": None} if damage == "of another shape" else {}
+    ledger = told(
+        good_run("run-1", start=START - HOUR),
+        _with_large(good_run("bad", start=START), event_type, **shape),
+        _on(other, "2026-04-18"),
+    )
+    whole = summary(ledger)
+    if damage in {"gone", "altered"}:
+        _unreadable(ledger, damage)
+    markdown = summary(ledger)
+    assert row_of(markdown, "2026-04-18")[1] == "`proceed_to_week07`"
+    with open_prefix(ledger) as prefix:
+        verdicts = {
+            row.run_id: v.verdict for row in read_rows(prefix) for v in [read_verdicts(prefix, [row])[row.run_id]]
+        }
+        assert read_verdicts(prefix, read_rows(prefix)).keys() == {"run-1", "bad", "run-2"}
+    assert (verdicts["run-1"], verdicts["run-2"]) == ("passed", "passed")
+    if damage == "none":
+        assert row_of(markdown, "2026-04-17")[4] == "`bad`"
+        assert "cannot be read" not in whole
+        return
+    assert "1 run cannot be read" in markdown
+    assert "- Run `bad`, " in markdown
+    if event_type != "plan.committed.v1":  # what it came to is recorded apart from the plan
+        assert verdicts["bad"] == "unknown"
+        assert "| `2026-04-17`" not in markdown
+
+
+def _on(story: Story, day: str) -> Story:
+    """Move a run to another day."""
+    moved = orjson.loads(
+        orjson.dumps([asdict(event) for event in story.events]).replace(DAY.encode(), day.encode())
+    )
+    story.events = [Event(**event) for event in moved]
+    return story
 
 
 def test_a_summary_of_named_runs_knows_no_others(told: Tell) -> None:
