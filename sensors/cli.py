@@ -125,6 +125,11 @@ def moment_of(option: str, text: str) -> int:
         ) from None
 
 
+def counted_runs(number: int) -> str:
+    """Put a number before what it counts."""
+    return "1 run" if number == 1 else f"{number} runs"
+
+
 def progress_bar(total: int) -> Callable[[int | None], None]:
     """Return what shows how far along a walk over `total` runs is; `None` takes the bar away.
 
@@ -135,7 +140,7 @@ def progress_bar(total: int) -> Callable[[int | None], None]:
     def show(done: int | None) -> None:
         if live:
             filled = 30 * min(done or 0, total) // max(total, 1)
-            bar = f"[{'#' * filled}{'.' * (30 - filled)}] {done} of {total} runs"
+            bar = f"[{'#' * filled}{'.' * (30 - filled)}] {done} of {counted_runs(total)}"
             sys.stderr.write("\r\x1b[K" if done is None else f"\r{bar}")
             sys.stderr.flush()
 
@@ -201,13 +206,13 @@ def _print(done: Synced, *, as_json: bool) -> None:
     waiting = sum(run.ended for run in done.open_runs)
     going_on = len(done.open_runs) - waiting
     captured = done.runs - done.unchanged
-    walked = "1 run" if done.runs == 1 else f"{done.runs} runs"
+    walked = counted_runs(done.runs)
     out(f"{walked}: {captured} captured, {done.unchanged} closed before and unchanged, {going_on} going on")
     out(f"{done.records} records read, {done.appended} events appended: new records, and what follows from them")
     if not done.runs:
         say("note:  there is no run to look at; is this the Dagster instance you mean?")
     if waiting:
-        who = "1 run has" if waiting == 1 else f"{waiting} runs have"
+        who = f"{counted_runs(waiting)} {'has' if waiting == 1 else 'have'}"
         say(f"next:  {who} only just ended; the next ledger sync looks once more and closes what has ended")
     if done.unnamed:
         say(f"note:  counted as required, though they said that they are not available: {', '.join(done.unnamed)}")

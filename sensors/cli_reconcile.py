@@ -11,7 +11,7 @@ import typer
 
 from run_evidence.ledger.cli.session import JsonOption, Session
 from run_evidence.ledger.terminal import out, out_json, say, styled, table
-from run_evidence.sensors.cli import HomeOption, moment_of, open_instance, progress_bar
+from run_evidence.sensors.cli import HomeOption, counted_runs, moment_of, open_instance, progress_bar
 
 if TYPE_CHECKING:
     from run_evidence.sensors.reconcile import Compared, Reconciled
@@ -47,13 +47,14 @@ def reconcile(
 
 
 def _print(done: Reconciled) -> None:
-    out(f"{done.runs} runs in Dagster: {done.unchanged} closed and unchanged, {done.compared} compared")
+    out(f"{counted_runs(done.runs)} in Dagster: {done.unchanged} closed and unchanged, {done.compared} compared")
     counts = ("missing", "changed", "unreadable", "extra", "behind", "late")
     out(", ".join(f"{getattr(done, name)} {name}" for name in counts) + " records")
     only = ": the ledger is the only copy" if done.deleted else ""
-    out(f"{done.deleted} runs deleted at the source{only}")
+    out(f"{counted_runs(done.deleted)} deleted at the source{only}")
     if done.elsewhere:
-        out(f"{done.elsewhere} runs in the ledger are of another Dagster storage: not compared")
+        are = "is" if done.elsewhere == 1 else "are"
+        out(f"{counted_runs(done.elsewhere)} in the ledger {are} of another Dagster storage: not compared")
     if done.differing:
         out()
         rows = [_row(run) for run in done.differing[:_SHOWN]]
@@ -99,7 +100,8 @@ def prunable(
     for run in found:
         out(run.run_id)
     total = instance.get_runs_count()
-    say(f"{len(found)} of {total} runs, {sum(run.records for run in found)} records: closed, compared, sealed")
+    records = sum(run.records for run in found)
+    say(f"{len(found)} of {counted_runs(total)}, {records} records: closed, compared, sealed")
     if found:
         again = f"ledger prunable --older-than {older_than}"
         say(f"next:  ledger verify, and then: {again} | xargs -n 1 dagster run delete --force")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
 
     from run_evidence.ledger.sealing.seal import Sealed
+    from run_evidence.sensors.capture.run_capture import RunCapture
 
 PAGE_RUNS: Final = 500
 """How many runs are compared together: one query, and a few numbers in memory for each run."""
@@ -40,13 +41,19 @@ SEAL_EVENTS: Final = 10_000
 OVERLAP_US: Final = 120_000_000
 """Two minutes: clocks of several hosts write the times this cursor is made of, and commits come late."""
 
+NOT_READ: Final = LogSize(-1, -1)
+"""The size of a log that could not be read, or at which a sync was abandoned: such a run is looked at last."""
+
 _WALK_SHARE: Final = 0.7
 """The part of a limited time that goes to changed runs before open ones are read again."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenRun:
-    """A run that is not closed: still going on, or `ended` less than the grace ago; and how long its log was."""
+    """A run that is not closed: still going on, or `ended` less than the grace ago; and how long its log was.
+
+    One that was not read to its end counts as ended: it is looked at again whether or not its log grows.
+    """
 
     run_id: str
     ended: bool
@@ -127,6 +134,23 @@ class Synced:
 
 
 Progress = Callable[[Synced], None]
+Clock = Callable[[], float]
+Stopped = Callable[[], Synced]
+"""Says, from any thread, what a sync that is abandoned at this moment has done, and where to go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimit:
+    """How long a sync may take: about `seconds` of the clock, `None` for as long as it takes.
+
+    `paused` remembers, from one call to the next, how far runs were read that are larger than the time. `watched`
+    is given what tells how far the call is, for a caller that may not wait for its end.
+    """
+
+    seconds: float | None = None
+    clock: Clock = time.monotonic
+    paused: dict[str, RunCapture] = field(default_factory=dict)
+    watched: Callable[[Stopped], None] = lambda _: None
 
 
 def sync_runs(
@@ -135,21 +159,37 @@ def sync_runs(
     *,
     updated_after: int = 0,
     also: Sequence[OpenRun] = (),
-    seconds: float | None = None,
+    within: TimeLimit | None = None,
     max_runs: int | None = None,
     progress: Progress = lambda _: None,
 ) -> Synced:
     """Capture every run that changed at or after `updated_after` (microseconds), and seal.
 
-    Also the runs in `also`, and the records that belong to no run. Stops early after about `seconds`, or once
-    it has walked `max_runs`; then `complete` is false, `updated_at` says where to go on, and what was not come
-    to stays among `open_runs`. Raises `LedgerError` when the ledger cannot be read or written; one run that
-    cannot be read or recorded is `troubled` and holds up no other, and neither does what cannot be sealed.
+    Also the runs in `also`, and the records that belong to no run. Stops early when the time is over that there
+    is, or once it has walked `max_runs`; then `complete` is false, `updated_at` says where to go on, and what was
+    not come to stays among `open_runs`. A run that is larger than the time is read in part and stays there too.
+    Raises `LedgerError` when the ledger cannot be read or written; one run that cannot be read or recorded is
+    `troubled` and holds up no other, and neither does what cannot be sealed.
     """
-    walker = _Walker(instance, how, updated_after, seconds)
+    within = within or TimeLimit()
+    walker = _Walker(instance, how, updated_after, within, also)
+    within.watched(walker.stopped)
+    try:
+        return _walk(walker, instance, updated_after, max_runs, progress)
+    except BaseException:
+        within.paused.clear()  # what they took may not have been appended
+        raise
+
+
+def _walk(
+    walker: _Walker, instance: DagsterInstance, updated_after: int, max_runs: int | None, progress: Progress
+) -> Synced:
     walker.begin()
     progress(walker.synced())
     for page in run_pages(instance, updated_after):
+        if walker.runs and walker.is_late(_WALK_SHARE):
+            walker.complete = False
+            break
         walker.walk(page)
         progress(walker.synced())
         enough = max_runs is not None and walker.runs >= max_runs and walker.updated_at > updated_after
@@ -157,7 +197,7 @@ def sync_runs(
             walker.complete = False
         if not walker.complete:
             break
-    walker.revisit(also)
+    walker.revisit()
     progress(walker.synced())
     return walker.finish()
 
@@ -165,12 +205,25 @@ def sync_runs(
 class _Walker:
     """Captures page after page within a limited time; seals when much waits."""
 
-    def __init__(self, instance: DagsterInstance, how: CaptureContext, start: int, seconds: float | None) -> None:
+    def __init__(
+        self,
+        instance: DagsterInstance,
+        how: CaptureContext,
+        start: int,
+        within: TimeLimit,
+        also: Sequence[OpenRun],
+    ) -> None:
         self._instance = instance
         self._how = how
         self._policy = Policy()
-        self._started = time.monotonic()
-        self._seconds = seconds
+        self._within = within
+        self._started = within.clock()
+        self._also = also
+        self._at_work: dict[str, OpenRun] = {}
+        self._walking = True
+        # These are looked at again in any case, so the walk leaves them to that.
+        self._due = {run.run_id for run in also if run.ended}
+        self._suspect = {run.run_id for run in also if run.size == NOT_READ}
         self._outbox = Outbox(how.ledger)
         self._sealed_at = 0
         self._sealing = Sealing()
@@ -179,8 +232,27 @@ class _Walker:
         self._unnamed: dict[str, None] = {}
         self._unchanged = self._records = self._log_lines = self._unreadable = 0
         self.runs = 0
-        self.updated_at = start
+        self.updated_at = self._reached = start
         self.complete = True
+
+    def stopped(self) -> Synced:
+        """Sum up what was done if this was abandoned now: the run at work, too, is passed and stays open.
+
+        So are those of which something was not appended yet. The run at work comes last and is marked: if it is
+        what hangs, it holds up no other next time.
+        """
+        open_runs = {run.run_id: run for run in self._also} | dict(self._open)
+        at_work = dict(self._at_work)
+        if at_work:
+            last = next(reversed(at_work))
+            at_work[last] = replace(at_work[last], size=NOT_READ)
+        rest = [run for run_id, run in open_runs.items() if run_id not in at_work]
+        return replace(
+            self.synced(),
+            updated_at=max(self._reached, self.updated_at),
+            complete=False,
+            open_runs=(*rest, *at_work.values()),
+        )
 
     def synced(self) -> Synced:
         """Sum up what was done so far."""
@@ -214,16 +286,21 @@ class _Walker:
 
     def walk(self, page: Sequence[RunFacts]) -> None:
         """Capture the runs of a page; when the time is over, `complete` is false and the rest is left."""
-        done = self._capture(page, _WALK_SHARE)
-        if done:
-            self.updated_at = max(self.updated_at, page[done - 1].updated_at)
-        self.complete = done == len(page)
+        page_left = [facts for facts in page if facts.run_id not in self._due]
+        done = self._capture(page_left, _WALK_SHARE)
+        self.complete = done == len(page_left)
+        reached = page if self.complete else page_left[:done]
+        self.updated_at = max(self.updated_at, reached[-1].updated_at)
 
-    def revisit(self, also: Sequence[OpenRun]) -> None:
+    def revisit(self) -> None:
         """Look again at runs that were open; those the time does not reach stay open, to be first next time."""
-        waiting = [run for run in also if run.run_id not in self._open]
+        self._walking = False
+        waiting = [run for run in self._also if run.run_id not in self._open]
+        waiting.sort(key=lambda run: run.run_id in self._suspect)
         reopened: dict[str, OpenRun] = {}
-        while waiting and not self._is_late(1.0):
+        first = True  # of these, too, one at least
+        while waiting and (first or not self.is_late(1.0)):
+            first = False
             page, waiting = waiting[:PAGE_RUNS], waiting[PAGE_RUNS:]
             sizes = source.log_sizes(self._instance, [run.run_id for run in page])
             # A run that ended waits for the grace to pass, one that goes on for its log to grow.
@@ -244,11 +321,12 @@ class _Walker:
             for facts in page
             if facts.run_id in closings and is_unchanged(facts, sizes[facts.run_id], *closings[facts.run_id])
         }
-        done = 0
+        done = captured = 0
         for group in _groups(page, sizes, settled):
-            known = self._known([facts.run_id for facts in group if facts.run_id not in settled])
+            ids = [facts.run_id for facts in group if facts.run_id not in settled]
+            known = self._known([run_id for run_id in ids if run_id not in self._within.paused])
             for facts in group:
-                if done and self._is_late(share):  # one at least, so that every call comes further
+                if captured and self.is_late(share):  # one at least, so that every call comes further
                     self._flush(sizes)
                     return done
                 self.runs += 1
@@ -257,7 +335,8 @@ class _Walker:
                 if facts.run_id in settled or (about and is_settled(facts, sizes[facts.run_id], about)):
                     self._unchanged += 1
                 else:
-                    self._one(facts, sizes[facts.run_id], about)
+                    self._one(facts, sizes[facts.run_id], about, share)
+                    captured += 1
         self._flush(sizes)
         return done
 
@@ -274,8 +353,10 @@ class _Walker:
         """Append what waits; runs of which the ledger refuses something are named and stay open."""
         before = set(self._outbox.refused)
         self._outbox.flush()
+        self._at_work.clear()
         for run_id in self._outbox.refused.keys() - before:
             self._troubled.append(f"{run_id}: {self._outbox.refused[run_id]}")
+            self._within.paused.pop(run_id, None)
             if run_id in sizes:
                 self._open[run_id] = OpenRun(run_id, ended=True, size=sizes[run_id])
 
@@ -283,13 +364,27 @@ class _Walker:
         """Name a run that cannot be read or translated: it must not hold up all others."""
         self._troubled.append(f"{run_id or '(no run)'}: {type(error).__name__}: {error}")
 
-    def _one(self, facts: RunFacts, size: LogSize, known: RunKnown | None) -> None:
+    def _one(self, facts: RunFacts, size: LogSize, known: RunKnown | None, share: float) -> None:
+        if facts.run_id in self._suspect:  # what it may hang at must not keep the others' events
+            self._flush({})
+        self._at_work[facts.run_id] = OpenRun(facts.run_id, ended=True, size=size)
+        if self._walking:
+            self._reached = max(self._reached, facts.updated_at)
         ended = closed = False
         try:
-            if known is None:  # asked once more, to say what is wrong
+            if known is None and facts.run_id not in self._within.paused:  # asked once more, to say what is wrong
                 known = self._how.ledger.known([facts.run_id])[facts.run_id]
-            captured = capture_known(self._instance, facts, self._how, self._policy, known, self._outbox)
-            ended, closed = captured.ended, captured.closed
+            captured = capture_known(
+                self._instance,
+                facts,
+                self._how,
+                self._policy,
+                known or RunKnown({}, []),
+                self._outbox,
+                self._within.paused,
+                lambda: self.is_late(share),
+            )
+            ended, closed = captured.ended or captured.paused, captured.closed
             self._add(captured)
         except Exception as error:
             if self._outbox.broken:
@@ -308,8 +403,10 @@ class _Walker:
         self._unreadable += captured.unreadable
         self._unnamed |= dict.fromkeys(captured.unnamed)
 
-    def _is_late(self, share: float) -> bool:
-        return self._seconds is not None and time.monotonic() - self._started > self._seconds * share
+    def is_late(self, share: float) -> bool:
+        """Tell whether this share of the time is over."""
+        seconds = self._within.seconds
+        return seconds is not None and self._within.clock() - self._started > seconds * share
 
     def finish(self) -> Synced:
         """Seal what was appended."""

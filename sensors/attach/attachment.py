@@ -20,6 +20,8 @@ from run_evidence.sensors.dagster_log.source import RUNLESS
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
+    from run_evidence.sensors.capture.run_capture import RunCapture
+
 BACK_OFF_SECONDS: Final = 60.0
 """How long a process leaves a ledger alone after it hung or failed, so that 100 steps do not wait 100 times."""
 
@@ -28,7 +30,8 @@ BACK_OFF_SECONDS: Final = 60.0
 class Attachment:
     """One `with_ledger`: where to, what may be missing, how long a hook may take (seconds).
 
-    Without a `policy` of its own, the one declared last in the ledger holds.
+    Without a `policy` of its own, the one declared last in the ledger holds. `paused` are the runs that the
+    process has read in part: those that take longer than a tick.
     """
 
     ledger: Ledger
@@ -42,6 +45,7 @@ class Attachment:
     _declared: Policy = field(default_factory=Policy, init=False)
     _asked_at: float = field(default=-math.inf, init=False)
     _at_work: dict[str, threading.Thread] = field(default_factory=dict, init=False)
+    paused: dict[str, RunCapture] = field(default_factory=dict, init=False)
 
     def capturing(self) -> CaptureContext:
         """Return how this process captures: in the release it runs."""
@@ -88,8 +92,7 @@ class Attachment:
             except Exception as error:  # noqa: BLE001 - capture must not fail the user's run
                 failure.append(error)
 
-        before = self._at_work.get(where)
-        if before is not None and before.is_alive():
+        if self.is_at_work(where):
             failure.append(TimeoutError("the ledger still does not answer the call before"))
         else:
             thread = threading.Thread(target=guarded, name=f"ledger-{where}", daemon=True)
@@ -101,3 +104,8 @@ class Attachment:
         if failure:
             report_trouble(instance, where, run_id, f"{type(failure[0]).__name__}: {failure[0]}")
         return not failure
+
+    def is_at_work(self, where: str) -> bool:
+        """Tell whether work that nobody waits for any more still goes on in this place."""
+        before = self._at_work.get(where)
+        return before is not None and before.is_alive()

@@ -8,8 +8,10 @@ nothing to the runs it reads. Deployed twice it does the same work twice and lea
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 import orjson
@@ -17,17 +19,18 @@ import orjson
 from run_evidence.sensors.attach.attachment import Attachment
 from run_evidence.sensors.attach.failure_log import report_trouble
 from run_evidence.sensors.dagster_log.source import RUNLESS, LogSize
-from run_evidence.sensors.sync import OVERLAP_US, PAGE_RUNS, OpenRun, Synced, sync_runs
+from run_evidence.sensors.sync import OVERLAP_US, PAGE_RUNS, Clock, OpenRun, Stopped, Synced, TimeLimit, sync_runs
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
 SENSOR_NAME: Final = "ledger_complete"
 TICK_BUDGET_SECONDS: Final = 20.0
-"""A tick stops between runs after this and goes on in the next; Dagster's own limit is 60 s."""
+"""A tick stops after this, also within a run, and goes on in the next; Dagster's own limit is 60 s."""
 
 TICK_LIMIT_SECONDS: Final = 40.0
-"""A tick is left alone after this: the store hangs, and the user's own sensors wait for the same daemon."""
+"""A tick is left alone after this: the store hangs, and the user's own sensors wait for the same daemon. The next
+goes on behind the run at which it hung."""
 
 _MINUTE_US: Final = 60_000_000
 
@@ -69,6 +72,7 @@ def format_cursor(cursor: Cursor) -> str:
 
 def completing_sensor(attachment: Attachment, name: str, under: str) -> dg.SensorDefinition:
     """Make the sensor under a name that is free, running by default; `name` is what trouble is noted under."""
+    reached: list[Stopped] = []  # of the tick at work, which may be one that nobody waits for any more
 
     @dg.sensor(
         name=under,
@@ -79,10 +83,17 @@ def completing_sensor(attachment: Attachment, name: str, under: str) -> dg.Senso
     def complete(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         instance, cursor = context.instance, read_cursor(context.cursor)
         done: list[tuple[Synced, Cursor]] = []
-        if not attachment.bounded(
-            instance, name, "", lambda: done.append(tick(instance, attachment, cursor)), TICK_LIMIT_SECONDS
-        ):  # the cursor stays: the next tick does the same work again
+
+        def work() -> None:
+            done.append(tick(instance, attachment, cursor, watched=reached.append))
+
+        if not attachment.bounded(instance, name, "", work, TICK_LIMIT_SECONDS):
+            # Where the ledger failed the cursor stays, and the next tick does the same work again. Where time ran
+            # out it moves on: the run that takes so long, or hangs, must not hold up all others.
+            if attachment.is_at_work(name) and reached:
+                context.update_cursor(format_cursor(moved_to(cursor, reached[-1]())))
             return dg.SkipReason("The ledger could not be completed; see ledger-capture.log")
+        reached.clear()
         synced, moved = done[0]
         context.update_cursor(format_cursor(moved))
         _tell(instance, synced)
@@ -113,10 +124,23 @@ def _tell(instance: DagsterInstance, synced: Synced) -> None:
         report_trouble(instance, SENSOR_NAME, "", problem)
 
 
+def moved_to(cursor: Cursor, stopped: Synced) -> Cursor:
+    """Return where to go on after a tick that was abandoned."""
+    return Cursor(max(stopped.updated_at, cursor.updated_at), True, cursor.looked_at, stopped.open_runs)
+
+
 def tick(
-    instance: DagsterInstance, attachment: Attachment, cursor: Cursor, seconds: float = TICK_BUDGET_SECONDS
+    instance: DagsterInstance,
+    attachment: Attachment,
+    cursor: Cursor,
+    seconds: float = TICK_BUDGET_SECONDS,
+    watched: Callable[[Stopped], None] = lambda _: None,
+    clock: Clock = time.monotonic,
 ) -> tuple[Synced, Cursor]:
-    """Do one tick's work within about `seconds`; return what it did and where to go on."""
+    """Do one tick's work within about `seconds` of the clock; return what it did and where to go on.
+
+    A run that takes longer is read on by the next tick. `watched` is what `sync_runs` takes.
+    """
     ledger = attachment.ledger
     # To the minute, so that sensors that start together say the same thing, which is then recorded once.
     now = ledger.clock()
@@ -128,12 +152,14 @@ def tick(
         attachment.capturing(),
         updated_after=newest if cursor.behind else max(newest - OVERLAP_US, 0),
         also=cursor.open_runs,
-        seconds=seconds,
+        within=TimeLimit(seconds, clock, attachment.paused, watched),
     )
     looked_at = cursor.looked_at
     if done.complete:
-        again: dict[str, Any] = {"updated_after": looked_at, "max_runs": PAGE_RUNS, "seconds": seconds / 4}
-        looked = sync_runs(instance, attachment.capturing(), **again)
+        again = TimeLimit(seconds / 4, clock, attachment.paused)
+        looked = sync_runs(
+            instance, attachment.capturing(), updated_after=looked_at, max_runs=PAGE_RUNS, within=again
+        )
         looked_at = 0 if looked.complete else looked.updated_at
         done = _both(done, looked)
     return done, Cursor(max(done.updated_at, newest), not done.complete, looked_at, done.open_runs)

@@ -21,16 +21,21 @@ _logger = logging.getLogger("ledger.capture")
 def report_trouble(instance: DagsterInstance | None, where: str, run_id: str, problem: str) -> None:
     """Note one failed capture, in the log file and once through `logging`; never raises.
 
-    Nothing is lost by it: the records are still in Dagster, and the next capture takes them.
+    Nothing is lost by it: the records are still in Dagster, and the next capture takes them. Where the file cannot
+    be written, the warning says so instead of naming it.
     """
-    path = _log_path(instance)
     stamp = datetime.now(tz=UTC).isoformat(timespec="seconds")
     line = f"{stamp} {where} run={run_id or '-'} {' '.join(problem.split())}\n"
-    with contextlib.suppress(Exception):  # a full disk must not turn a warning into a failed run
-        if path is not None:
+    see = "next: ledger sync"
+    try:
+        if instance is not None:
+            path = Path(instance.root_directory) / CAPTURE_LOG
             _append(path, line)
+            see = f"see {path}"
+    except Exception as error:  # noqa: BLE001 - a full disk, or an instance without a folder, must fail no run
+        see = f"next: ledger sync; {CAPTURE_LOG} could not be written: {error!r}"
     with contextlib.suppress(Exception):  # neither must a handler of the user's
-        _logger.warning("run evidence not captured yet (%s): %s; see %s", where, problem, path or "ledger sync")
+        _logger.warning("run evidence not captured yet (%s): %s; %s", where, problem, see)
 
 
 def _append(path: Path, line: str) -> None:
@@ -41,11 +46,3 @@ def _append(path: Path, line: str) -> None:
         os.write(descriptor, line.encode("utf-8", "replace"))
     finally:
         os.close(descriptor)
-
-
-def _log_path(instance: DagsterInstance | None) -> Path | None:
-    """Return the log beside the instance's own files; `None` for an instance without a folder."""
-    try:
-        return Path(instance.root_directory) / CAPTURE_LOG if instance is not None else None
-    except Exception:  # noqa: BLE001 - an instance that cannot say where it lives has no log file
-        return None

@@ -6,6 +6,7 @@ deterministic, so captures that overlap, repeat or die half way end in the same 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from run_evidence.ledger import EnvironmentFault, Event, InputError, IntegrityError, Ledger
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_GRACE_SECONDS", "CaptureContext", "Captured", "Outbox", "capture_known", "capture_run"]
 
 FLUSH_EVENTS: Final = 5_000
+MAX_PAUSED: Final = 4
+"""How many runs a process remembers that it has read in part; each takes memory for every record of it."""
 
 
 class Outbox:
@@ -102,19 +105,37 @@ def policy_of(how: CaptureContext, runless: RunKnown | None) -> Policy:
 
 
 def capture_known(
-    instance: DagsterInstance, facts: RunFacts, how: CaptureContext, policy: Policy, known: RunKnown, outbox: Outbox
+    instance: DagsterInstance,
+    facts: RunFacts,
+    how: CaptureContext,
+    policy: Policy,
+    known: RunKnown,
+    outbox: Outbox,
+    paused: dict[str, RunCapture] | None = None,
+    is_late: Callable[[], bool] = lambda: False,
 ) -> Captured:
-    """Capture one run into `outbox`; `known` is what the ledger holds about it."""
-    work = RunCapture(source.store_id(instance), facts, how, known)
+    """Capture one run into `outbox`; `known` is what the ledger holds about it.
+
+    Where the time is over within the run, what was read of it is put into the outbox, and the capture into
+    `paused`, from where the next call goes on; without it the next call reads the run again.
+    """
+    work = paused.pop(facts.run_id, None) if paused is not None else None
+    if work is None:
+        work = RunCapture(source.store_id(instance), facts, how, known)
+    else:
+        work.go_on(facts)
     count = 0
     batch: list[Event] = []
-    for event in work.new_records(instance):
+    for event in work.new_records(instance, is_late):
         batch.append(event)
         if len(batch) >= FLUSH_EVENTS:
             outbox.put(facts.run_id, batch)
             count += len(batch)
             batch = []
-    batch.extend(work.own_events(instance, policy))
+    if not work.paused:
+        batch.extend(work.own_events(instance, policy))
+    elif paused is not None and len(paused) < MAX_PAUSED:
+        paused[facts.run_id] = work
     outbox.put(facts.run_id, batch)
     return work.result(count + len(batch))
 

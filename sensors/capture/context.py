@@ -26,7 +26,8 @@ class Captured:
     """What one capture of a run did: the records Dagster has, the events appended, and how far the run is.
 
     `ended`: its log has a terminal record. `closed`: it was read whole after the grace period. `unnamed`: assets
-    that said they are not available and that no policy names, so they count as required.
+    that said they are not available and that no policy names, so they count as required. `paused`: it was not read
+    to its end, because the time was over.
     """
 
     run_id: str
@@ -37,6 +38,7 @@ class Captured:
     ended: bool
     closed: bool
     unnamed: tuple[str, ...] = ()
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

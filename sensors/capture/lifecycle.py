@@ -74,6 +74,10 @@ class Life:
         seen = self._all("run.seen.v1")
         self.correlation = correlation_of(facts, how.defaults, seen[0].get("correlation") if seen else None)
 
+    def go_on(self, facts: RunFacts) -> None:
+        """Take the run's row as it is now."""
+        self._facts = facts
+
     def absorb(self, event: Event) -> None:
         """Take note of an own event that is in the ledger now."""
         recorded = self._clean(event)

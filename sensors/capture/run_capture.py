@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from run_evidence.ledger import Event, InputError
 from run_evidence.ledger.ledger import RunKnown
@@ -25,6 +25,9 @@ from run_evidence.sensors.dagster_log.vocabulary import LOG_LINE, TERMINAL
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
+
+_LOOK_RECORDS: Final = 500
+"""A look at the clock is asked for after this many records, which take some 20 ms."""
 
 
 class RunCapture:
@@ -49,10 +52,21 @@ class RunCapture:
         self._new: list[int] = []
         self._closed = False
         self._unnamed: tuple[str, ...] = ()
+        self.paused = False
 
-    def new_records(self, instance: DagsterInstance) -> Iterator[Event]:
-        """Yield the events of records the ledger does not have, in id order; notes all of them."""
-        for record in source.read_records(instance, self._facts.run_id, self._reading.last_id):
+    def new_records(
+        self, instance: DagsterInstance, is_late: Callable[[], bool] = lambda: False
+    ) -> Iterator[Event]:
+        """Yield the events of records the ledger does not have, in id order; notes all of them.
+
+        Pauses where `is_late` says so, for the next call to go on from there. The first call pauses only behind
+        something that is new to the ledger, so that a capture which begins anew each time gets further too.
+        """
+        may_pause, self.paused = self.paused, False
+        for read, record in enumerate(source.read_records(instance, self._facts.run_id, self._reading.last_id)):
+            if read and read % _LOOK_RECORDS == 0 and (may_pause or self._new) and is_late():
+                self.paused = True
+                return
             self._reading.last_id = record.storage_id
             try:
                 event = self._translator.translate(record)
@@ -100,6 +114,11 @@ class RunCapture:
             self._reading.terminal = event
         elif declared:
             self._reading.skips.append((event, declared))
+
+    def go_on(self, facts: RunFacts) -> None:
+        """Take the run's row as it is now, before a capture that was paused goes on."""
+        self._facts = facts
+        self._life.go_on(facts)
 
     def absorb(self, appended: Iterable[Event]) -> None:
         """Take note of events of this run that are in the ledger now."""
@@ -149,6 +168,7 @@ class RunCapture:
             unreadable=reading.unreadable,
             ended=reading.terminal is not None,
             closed=self._closed,
+            paused=self.paused,
             unnamed=self._unnamed,
         )
 

@@ -273,6 +273,15 @@ def test_a_cursor_is_read_as_it_was_written(instance: dg.DagsterInstance, ledger
     assert read_cursor(format_cursor(cursor)) == cursor
 
 
+class Homeless:
+    """An instance that cannot say where it lives."""
+
+    @property
+    def root_directory(self) -> str:
+        """Raise."""
+        raise RuntimeError("this instance has no folder")
+
+
 def test_trouble_is_told_even_when_it_cannot_be_written(
     instance: dg.DagsterInstance, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -281,8 +290,12 @@ def test_trouble_is_told_even_when_it_cannot_be_written(
     with caplog.at_level(logging.WARNING, logger="ledger.capture"):
         report_trouble(instance, "hook", "run-1", "no\nspace")
         report_trouble(None, "hook", "", "nowhere")
+        report_trouble(Homeless(), "hook", "run-2", "no folder")  # type: ignore[arg-type]
     assert "no\nspace" in caplog.text
-    assert len(caplog.records) == 2
+    assert "ledger-capture.log could not be written: IsADirectoryError" in caplog.messages[0]
+    assert caplog.messages[1].endswith("nowhere; next: ledger sync")
+    assert "could not be written: RuntimeError('this instance has no folder')" in caplog.messages[2]
+    assert len(caplog.records) == 3
 
 
 def test_the_log_of_troubles_does_not_grow_for_ever(

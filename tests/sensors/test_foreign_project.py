@@ -107,7 +107,7 @@ def test_a_storage_that_is_not_the_one_captured_is_told(
     new.mkdir()
     (new / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
     said = command("run_evidence.ledger.cli", "reconcile", DAGSTER_HOME=str(new))
-    assert "1 runs in the ledger are of another Dagster storage: not compared" in said.stdout
+    assert "1 run in the ledger is of another Dagster storage: not compared" in said.stdout
     assert "its storage was replaced" in said.stderr
     assert "whole" not in said.stdout
 

@@ -1,8 +1,10 @@
 """One run that cannot be captured is named, tried again later and passed over, whatever is wrong with it."""
 
 import contextlib
+import itertools
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ from history import copy_runs, shard
 from holding import assert_holds, rows
 
 import run_evidence.ledger.ledger
+import run_evidence.sensors.attach.cursor_sensor
+import run_evidence.sensors.capture.run_capture
 from run_evidence.ledger import EnvironmentFault, Event, IntegrityError, Ledger
 from run_evidence.sensors.attach.attachment import Attachment
-from run_evidence.sensors.attach.cursor_sensor import Cursor, summary, tick
+from run_evidence.sensors.attach.cursor_sensor import Cursor, completing_sensor, read_cursor, summary, tick
 from run_evidence.sensors.attach.status_sensors import nudge_sensor
 from run_evidence.sensors.dagster_log import source
 from tests.paths import paths
@@ -88,6 +92,8 @@ def attached(ledger: Ledger) -> Attachment:
 
 
 def closed(ledger: Ledger) -> set[str]:
+    if not ledger.exists():
+        return set()
     return {run_id for (run_id,) in rows(ledger, "SELECT run_id FROM runs WHERE closed")}
 
 
@@ -227,3 +233,72 @@ def test_sync_goes_on_with_the_other_runs_it_was_asked_for(
     assert done.returncode == 4
     assert f"not captured: {runs[0]}" in done.stderr
     assert closed(ledger) == {runs[1]}
+
+
+def _progress(ledger: Ledger) -> tuple[int, int]:
+    """Return how many runs are closed, and how many records there are."""
+    recorded = (
+        rows(ledger, "SELECT count(*) FROM events WHERE storage_id IS NOT NULL") if ledger.exists() else [(0,)]
+    )
+    return len(closed(ledger)), int(recorded[0][0])
+
+
+@pytest.mark.parametrize("remembers", [True, False])
+def test_a_run_that_takes_longer_than_a_tick_gets_further_with_each(
+    instance: dg.DagsterInstance, ledger: Ledger, runs: list[str], monkeypatch: pytest.MonkeyPatch, remembers: bool
+) -> None:
+    """Every tick appends something or closes a run, whichever run it comes to, until all are closed.
+
+    Whether the process remembers how far the run was read, or is another one each time.
+    """
+    monkeypatch.setattr(run_evidence.sensors.capture.run_capture, "_LOOK_RECORDS", 2)
+    large = instance.get_run_by_id(runs[0])
+    assert large is not None
+    for number in range(40):
+        instance.report_engine_event(f"line {number}", large)
+    (later,) = copy_runs(instance, runs[1], 1)
+    attachment, cursor, seen = attached(ledger), Cursor(), [(0, 0)]
+    while runs[0] not in closed(ledger):
+        seconds = itertools.count(step=0.5)  # two looks at the clock, and a part of the time is over
+        if not remembers:
+            attachment = attached(ledger)
+        _, cursor = tick(instance, attachment, cursor, 1.0, clock=lambda seconds=seconds: next(seconds))
+        seen.append(_progress(ledger))
+        assert seen[-1] > seen[-2]
+    assert len(seen) > 8
+    while cursor.open_runs or cursor.behind:
+        _, cursor = tick(instance, attachment, cursor)
+    assert closed(ledger) == {*runs, later}
+    assert attachment.paused == {}
+    assert_holds(instance, ledger)
+
+
+def test_a_run_that_hangs_is_passed_by_the_next_tick(
+    instance: dg.DagsterInstance, ledger: Ledger, runs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tick that nobody waits for any more leaves a cursor behind the run at which it hung, which stays open."""
+    monkeypatch.setattr(run_evidence.sensors.attach.cursor_sensor, "TICK_LIMIT_SECONDS", 2.0)
+    read, go = source.read_records, threading.Event()
+
+    def hanging(instance: dg.DagsterInstance, run_id: str, after: int = 0) -> Iterator[Any]:
+        if run_id == runs[1]:
+            go.wait(60)
+        return read(instance, run_id, after)
+
+    monkeypatch.setattr(source, "read_records", hanging)
+    text = None
+    try:
+        for _ in range(3):  # each in a process of its own
+            context = dg.build_sensor_context(instance=instance, cursor=text)
+            completing_sensor(attached(ledger), "complete", "complete")(context)
+            text = context.cursor
+            assert runs[1] in {run.run_id for run in read_cursor(text).open_runs}
+        waiting = {run.run_id for run in read_cursor(text).open_runs}
+        assert waiting == {runs[1]}
+        assert closed(ledger) == {*runs} - {runs[1]}
+    finally:
+        go.set()
+    _, cursor = tick(instance, attached(ledger), read_cursor(text))
+    assert closed(ledger) == {*runs}
+    assert cursor.open_runs == ()
+    assert_holds(instance, ledger)

@@ -130,7 +130,7 @@ def test_a_deleted_run_is_only_in_the_ledger(
     instance.delete_run(run_id)
     said = ask("reconcile")
     assert said.code == 0
-    assert "1 runs deleted at the source" in said.out
+    assert "1 run deleted at the source" in said.out
     (deleted,) = reconcile(instance, ledger).differing
     assert (deleted.deleted, deleted.job_name, deleted.held > 10) == (True, "__ephemeral_asset_job__", True)
 
