@@ -110,7 +110,7 @@ SELECT
         WHEN 'broken' THEN 'Dagster says the run ' || said
         WHEN 'item' THEN concat(
             CASE WHEN first.check_name IS NULL THEN first.asset_key
-                ELSE concat('check ', first.check_name, ' of ', first.asset_key) END,
+                ELSE concat('check ', first.check_name, CASE WHEN first.asset_key <> '' THEN ' of ' END, first.asset_key) END,
             CASE WHEN first.partition IS NOT NULL THEN concat(' [', first.partition, ']') END, ': ',
             CASE WHEN length(words) <= 200 THEN words ELSE concat(words[:98], ' … ', words[-98:]) END,
             CASE WHEN others > 0 THEN concat(' (and ', others, ' more)') END)

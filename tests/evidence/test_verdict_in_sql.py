@@ -16,7 +16,7 @@ from run_evidence.evidence.facts import ALL_RUNS, read_rows, read_runs, read_ver
 from run_evidence.evidence.prefix import open_prefix
 from run_evidence.evidence.verdict import weigh
 from run_evidence.ledger import Event, Ledger
-from run_evidence.ledger.model.outcomes import Outcome, outcome_parts
+from run_evidence.ledger.model.outcomes import NO_ASSET, Outcome, outcome_parts
 from run_evidence.ledger.query.as_of import NOW
 from run_evidence.ledger.query.snapshot import open_snapshot
 
@@ -38,7 +38,8 @@ _ASSETS = st.builds(
     attempts=st.integers(0, 2),
     partition=st.sampled_from([None, "p1", "p2"]),
 )
-_ITEMS = st.lists(st.builds(_with_words, _ASSETS | CHECKS, _REASONS, _ANY_CODE), max_size=8)
+_OF_NO_ASSET = st.builds(outcome_of, WORDS, st.just(NO_ASSET), check=st.just("c"), planned=st.booleans())
+_ITEMS = st.lists(st.builds(_with_words, _ASSETS | CHECKS | _OF_NO_ASSET, _REASONS, _ANY_CODE), max_size=8)
 _CLOSINGS = st.sampled_from(["open", "closed", "reopened", "closed again"])
 _RUNS = st.lists(st.tuples(_ITEMS, _ITEMS, st.sampled_from(STATUSES), _CLOSINGS), min_size=1, max_size=25)
 
