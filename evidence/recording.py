@@ -29,7 +29,7 @@ def record_documents(ledger: Ledger, run_id: str, as_of_size: int, documents: Ma
     Raises: EnvironmentFault when nothing can be appended.
     """
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in documents.items()}
-    with open_snapshot(ledger, payloads=False) as snapshot:
+    with open_snapshot(ledger, views=("events",), payloads=False) as snapshot:
         rows = snapshot.rows(sql_text("documents_of_run"), {"run_id": run_id})
     known = {digest for (data,) in rows for digest in recorded_documents(data)}
     if known >= set(digests.values()):

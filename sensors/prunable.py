@@ -41,7 +41,7 @@ def prunable(instance: DagsterInstance, ledger: Ledger, ended_before: int) -> It
     """
     ledger.require()
     for page in _pages_of_settled(instance, ledger):
-        with open_snapshot(ledger, NOW, payloads=False) as snapshot:
+        with open_snapshot(ledger, NOW, ("events",), payloads=False) as snapshot:
             rows = snapshot.rows(_SQL.read_text(encoding="utf-8"), {"runs": [facts.run_id for facts, _ in page]})
         sealed = {run_id: rest for run_id, *rest in rows}
         for facts, known in page:

@@ -99,7 +99,7 @@ def reconcile(
     """
     ledger.require()
     store = source.store_id(instance)
-    with open_snapshot(ledger, NOW, payloads=False) as snapshot:
+    with open_snapshot(ledger, NOW, ("events",), payloads=False) as snapshot:
         held = snapshot.rows(_HELD)
     done = Reconciled()
     seen: set[str] = {RUNLESS}

@@ -102,7 +102,7 @@ def erase(ledger: Ledger, event_id: str, *, reason: str, actor: str) -> str:
 
 def _find(ledger: Ledger, event_id: str) -> dict[str, Any]:
     columns = ("event_id", "event_type", "outcome", "reason_code", "data", *_CARRIED)
-    with open_snapshot(ledger, payloads=False) as snapshot:
+    with open_snapshot(ledger, views=("events",), payloads=False) as snapshot:
         rows = snapshot.rows(
             f"SELECT {', '.join(columns)} FROM events WHERE event_id = $event_id",  # noqa: S608 - our own names
             {"event_id": event_id},

@@ -110,7 +110,7 @@ def _last_sync(store: Store) -> int | None:
 
 def _recording(ledger: Ledger) -> tuple[int | None, int | None]:
     """Return when the newest entry was recorded, by itself, and how long recording takes."""
-    with open_snapshot(ledger, payloads=False) as snapshot:
+    with open_snapshot(ledger, views=("events",), payloads=False) as snapshot:
         newest: int | None = snapshot.rows(sql_text("newest_times"))[0][0]
         median: int | None = snapshot.rows(sql_text("lag"))[0][0]
     return newest, median
@@ -176,7 +176,7 @@ def diagnose(ledger: Ledger) -> list[Diagnosis]:
 def _clock(ledger: Ledger) -> list[Diagnosis]:
     """Compare what was recorded with this machine's clock: runs are closed by it, and by a grace period."""
     now = ledger.clock()
-    with open_snapshot(ledger, payloads=False) as snapshot:
+    with open_snapshot(ledger, views=("events",), payloads=False) as snapshot:
         ((recorded, occurred),) = snapshot.rows(sql_text("newest_times"))
     ahead = [
         (moment - now, what)

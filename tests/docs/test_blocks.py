@@ -71,7 +71,7 @@ def captured(home: Path, assets: list[dg.AssetsDefinition]) -> list[tuple[Any, .
     with dg.DagsterInstance.from_config(str(home)) as instance:
         assert dg.materialize(assets, instance=instance).success
         sync_runs(instance, CaptureContext(ledger, grace_seconds=0))
-    with open_snapshot(ledger, NOW) as snapshot:
+    with open_snapshot(ledger, NOW, ("outcomes",)) as snapshot:
         return snapshot.rows("SELECT outcome, verdict, reason_code FROM outcomes")
 
 

@@ -42,7 +42,7 @@ def grown(told: Tell, ledger: Ledger) -> None:
 
 def event_of(ledger: Ledger, event_type: str) -> str:
     """Return the id of the first event of a type."""
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("events",)) as snapshot:
         rows = snapshot.rows(
             "SELECT event_id FROM events WHERE event_type = $type ORDER BY index", {"type": event_type}
         )

@@ -59,7 +59,7 @@ def test_what_was_acknowledged_is_in_every_later_snapshot(tmp_path: Path) -> Non
     others = [Child(reports / str(n), role, root, stop) for n, role in enumerate([seal, seal, merge])]
     for number in range(20):
         ledger.append([record(number)])
-        with open_snapshot(ledger) as snapshot:
+        with open_snapshot(ledger, views=("events",)) as snapshot:
             assert snapshot.rows("SELECT count(*), max(storage_id) FROM events") == [(number + 1, number)]
         assert len(ledger.known([RUN])[RUN].records) == number + 1
     stop.touch()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from run_evidence.ledger import IntegrityError, Ledger, UsageError
-from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.query.snapshot import open_snapshot, views_in
 from run_evidence.ledger.query.sql_query import run_query, run_query_arrow
 from tests.ledger.samples import NOON, RUN, Clock, own, records
 
@@ -121,7 +121,7 @@ HOSTILE = [
 
 
 def _ask(ledger: Ledger, sql: str, **parameters: str) -> list[tuple[object, ...]]:
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=sorted(views_in(sql))) as snapshot:
         return run_query(snapshot, sql, parameters).rows
 
 

@@ -10,7 +10,7 @@ import dagster as dg
 
 from run_evidence.ledger import Ledger
 from run_evidence.ledger.query.as_of import NOW
-from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.query.snapshot import open_snapshot, views_in
 from run_evidence.sensors.capture.capture import CaptureContext
 from run_evidence.sensors.sync import Synced, sync_runs
 
@@ -24,7 +24,7 @@ def sync(instance: dg.DagsterInstance, ledger: Ledger, grace_seconds: float = 0.
 
 def rows(ledger: Ledger, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
     """Run SQL over the ledger's views."""
-    with open_snapshot(ledger, NOW) as snapshot:
+    with open_snapshot(ledger, NOW, sorted(views_in(sql))) as snapshot:
         return snapshot.rows(sql, parameters)
 
 
@@ -52,7 +52,7 @@ def assert_holds(instance: dg.DagsterInstance, ledger: Ledger, deleted: Collecti
     `deleted` names runs that Dagster no longer has; what the ledger holds of them is not compared.
     """
     expected, lines = dagster_records(instance)
-    with open_snapshot(ledger, NOW) as snapshot:
+    with open_snapshot(ledger, NOW, ("events",)) as snapshot:
         records = snapshot.rows("SELECT run_id, storage_id FROM events WHERE storage_id IS NOT NULL")
         counted = snapshot.rows(_LOG_LINES)
         planned, judged = snapshot.rows(_items("items")), snapshot.rows(_items("outcomes"))
@@ -79,7 +79,7 @@ def _difference(held: list[Record], expected: set[Record]) -> str:
 
 def assert_each_item_has_one_outcome(ledger: Ledger) -> None:
     """Require that what closed runs planned and what they were judged by are the same items, each once."""
-    with open_snapshot(ledger, NOW) as snapshot:
+    with open_snapshot(ledger, NOW, ("events",)) as snapshot:
         assert snapshot.rows(_items("items")) == snapshot.rows(_items("outcomes"))
 
 

@@ -11,7 +11,7 @@ from run_evidence.ledger import Ledger, UsageError
 from run_evidence.ledger.admin.amend import AMENDABLE, amend, erase, void
 from run_evidence.ledger.model.event import encode
 from run_evidence.ledger.proving.prove import open_prover
-from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.query.snapshot import open_snapshot, views_in
 from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import RUN, Clock, own, record
 from tests.paths import paths
@@ -21,7 +21,7 @@ from tests.trust.test_signing import cli
 
 
 def select(ledger: Ledger, sql: str) -> list[tuple[Any, ...]]:
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=sorted(views_in(sql))) as snapshot:
         return snapshot.rows(sql)
 
 

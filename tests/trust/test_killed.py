@@ -179,7 +179,7 @@ def work_and_die(tell: Tell, world: Path, work: str, step: int) -> None:
 
 def seen(made: Ledger) -> set[tuple[str, int]]:
     """Return every record that a reader sees. Each is there once."""
-    with open_snapshot(made) as snapshot:
+    with open_snapshot(made, views=("events",)) as snapshot:
         rows = snapshot.rows("SELECT store_id, storage_id FROM events WHERE storage_id IS NOT NULL")
     assert len(rows) == len(set(rows))
     return set(rows)

@@ -29,7 +29,7 @@ COUNT = "SELECT count(*) AS n FROM events"
 
 
 def count(ledger: Ledger, text: str | None, occurred: str | None = None) -> Any:
-    with open_snapshot(ledger, parse_as_of(text, occurred)) as snapshot:
+    with open_snapshot(ledger, parse_as_of(text, occurred), ("events",)) as snapshot:
         return snapshot.rows(COUNT)[0][0]
 
 
