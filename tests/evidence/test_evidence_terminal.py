@@ -9,12 +9,15 @@ import pty
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from evidence_runs import START, Story, planned
 
 from run_evidence.ledger import Ledger
+from run_evidence.ledger.cli import main
 from run_evidence.ledger.terminal import _escape, out, printable, styled
 
 REPOSITORY = Path(__file__).parents[2]
@@ -40,22 +43,48 @@ def hostile(tmp_path: Path) -> Ledger:
 
 
 def _on_a_terminal(*arguments: object, env: dict[str, str] | None = None) -> str:
-    """Run the command with a terminal for stdout and stderr; return what the terminal got."""
+    """Run the command in a process with a terminal for stdout and stderr; return what the terminal got."""
     leader, follower = pty.openpty()
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "run_evidence.ledger.cli", *map(str, arguments)],
         stdout=follower,
         stderr=follower,
         env={**os.environ, "TERM": "xterm", "NO_COLOR": "", "PYTHONPATH": str(REPOSITORY), **(env or {})},
-    )
-    os.close(follower)
+    ) as child:
+        try:
+            os.close(follower)
+            return _shown(leader)
+        finally:
+            child.kill()  # it has ended, unless the test was ended before
+
+
+def _shown(leader: int) -> str:
+    """Return what a terminal shows until its other end is closed."""
     got = b""
     with contextlib.suppress(OSError):  # the other end is closed
         while more := os.read(leader, 65_536):
             got += more
-    child.wait(timeout=60)
     os.close(leader)
     return got.decode()
+
+
+def _on_a_terminal_here(*arguments: object) -> str:
+    """Run the command in this process with a terminal for stdout and stderr; return what the terminal got."""
+    leader, follower = pty.openpty()
+    with (
+        ThreadPoolExecutor(1) as reader,
+        mock.patch.dict(os.environ, {"TERM": "xterm", "NO_COLOR": ""}),
+        mock.patch.object(sys, "argv", ["ledger", *map(str, arguments)]),
+    ):
+        shown = reader.submit(_shown, leader)  # meanwhile: a terminal takes a few kilobytes and then waits
+        with (
+            os.fdopen(follower, "w", encoding="utf-8") as terminal,
+            contextlib.redirect_stdout(terminal),
+            contextlib.redirect_stderr(terminal),
+            pytest.raises(SystemExit),
+        ):
+            main()
+        return shown.result()
 
 
 def _only_text(shown: str) -> bool:
@@ -88,7 +117,7 @@ COMMANDS = [
 @pytest.mark.parametrize(("command", "has_text"), COMMANDS, ids=range(len(COMMANDS)))
 def test_a_terminal_gets_text_and_our_colours(hostile: Ledger, command: list[str], has_text: bool) -> None:
     """No colour, title, clipboard, or direction of writing is anybody's but ours; the text itself is there."""
-    shown = _on_a_terminal("--ledger", hostile.root, *command)
+    shown = _on_a_terminal_here("--ledger", hostile.root, *command)
     assert _only_text(shown), repr(shown)
     assert (SHOWN in shown) >= has_text, repr(shown)
     if command[-1] not in {"csv", "spreadsheet"}:  # there a line end is inside its quotes
@@ -104,6 +133,7 @@ def test_what_a_pipe_gets_is_exact(hostile: Ledger) -> None:
     )
     assert "\u202e" in piped.stdout.decode()
     assert json.loads(_on_a_terminal(*command)) == json.loads(piped.stdout)
+    assert _on_a_terminal_here("--ledger", hostile.root, "runs") == _on_a_terminal("--ledger", hostile.root, "runs")
     assert json.loads(_on_a_terminal(*command, env={"PYTHONIOENCODING": "ascii"})) == json.loads(piped.stdout)
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from run_evidence.ledger import EnvironmentFault, InputError, IntegrityError, Ledger, UsageError
 from run_evidence.ledger.cli.faults import exit_code
+from tests.here import ledger_here
 from tests.ledger.calling import Call
 from tests.ledger.samples import RUN, Clock, records
 
@@ -135,7 +136,7 @@ def test_a_reader_that_is_gone_changes_no_exit_code(ledger: Ledger, command: lis
     for damaged in (False, True):
         if damaged:
             segment.write_bytes(segment.read_bytes()[:-9])
-        expected = _child("--ledger", ledger.root, *command)
+        expected = ledger_here("--ledger", str(ledger.root), *command)
         reading, writing = os.pipe()
         os.close(reading)
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
@@ -171,9 +172,13 @@ def test_output_that_cannot_be_written_is_the_environments_fault(ledger: Ledger,
 def test_an_argument_that_is_no_text_is_wrong_usage(ledger: Ledger, command: list[str], argument: bytes) -> None:
     """Whatever the locale made of it."""
     more = ["--actor", "x"] if command[0] == "amend" else []
-    done = _child("--ledger", ledger.root, *command, os.fsdecode(argument), *more)
+    words = ("--ledger", str(ledger.root), *command, os.fsdecode(argument), *more)
+    done = ledger_here(*words)
     assert done.returncode == 2, done.stderr
-    assert b"Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr
+    if command == ["show"]:  # as the system hands it over
+        done_alone = _child(*words)
+        assert (done_alone.returncode, done_alone.stderr.decode()) == (2, done.stderr)
 
 
 @pytest.mark.soak
@@ -218,11 +223,12 @@ SQL = b"SELECT 1 AS a,\r\n 2 AS b -- two\r\n;\r\n"
 def test_sql_as_an_editor_or_a_pipe_brings_it(ledger: Ledger, tmp_path: Path, data: bytes, code: int) -> None:
     """A byte order mark is no part of it; what is not text is refused, from a file and from stdin alike."""
     (tmp_path / "ask.sql").write_bytes(data)
-    for sql, stdin in ((tmp_path / "ask.sql", None), ("-", data)):
-        done = _child("--ledger", ledger.root, "query", sql, "-f", "csv", input=stdin)
-        assert done.returncode == code, done.stderr
-        assert b"Traceback" not in done.stderr
-        assert done.stdout == (b"a,b\n1,2\n" if code == 0 else b"")
+    from_file = ledger_here("--ledger", str(ledger.root), "query", str(tmp_path / "ask.sql"), "-f", "csv")
+    piped = _child("--ledger", ledger.root, "query", "-", "-f", "csv", input=data)
+    for done, told in ((from_file, from_file.stderr), (piped, piped.stderr.decode())):
+        assert done.returncode == code, told
+        assert "Traceback" not in told
+    assert from_file.stdout == piped.stdout.decode() == ("a,b\n1,2\n" if code == 0 else "")
 
 
 JSON = st.recursive(

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -25,44 +26,68 @@ ROOT = Path(__file__).parents[2]
 DATA = Path(__file__).parent / "of_version_1" / "data"
 
 APPEND = """
-import sys
 from run_evidence.ledger import Ledger
 from tests.ledger.samples import NOON, Clock, own, record
-more = {"tenant": "acme"} if sys.argv[2] == "tenant" else {}
-ledger = Ledger(sys.argv[1], clock=Clock(NOON + 10**9))
-ledger.append([record(n, **more) for n in range(int(sys.argv[3]), int(sys.argv[4]))])
-ledger.append([own("run.seen.v1", data={"n": int(sys.argv[3])}, **more)])
+def append(root, tenant, first, end):
+    more = {"tenant": "acme"} if tenant else {}
+    ledger = Ledger(root, clock=Clock(NOON + 10**9))
+    ledger.append([record(n, **more) for n in range(int(first), int(end))])
+    ledger.append([own("run.seen.v1", data={"n": int(first)}, **more)])
+"""
+
+
+ANSWER = """
+import json, sys
+from tests.here import ledger_here
+asked, answers = sys.stdin, sys.stdout
+for line in asked:
+    kind, arguments = json.loads(line)
+    if kind == "append":
+        append(*arguments)
+        said = [0, "", ""]
+    else:
+        done = ledger_here(*arguments)
+        said = [done.returncode, done.stdout, done.stderr]
+    print(json.dumps(said), file=answers, flush=True)
 """
 
 
 class Program:
-    """A program on a copy of the old ledger; `today` is this one, else that with schema version 2."""
+    """A program on a copy of the old ledger; `today` is this one, else that with schema version 2.
+
+    One process that answers call after call, as starting one for each would be most of a test.
+    """
 
     def __init__(self, folder: Path, *, today: bool) -> None:
         self.ledger = folder / "ledger"
         self._folder = folder
-        self._path = str(ROOT) if today else f"{folder / 'tomorrow'}{os.pathsep}{ROOT}"
-
-    def python(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        """Run Python with this program's `run_evidence`."""
-        state = str(self._folder / "state")
-        environment = {**os.environ, "PYTHONPATH": self._path, "XDG_STATE_HOME": state, "COLUMNS": "200"}
-        run = [sys.executable, *map(str, arguments)]
-        return subprocess.run(
-            run, env=environment, cwd=self._folder, capture_output=True, text=True, check=False, timeout=120
+        path = str(ROOT) if today else f"{folder / 'tomorrow'}{os.pathsep}{ROOT}"
+        state = str(folder / "state")
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", APPEND + ANSWER],
+            env={**os.environ, "PYTHONPATH": path, "XDG_STATE_HOME": state, "COLUMNS": "200"},
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
+
+    def _ask(self, kind: str, *arguments: object) -> tuple[int, str, str]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(json.dumps([kind, list(map(str, arguments))]), file=self.process.stdin, flush=True)
+        code, out, err = json.loads(self.process.stdout.readline())
+        return int(code), str(out), str(err)
 
     def call(self, *arguments: object, code: int = 0) -> str:
         """Run the command on the ledger, and return what it said; it has to end with `code`."""
-        done = self.python("-m", "run_evidence.ledger.cli", "--ledger", self.ledger, *arguments)
-        said = done.stdout + done.stderr
-        assert done.returncode == code, said
-        return said
+        returned, out, err = self._ask("ledger", "--ledger", self.ledger, *arguments)
+        assert returned == code, out + err
+        return out + err
 
     def append(self, first: int, end: int, *, tenant: bool = False) -> None:
         """Append records of these numbers and an event of the ledger's own."""
-        done = self.python("-c", APPEND, self.ledger, "tenant" if tenant else "", first, end)
-        assert done.returncode == 0, done.stderr
+        self._ask("append", self.ledger, "tenant" if tenant else "", first, end)
 
     def seal(self, code: int = 0) -> str:
         """Seal with the key of the old ledger."""
@@ -70,9 +95,9 @@ class Program:
 
     def rows(self, sql: str) -> list[dict[str, object]]:
         """Return the answer to a query."""
-        done = self.python("-m", "run_evidence.ledger.cli", "--ledger", self.ledger, "query", "-f", "json", sql)
-        assert done.returncode == 0, done.stderr
-        return list(json.loads(done.stdout))
+        code, out, err = self._ask("ledger", "--ledger", self.ledger, "query", "-f", "json", sql)
+        assert code == 0, err
+        return list(json.loads(out))
 
 
 @pytest.fixture
@@ -86,14 +111,22 @@ def here(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def today(here: Path) -> Program:
-    """Return the program of today."""
-    return Program(here, today=True)
+def today(here: Path) -> Iterator[Program]:
+    """Start the program of today."""
+    yield from _until_the_end(Program(here, today=True))
+
+
+def _until_the_end(program: Program) -> Iterator[Program]:
+    with program.process:
+        try:
+            yield program
+        finally:
+            program.process.kill()
 
 
 @pytest.fixture
-def tomorrow(here: Path) -> Program:
-    """Return a program with schema version 2: this one, with the few lines changed that a column takes."""
+def tomorrow(here: Path) -> Iterator[Program]:
+    """Start a program with schema version 2: this one, with the few lines changed that a column takes."""
     room = here / "tomorrow" / "run_evidence"
     shutil.copytree(ROOT / "ledger", room / "ledger", ignore=shutil.ignore_patterns("__pycache__"))
     for other in ("evidence", "sensors"):
@@ -114,7 +147,7 @@ def tomorrow(here: Path) -> Program:
         text = (room / "ledger" / name).read_text(encoding="utf-8")
         assert text.count(before) == 1
         (room / "ledger" / name).write_text(text.replace(before, after), encoding="utf-8")
-    return Program(here, today=False)
+    yield from _until_the_end(Program(here, today=False))
 
 
 def _use(program: Program, here: Path) -> None:

@@ -20,6 +20,7 @@ from history import copy_runs
 from holding import assert_holds, outcomes
 
 from run_evidence.ledger import Ledger
+from tests.here import ledger_here
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 ASSET = ("asset", "materialize", "-m", "dagster._utils.test.hello_world_defs", "--select", "*")
@@ -28,13 +29,16 @@ JOB = ("job", "execute", "-m", "dagster._utils.test.hello_world_repository", "-j
 
 @pytest.fixture
 def command(home: Path, ledger: Ledger) -> Command:
-    """Run a module as a user runs a command, with DAGSTER_HOME and LEDGER_URL set."""
+    """Run a module as a command, with DAGSTER_HOME and LEDGER_URL set; `here` is our own, in this process."""
     environment = {**os.environ, "DAGSTER_HOME": str(home), "LEDGER_URL": str(ledger.root)}
 
     def run(module: str, *words: str, code: int = 0, **changed: str) -> subprocess.CompletedProcess[str]:
-        program = [sys.executable, "-m", module, *words]
         env = {name: value for name, value in (environment | changed).items() if value}
-        done = subprocess.run(program, env=env, capture_output=True, text=True, timeout=90, check=False)
+        program = [sys.executable, "-m", module, *words]
+        if module == "here":
+            done = ledger_here(*words, env=env)
+        else:
+            done = subprocess.run(program, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stdout + done.stderr
         return done
 
@@ -85,28 +89,28 @@ def test_where_there_is_no_instance_each_command_says_so(command: Command, tmp_p
     assert "DAGSTER_HOME is not set" in unset
     assert repeat in unset
     for place in (tmp_path / "nowhere", tmp_path / "other"):
-        said = command("run_evidence.ledger.cli", name, code=4, DAGSTER_HOME=str(place)).stderr
+        said = command("here", name, code=4, DAGSTER_HOME=str(place)).stderr
         assert str(place) in said
         assert repeat in said
     assert list((tmp_path / "other").iterdir()) == [], "looking makes no instance"
-    assert "nonsense" in command("run_evidence.ledger.cli", name, code=4, DAGSTER_HOME=str(wrong)).stderr
+    assert "nonsense" in command("here", name, code=4, DAGSTER_HOME=str(wrong)).stderr
 
 
 def test_a_storage_that_is_not_the_one_captured_is_told(
     command: Command, instance: dg.DagsterInstance, ledger: Ledger, tmp_path: Path
 ) -> None:
     """An instance without runs, and one whose storage was replaced, are no sound comparison, and said to be so."""
-    assert "is this the Dagster instance you mean?" in command("run_evidence.ledger.cli", "sync").stderr
+    assert "is this the Dagster instance you mean?" in command("here", "sync").stderr
 
     @dg.asset
     def made() -> None: ...
 
     dg.materialize([made], instance=instance)
-    command("run_evidence.ledger.cli", "sync", "--grace", "0")
+    command("here", "sync", "--grace", "0")
     new = tmp_path / "new"
     new.mkdir()
     (new / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
-    said = command("run_evidence.ledger.cli", "reconcile", DAGSTER_HOME=str(new))
+    said = command("here", "reconcile", DAGSTER_HOME=str(new))
     assert "1 run in the ledger is of another Dagster storage: not compared" in said.stdout
     assert "its storage was replaced" in said.stderr
     assert "whole" not in said.stdout

@@ -146,6 +146,7 @@ def test_wipes_and_reported_materializations_are_captured(instance: dg.DagsterIn
     assert_holds(instance, ledger)
 
 
+@pytest.mark.soak
 def test_a_run_of_ten_thousand_records(instance: dg.DagsterInstance, ledger: Ledger, run_id: str) -> None:
     """A very long log is captured whole, in several appends, each of them all or nothing."""
     write_engine_events(instance, run_id, (f"event {n}" for n in range(10_000)))
@@ -156,6 +157,7 @@ def test_a_run_of_ten_thousand_records(instance: dg.DagsterInstance, ledger: Led
     assert sync(instance, ledger).appended == 0
 
 
+@pytest.mark.soak
 def test_five_hundred_runs_while_nothing_watched(instance: dg.DagsterInstance, ledger: Ledger, run_id: str) -> None:
     """History from before the ledger is captured, with little time for each tick of the sensor."""
     copies = copy_runs(instance, run_id, 500)

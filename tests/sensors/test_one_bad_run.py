@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from run_evidence.sensors.attach.attachment import Attachment
 from run_evidence.sensors.attach.cursor_sensor import Cursor, completing_sensor, read_cursor, summary, tick
 from run_evidence.sensors.attach.status_sensors import nudge_sensor
 from run_evidence.sensors.dagster_log import source
+from tests.here import ledger_here
 from tests.paths import paths
 
 Fault = Callable[[pytest.MonkeyPatch, dg.DagsterInstance, Ledger, str], None]
@@ -179,19 +179,8 @@ def test_a_status_sensor_never_raises(
 
 
 def run_sync(home: Path, ledger: Ledger, *more: str) -> subprocess.CompletedProcess[str]:
-    program = [
-        sys.executable,
-        "-m",
-        "run_evidence.ledger.cli",
-        "--ledger",
-        str(ledger.root),
-        "sync",
-        "--grace",
-        "0",
-    ]
-    return subprocess.run(
-        [*program, "--dagster-home", str(home), *more], capture_output=True, text=True, check=False, timeout=90
-    )
+    words = ("--ledger", str(ledger.root), "sync", "--grace", "0", "--dagster-home", str(home), *more)
+    return ledger_here(*words)
 
 
 @pytest.mark.parametrize("named", [False, True])
@@ -206,12 +195,7 @@ def test_sync_says_what_its_seal_refused(
     done = run_sync(home, ledger, *(["--run", runs[0]] if named else []))
     assert done.returncode == 3
     assert "refused: " in done.stderr
-    sealed = subprocess.run(
-        [sys.executable, "-m", "run_evidence.ledger.cli", "--ledger", str(ledger.root), "seal"],
-        capture_output=True,
-        check=False,
-    )
-    assert sealed.returncode == 3
+    assert ledger_here("--ledger", str(ledger.root), "seal").returncode == 3
 
 
 def test_sync_says_who_did_not_cosign(

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from run_evidence.ledger import EnvironmentFault, InputError, Ledger, UsageError
 from run_evidence.sensors import OptionalDependency, skip, with_ledger
 from run_evidence.sensors.capture.policy import Policy
 from run_evidence.sensors.capture.policy_file import read_policy
+from tests.here import ledger_here
 
 ENTRY = {"asset_key": "lake/house", "reason_code": "lakehouse_not_there", "reason": "Week04 is not set up"}
 POLICY = Policy((OptionalDependency(**ENTRY),))
@@ -48,10 +48,7 @@ def judged(ledger: Ledger) -> list[tuple[Any, ...]]:
 
 
 def run_sync(home: Path, ledger: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-m", "run_evidence.ledger.cli", "--ledger", str(ledger), "sync", "--grace", "0"]
-    return subprocess.run(
-        [*program, "--dagster-home", str(home), *more], capture_output=True, text=True, check=False, timeout=90
-    )
+    return ledger_here("--ledger", str(ledger), "sync", "--grace", "0", "--dagster-home", str(home), *more)
 
 
 @pytest.mark.parametrize("text", [AS_TOML, "﻿" + AS_TOML, "# nothing else\n" + AS_TOML])

@@ -20,6 +20,7 @@ from run_evidence.ledger.tlog.keys import ED25519, Signer, format_skey, format_v
 from run_evidence.ledger.tlog.note import open_note
 from run_evidence.ledger.tlog.trust import read_trust, require_trusted
 from run_evidence.ledger.verification.verify import verify
+from tests.here import ledger_here
 from tests.ledger.samples import records
 from tests.paths import paths
 from tests.trust.ledgers import (
@@ -39,17 +40,18 @@ from tests.trust.ledgers import (
 def cli(
     folder: Path, *arguments: str, prefix: tuple[str, ...] = (), **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command line with its own home, below another program where one is named."""
+    """Run the command line with its own home; in a process of its own below another program where one is named."""
     values = {k: v for k, v in os.environ.items() if not k.startswith("LEDGER")}
     values |= {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state"), **environment}
-    command = [
-        sys.executable,
-        "-c",
-        "from run_evidence.ledger.cli import main; main()",
-        "--ledger",
-        str(folder / "ledger"),
-    ]
-    return subprocess.run([*prefix, *command, *arguments], env=values, capture_output=True, text=True, check=False)
+    words = ("--ledger", str(folder / "ledger"), *arguments)
+    if not prefix:
+        return ledger_here(*words, env=values)
+    command = [*prefix, sys.executable, "-c", "from run_evidence.ledger.cli import main; main()", *words]
+    return subprocess.run(command, env=values, capture_output=True, text=True, check=False)
+
+
+PROCESS = ("env",)
+"""A prefix that makes `cli` start a process."""
 
 
 # --- key files --------------------------------------------------------------------------------------------
@@ -235,7 +237,7 @@ def test_check_head_wants_every_trusted_party(tmp_path: Path) -> None:
 
 def test_from_no_key_to_a_verified_signature(tmp_path: Path) -> None:
     """`key new`, `seal`, `key show`, `verify --key`: stdout has what the next command takes."""
-    made = cli(tmp_path, "key", "new", "--name", "example.com/mine")
+    made = cli(tmp_path, "key", "new", "--name", "example.com/mine", prefix=PROCESS)
     assert made.returncode == 0, made.stderr
     vkey = made.stdout.strip()
     secret = (tmp_path / "config/run-evidence-ledger/example.com%2Fmine.key").read_text()
@@ -243,9 +245,9 @@ def test_from_no_key_to_a_verified_signature(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger")
     assert ledger.require() == "example.com/mine"
     ledger.append(records(range(4)))
-    assert f"signed by {vkey}" in cli(tmp_path, "seal").stdout
-    assert cli(tmp_path, "key", "show").stdout == f"{vkey}\n"
-    verified = cli(tmp_path, "verify", "--key", vkey)
+    assert f"signed by {vkey}" in cli(tmp_path, "seal", prefix=PROCESS).stdout
+    assert cli(tmp_path, "key", "show", prefix=PROCESS).stdout == f"{vkey}\n"
+    verified = cli(tmp_path, "verify", "--key", vkey, prefix=PROCESS)
     assert verified.returncode == 0, verified.stdout
     assert "the key you gave" in verified.stdout
     assert "the ledger's own word" in cli(tmp_path, "verify").stdout
