@@ -48,7 +48,7 @@ def runs(
     """List runs, newest first, each with its verdict and denominators."""
     from run_evidence.evidence.facts import read_rows, read_verdicts
     from run_evidence.evidence.prefix import open_prefix
-    from run_evidence.ledger.query.as_of import parse_as_of
+    from run_evidence.ledger import parse_as_of
 
     session: Session = ctx.obj
     with open_prefix(session.ledger(), parse_as_of(as_of, as_of_occurred)) as prefix:
@@ -80,7 +80,7 @@ def show(
     from run_evidence.evidence.prefix import open_prefix
     from run_evidence.evidence.profile_choice import find_profile
     from run_evidence.evidence.report import report_of
-    from run_evidence.ledger.query.as_of import parse_as_of
+    from run_evidence.ledger import parse_as_of
 
     session: Session = ctx.obj
     chosen = find_profile(profile)
@@ -127,8 +127,8 @@ def report(  # noqa: PLR0913, PLR0917 - one argument for each option
     from run_evidence.evidence.files import write_delivery_summary, write_run_documents
     from run_evidence.evidence.prefix import open_prefix
     from run_evidence.evidence.profile_choice import find_profile, reports_folder
-    from run_evidence.ledger.cli.maintain import say_problems
-    from run_evidence.ledger.query.as_of import parse_as_of
+    from run_evidence.ledger import parse_as_of
+    from run_evidence.ledger.cli.session import say_problems
 
     session: Session = ctx.obj
     chosen = find_profile(profile)
@@ -185,7 +185,7 @@ def _no_runs(as_of: str | None) -> str:
 def _resolve(prefix: Prefix, run_id: str, as_of: str | None = None) -> str:
     """Return the one run whose id starts with `run_id`. Raises `UsageError` when there is none, or several."""
     from run_evidence.evidence.prefix import unknown_run
-    from run_evidence.ledger.query.run_ids import one_run, runs_starting_with
+    from run_evidence.ledger import one_run, runs_starting_with
 
     if (one := one_run(run_id, runs_starting_with(prefix.snapshot, run_id))) is None:
         raise unknown_run(run_id, [row[0] for row in prefix.select("nearest_runs", text=run_id)], as_of)

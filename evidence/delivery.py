@@ -27,9 +27,7 @@ from run_evidence.evidence.profile import (
 )
 from run_evidence.evidence.recorded_event import Recorded
 from run_evidence.evidence.verdict import RunVerdict, by_gravity, had_nothing_to_check, judge, weigh
-from run_evidence.ledger.model.outcomes import Outcome
-from run_evidence.ledger.model.plan import ancestors
-from run_evidence.ledger.model.stated import identifier, is_identifier
+from run_evidence.ledger import Outcome, ancestors, identifier, is_identifier
 
 AMENDED: Final = "evidence_amended"
 NOT_SIGNED: Final = "checkpoint_not_signed"

@@ -12,10 +12,16 @@ import orjson
 from run_evidence.evidence.corrections import Correction, read_corrections
 from run_evidence.evidence.recorded_event import Recorded
 from run_evidence.evidence.verdict import RunVerdict, count, judge
-from run_evidence.ledger import IntegrityError
-from run_evidence.ledger.model.event import blob_name
-from run_evidence.ledger.model.outcomes import Outcome, RunEvent, derive_outcomes
-from run_evidence.ledger.model.plan import Plan, PlanItem, read_plan
+from run_evidence.ledger import (
+    IntegrityError,
+    Outcome,
+    Plan,
+    PlanItem,
+    RunEvent,
+    blob_name,
+    derive_outcomes,
+    read_plan,
+)
 
 if TYPE_CHECKING:
     from run_evidence.evidence.prefix import Prefix

@@ -26,10 +26,18 @@ from run_evidence.evidence.profile_choice import DECLARE
 from run_evidence.evidence.recording import record_documents
 from run_evidence.evidence.report import report_of
 from run_evidence.evidence.summary import derive_delivery_summary, derive_run_summary, heading
-from run_evidence.ledger import EnvironmentFault, IntegrityError, UsageError
-from run_evidence.ledger.query.as_of import NOW, AsOf
-from run_evidence.ledger.storage.files import create_idempotent, make_folder, read_regular, replace_atomic
-from run_evidence.ledger.storage.output import require_outside
+from run_evidence.ledger import (
+    NOW,
+    AsOf,
+    EnvironmentFault,
+    IntegrityError,
+    UsageError,
+    create_idempotent,
+    make_folder,
+    read_regular,
+    replace_atomic,
+    require_outside,
+)
 
 if TYPE_CHECKING:
     from run_evidence.evidence.profile import DeliveryProfile

@@ -11,15 +11,24 @@ from itertools import islice
 from typing import Any, Final
 
 from run_evidence.evidence.signing import Signing, read_signing
-from run_evidence.ledger import EnvironmentFault, IntegrityError, Ledger, UsageError
-from run_evidence.ledger.model.document import RECORDED
-from run_evidence.ledger.query.as_of import NOW, AsOf
-from run_evidence.ledger.query.prefix import calculated_checkpoint, sealed_size
-from run_evidence.ledger.query.snapshot import Snapshot, open_snapshot
-from run_evidence.ledger.storage.checkpoints import checkpoint_sizes, read_checkpoint
-from run_evidence.ledger.storage.keyring import read_records
-from run_evidence.ledger.storage.search import sql_text
-from run_evidence.ledger.tlog.checkpoint import Checkpoint
+from run_evidence.ledger import (
+    NOW,
+    RECORDED,
+    AsOf,
+    Checkpoint,
+    EnvironmentFault,
+    IntegrityError,
+    Ledger,
+    Snapshot,
+    UsageError,
+    calculated_checkpoint,
+    checkpoint_sizes,
+    open_snapshot,
+    read_checkpoint,
+    read_records,
+    sealed_size,
+    sql_text,
+)
 
 _VIEWS: Final = ("amendments", "events", "outcomes", "runs")
 """The ledger's own views that the queries of this package rest on."""

@@ -11,11 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from run_evidence.ledger import Event
-from run_evidence.ledger.model.canonical import Json
-from run_evidence.ledger.model.document import RECORDED, recorded_documents
-from run_evidence.ledger.query.snapshot import open_snapshot
-from run_evidence.ledger.storage.search import sql_text
+from run_evidence.ledger import RECORDED, Event, Json, open_snapshot, recorded_documents, sql_text
 
 if TYPE_CHECKING:
     from run_evidence.ledger import Ledger

@@ -18,7 +18,7 @@ from run_evidence.evidence.recorded_event import Recorded
 
 if TYPE_CHECKING:
     from run_evidence.evidence.prefix import Prefix
-    from run_evidence.ledger.model.outcomes import Outcome
+    from run_evidence.ledger import Outcome
 
 SCHEMA_VERSION: Final = "run_evidence_report_v1"
 

@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from run_evidence.evidence.words import listed
-from run_evidence.ledger import IntegrityError
-from run_evidence.ledger.admin.signed_state import own_signers
-from run_evidence.ledger.storage.keyring import read_records
+from run_evidence.ledger import IntegrityError, own_signers, read_records
 
 if TYPE_CHECKING:
-    from run_evidence.ledger import Ledger
-    from run_evidence.ledger.tlog.checkpoint import StoredCheckpoint
+    from run_evidence.ledger import Ledger, StoredCheckpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from run_evidence.evidence.words import counted, listed
 if TYPE_CHECKING:
     from run_evidence.evidence.corrections import Correction
     from run_evidence.evidence.prefix import Prefix
-    from run_evidence.ledger.model.outcomes import Outcome
+    from run_evidence.ledger import Outcome
 
 _PROCEED: Final = ("may proceed", "may proceed")
 _HELD_BACK: Final[Mapping[str, tuple[str, str]]] = {

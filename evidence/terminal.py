@@ -19,7 +19,7 @@ from run_evidence.ledger.terminal import VERDICT_STYLES, printable, shortened, s
 if TYPE_CHECKING:
     from run_evidence.evidence.prefix import Prefix
     from run_evidence.evidence.profile import DeliveryProfile
-    from run_evidence.ledger.model.outcomes import Outcome
+    from run_evidence.ledger import Outcome
 
 _SHORT_ID: Final = 8
 _SHOWN_EVENTS: Final = 40

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from run_evidence.evidence.corrections import Correction
-from run_evidence.ledger import OUTCOMES
-from run_evidence.ledger.model.outcomes import NO_ASSET, Outcome
+from run_evidence.ledger import NO_ASSET, OUTCOMES, Outcome
 
 COUNTED_AS: Final[Mapping[str, str]] = {
     "materialized": "passed",

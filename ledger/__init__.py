@@ -1,24 +1,249 @@
-"""The run-evidence ledger: append-only, provable evidence of what every run did and did not do."""
+"""The run-evidence ledger: append-only, provable evidence of what every run did and did not do.
 
-from run_evidence.ledger.errors import (
-    EnvironmentFault,
-    InputError,
-    IntegrityError,
-    LedgerError,
-    NotALedgerError,
-    UsageError,
-)
-from run_evidence.ledger.ledger import Ledger
-from run_evidence.ledger.model.event import OUTCOMES, Event
+This is all that other packages import: `Ledger` and `Event`, the errors, the model of runs (plan, outcomes),
+snapshots for SQL, checkpoints, and how a file is written durably. Everything else is the ledger's own and may
+change. Commands of other packages also have `run_evidence.ledger.cli.session` and `run_evidence.ledger.terminal`.
+
+A name is loaded when it is first used: a step's process, which appends, pays for nothing else.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from run_evidence.ledger.admin.signed_state import own_signers
+    from run_evidence.ledger.errors import (
+        EnvironmentFault,
+        InputError,
+        IntegrityError,
+        LedgerError,
+        NotALedgerError,
+        UsageError,
+    )
+    from run_evidence.ledger.ledger import Ledger, OwnEvent, RunKnown
+    from run_evidence.ledger.model.canonical import Json, bounded, canonical
+    from run_evidence.ledger.model.conflict import conflict_event
+    from run_evidence.ledger.model.document import RECORDED, recorded_documents
+    from run_evidence.ledger.model.event import MAX_TIME, OUTCOMES, Event, blob_name, encode
+    from run_evidence.ledger.model.names import MAX_NAME, digested, is_writable
+    from run_evidence.ledger.model.outcomes import (
+        NO_ASSET,
+        RUN_ENDED,
+        Outcome,
+        RunEvent,
+        derive_outcomes,
+        outcome_parts,
+    )
+    from run_evidence.ledger.model.plan import Kind, Plan, PlanItem, ancestors, plan_parts, read_plan
+    from run_evidence.ledger.model.stated import identifier, is_identifier
+    from run_evidence.ledger.query.as_of import NOW, AsOf, parse_as_of
+    from run_evidence.ledger.query.prefix import calculated_checkpoint, sealed_size
+    from run_evidence.ledger.query.run_ids import one_run, runs_starting_with
+    from run_evidence.ledger.query.snapshot import Snapshot, open_snapshot
+    from run_evidence.ledger.redaction.find import MASKED
+    from run_evidence.ledger.redaction.redact import MASK, Redaction
+    from run_evidence.ledger.sealing.seal import Sealed
+    from run_evidence.ledger.settings import CAPTURE_LOG, open_ledger
+    from run_evidence.ledger.storage.checkpoints import checkpoint_sizes, read_checkpoint
+    from run_evidence.ledger.storage.files import (
+        create_idempotent,
+        make_folder,
+        read_named,
+        read_regular,
+        replace_atomic,
+    )
+    from run_evidence.ledger.storage.keyring import read_records
+    from run_evidence.ledger.storage.output import require_outside
+    from run_evidence.ledger.storage.search import look_up, sql_text
+    from run_evidence.ledger.tlog.checkpoint import Checkpoint, StoredCheckpoint
+    from run_evidence.ledger.verification.verify import verify
+
+_PLACES: Final = {
+    "admin.signed_state": ("own_signers",),
+    "errors": (
+        "EnvironmentFault",
+        "InputError",
+        "IntegrityError",
+        "LedgerError",
+        "NotALedgerError",
+        "UsageError",
+    ),
+    "ledger": (
+        "Ledger",
+        "OwnEvent",
+        "RunKnown",
+    ),
+    "model.canonical": (
+        "Json",
+        "bounded",
+        "canonical",
+    ),
+    "model.conflict": ("conflict_event",),
+    "model.document": (
+        "RECORDED",
+        "recorded_documents",
+    ),
+    "model.event": (
+        "Event",
+        "MAX_TIME",
+        "OUTCOMES",
+        "blob_name",
+        "encode",
+    ),
+    "model.names": (
+        "MAX_NAME",
+        "digested",
+        "is_writable",
+    ),
+    "model.outcomes": (
+        "NO_ASSET",
+        "Outcome",
+        "RUN_ENDED",
+        "RunEvent",
+        "derive_outcomes",
+        "outcome_parts",
+    ),
+    "model.plan": (
+        "Kind",
+        "Plan",
+        "PlanItem",
+        "ancestors",
+        "plan_parts",
+        "read_plan",
+    ),
+    "model.stated": (
+        "identifier",
+        "is_identifier",
+    ),
+    "query.as_of": (
+        "AsOf",
+        "NOW",
+        "parse_as_of",
+    ),
+    "query.prefix": (
+        "calculated_checkpoint",
+        "sealed_size",
+    ),
+    "query.run_ids": (
+        "one_run",
+        "runs_starting_with",
+    ),
+    "query.snapshot": (
+        "Snapshot",
+        "open_snapshot",
+    ),
+    "redaction.find": ("MASKED",),
+    "redaction.redact": (
+        "MASK",
+        "Redaction",
+    ),
+    "sealing.seal": ("Sealed",),
+    "settings": (
+        "CAPTURE_LOG",
+        "open_ledger",
+    ),
+    "storage.checkpoints": (
+        "checkpoint_sizes",
+        "read_checkpoint",
+    ),
+    "storage.files": (
+        "create_idempotent",
+        "make_folder",
+        "read_named",
+        "read_regular",
+        "replace_atomic",
+    ),
+    "storage.keyring": ("read_records",),
+    "storage.output": ("require_outside",),
+    "storage.search": (
+        "look_up",
+        "sql_text",
+    ),
+    "tlog.checkpoint": (
+        "Checkpoint",
+        "StoredCheckpoint",
+    ),
+    "verification.verify": ("verify",),
+}
+_MODULE_OF: Final = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
+    "CAPTURE_LOG",
+    "MASK",
+    "MASKED",
+    "MAX_NAME",
+    "MAX_TIME",
+    "NOW",
+    "NO_ASSET",
     "OUTCOMES",
+    "RECORDED",
+    "RUN_ENDED",
+    "AsOf",
+    "Checkpoint",
     "EnvironmentFault",
     "Event",
     "InputError",
     "IntegrityError",
+    "Json",
+    "Kind",
     "Ledger",
     "LedgerError",
     "NotALedgerError",
+    "Outcome",
+    "OwnEvent",
+    "Plan",
+    "PlanItem",
+    "Redaction",
+    "RunEvent",
+    "RunKnown",
+    "Sealed",
+    "Snapshot",
+    "StoredCheckpoint",
     "UsageError",
+    "ancestors",
+    "blob_name",
+    "bounded",
+    "calculated_checkpoint",
+    "canonical",
+    "checkpoint_sizes",
+    "conflict_event",
+    "create_idempotent",
+    "derive_outcomes",
+    "digested",
+    "encode",
+    "identifier",
+    "is_identifier",
+    "is_writable",
+    "look_up",
+    "make_folder",
+    "one_run",
+    "open_ledger",
+    "open_snapshot",
+    "outcome_parts",
+    "own_signers",
+    "parse_as_of",
+    "plan_parts",
+    "read_checkpoint",
+    "read_named",
+    "read_plan",
+    "read_records",
+    "read_regular",
+    "recorded_documents",
+    "replace_atomic",
+    "require_outside",
+    "runs_starting_with",
+    "sealed_size",
+    "sql_text",
+    "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the module that a name is from."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value

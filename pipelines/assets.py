@@ -18,7 +18,7 @@ from pipelines.inputs import PartitionInputs, admit, admit_inputs, judge_inputs,
 from pipelines.recovery import plan_backfill, write_plan
 from pipelines.resources import ObjectStoreResource, ReportsResource, WarehouseResource, optional_path
 from pipelines.warehouse import BatchStamp
-from run_evidence.ledger.errors import UsageError
+from run_evidence.ledger import UsageError
 from run_evidence.sensors import skip
 
 GROUP: Final = "week06_data_factory"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import duckdb
 
-from run_evidence.ledger.errors import EnvironmentFault, UsageError
+from run_evidence.ledger import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.samples import BAD_DAY, CLEAN_DAY, DAYS, EMPTY_DAY, INVALID_DAY, ORDINARY_DAY, make_deliveries
-from run_evidence.ledger.errors import EnvironmentFault, LedgerError, NotALedgerError
+from run_evidence.ledger import EnvironmentFault, LedgerError, NotALedgerError
 from run_evidence.ledger.terminal import VERDICT_STYLES, fail, out, say, styled, table
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _collect(instance: dg.DagsterInstance, ledger: Ledger, run_ids: Sequence[str
 
 
 def _tell(ledger: Ledger, run_ids: Sequence[str], documents: Sequence[WrittenDocuments], seconds: float) -> bool:
-    from run_evidence.ledger.verification.verify import verify
+    from run_evidence.ledger import verify
 
     out()
     _print_runs(ledger, documents)
@@ -207,7 +207,7 @@ def _print_runs(ledger: Ledger, documents: Sequence[WrittenDocuments]) -> None:
 
 
 def _print_skips(ledger: Ledger, run_ids: Sequence[str]) -> None:
-    from run_evidence.ledger.query.snapshot import open_snapshot
+    from run_evidence.ledger import open_snapshot
 
     with open_snapshot(ledger) as snapshot:
         skips = snapshot.rows(_SKIPS, {"runs": list(run_ids)})

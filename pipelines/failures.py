@@ -9,7 +9,7 @@ import dagster as dg
 
 from pipelines.ingest import TicketReadError
 from pipelines.inputs import GateRejectedError
-from run_evidence.ledger.errors import EnvironmentFault, LedgerError
+from run_evidence.ledger import EnvironmentFault, LedgerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipelines.partitions import partition_of
 from pipelines.tickets import InvalidTicket, Ticket, UnreadableLine, read_tickets
-from run_evidence.ledger.errors import InputError
+from run_evidence.ledger import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from pipelines.gate import ManifestJudgement, Reason, digest_file, judge_manifest, worst
 from pipelines.manifests import Judgement, scan_manifests
 from pipelines.partitions import daily_window, day_distance
-from run_evidence.ledger.errors import InputError
+from run_evidence.ledger import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path

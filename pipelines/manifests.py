@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.partitions import parse_instant
 from pipelines.strict_json import BYTE_ORDER_MARK, NotAnObjectError, NotJsonError, StrictObject, read_object
-from run_evidence.ledger.errors import InputError
+from run_evidence.ledger import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from run_evidence.ledger.errors import InputError
+from run_evidence.ledger import InputError
 
 # RFC 3339 section 5.6. `datetime.fromisoformat` alone takes far more: week dates, basic format, no offset.
 _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)

@@ -19,7 +19,7 @@ from pipelines.ingest import Expectation, expect_partition
 from pipelines.inputs import GateRejectedError, admit_inputs
 from pipelines.partitions import daily_window, format_instant
 from pipelines.warehouse import PartitionState
-from run_evidence.ledger.errors import EnvironmentFault, LedgerError
+from run_evidence.ledger import EnvironmentFault, LedgerError
 
 if TYPE_CHECKING:
     from datetime import datetime

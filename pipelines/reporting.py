@@ -15,8 +15,7 @@ from pipelines.delivery import LAKEHOUSE, MART, WEEK06
 from pipelines.failures import explained
 from pipelines.resources import ReportsResource
 from run_evidence.evidence import write_delivery_summary, write_documents, write_run_documents
-from run_evidence.ledger import Ledger
-from run_evidence.ledger.settings import open_ledger
+from run_evidence.ledger import Ledger, open_ledger
 from run_evidence.sensors import OptionalDependency
 from run_evidence.sensors.capture.capture import CaptureContext, capture_run
 from run_evidence.sensors.closed_runs import hand_on_closed_runs

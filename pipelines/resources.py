@@ -14,7 +14,7 @@ from pipelines.databases import open_database
 from pipelines.inputs import SourceSettings
 from pipelines.partitions import daily_window
 from pipelines.warehouse import Warehouse
-from run_evidence.ledger.errors import InputError, UsageError
+from run_evidence.ledger import InputError, UsageError
 
 # Without configuration everything stays below the working directory, in a folder that is not versioned.
 DEFAULT_DATABASE_URL: Final = "duckdb:///.demo/warehouse.duckdb"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pipelines.partitions import parse_instant
 from pipelines.strict_json import BYTE_ORDER_MARK, REPEATED, NotAnObjectError, printable, read_object
-from run_evidence.ledger.errors import InputError
+from run_evidence.ledger import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

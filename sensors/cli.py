@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from run_evidence.ledger import EnvironmentFault, UsageError
 from run_evidence.ledger.cli.session import JsonOption, Session
-from run_evidence.ledger.errors import EnvironmentFault, UsageError
 from run_evidence.ledger.terminal import out, out_json, printable, say, styled
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _runs(instance: Any, how: CaptureContext, run_ids: list[str]) -> Synced:
 
 def _whole_id(instance: Any, asked: str) -> str:
     """Return the id of the run of Dagster whose start was given; what is the start of none stays as it is."""
-    from run_evidence.ledger.query.run_ids import one_run
+    from run_evidence.ledger import one_run
 
     if not asked or instance.has_run(asked):
         return asked

@@ -12,10 +12,7 @@ from typing import Final
 import dagster as dg
 import orjson
 
-from run_evidence.ledger import Ledger
-from run_evidence.ledger.query.as_of import NOW
-from run_evidence.ledger.query.snapshot import open_snapshot
-from run_evidence.ledger.settings import open_ledger
+from run_evidence.ledger import NOW, Ledger, open_ledger, open_snapshot
 
 Work = Callable[[Ledger, Sequence[str]], Mapping[str, str]]
 """Does something with the runs of these ids. Returns what it could not do, by a name it takes in their place: it is

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from run_evidence.ledger import Ledger
-from run_evidence.ledger.ledger import RunKnown
-from run_evidence.ledger.query.as_of import NOW
-from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger import NOW, Ledger, RunKnown, open_snapshot
 from run_evidence.sensors.capture.completeness import is_settled
 from run_evidence.sensors.dagster_log import source
 from run_evidence.sensors.dagster_log.source import RunFacts

@@ -11,10 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from run_evidence.ledger import InputError, Ledger
-from run_evidence.ledger.ledger import RunKnown
-from run_evidence.ledger.query.as_of import NOW
-from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger import NOW, InputError, Ledger, RunKnown, open_snapshot
 from run_evidence.sensors.capture.completeness import is_settled
 from run_evidence.sensors.dagster_log import source
 from run_evidence.sensors.dagster_log.source import RUNLESS, RunFacts

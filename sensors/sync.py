@@ -13,8 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from run_evidence.ledger import IntegrityError, Ledger, LedgerError
-from run_evidence.ledger.ledger import RunKnown
+from run_evidence.ledger import IntegrityError, Ledger, LedgerError, RunKnown
 from run_evidence.sensors.capture.capture import Outbox, capture_known, capture_runless, policy_of
 from run_evidence.sensors.capture.completeness import is_settled, is_unchanged, sealed_closings
 from run_evidence.sensors.capture.context import CaptureContext, Captured
@@ -25,7 +24,7 @@ from run_evidence.sensors.dagster_log.source import RUNLESS, LogSize, RunFacts, 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-    from run_evidence.ledger.sealing.seal import Sealed
+    from run_evidence.ledger import Sealed
     from run_evidence.sensors.capture.run_capture import RunCapture
 
 PAGE_RUNS: Final = 500

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from run_evidence.ledger.cli.session import JsonOption, Session
+from run_evidence.ledger.cli.session import JsonOption, Session, say_problems
 from run_evidence.ledger.terminal import out, out_json, say, spell_bytes, styled
 
 if TYPE_CHECKING:
-    from run_evidence.ledger.sealing.seal import Sealed
+    pass
 
 
 def seal(
@@ -55,15 +54,6 @@ def seal(
     say_problems(done)
     if done.exit_code:
         raise typer.Exit(done.exit_code)
-
-
-def say_problems(done: Sealed) -> None:
-    """Tell a person what a seal could not do, and the way on."""
-    for word, problem in done.problems:
-        style = "yellow" if word in {"not signed", "not cosigned"} else "red"
-        say(f"{styled(word, style, sys.stderr)}: {problem}")
-    if done.next_step:
-        say(f"{styled('next', 'bold', sys.stderr)}:  {done.next_step}")
 
 
 def compact(ctx: typer.Context, as_json: JsonOption = False) -> None:

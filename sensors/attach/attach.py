@@ -15,8 +15,7 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
-from run_evidence.ledger import UsageError
-from run_evidence.ledger.settings import open_ledger
+from run_evidence.ledger import UsageError, open_ledger
 from run_evidence.sensors.attach.addition import Addition, addition_of, found_among
 from run_evidence.sensors.attach.attachment import Attachment
 from run_evidence.sensors.attach.cursor_sensor import SENSOR_NAME

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from run_evidence.ledger import Ledger
-from run_evidence.ledger.ledger import OwnEvent
+from run_evidence.ledger import Ledger, OwnEvent
 from run_evidence.sensors.attach.failure_log import report_trouble
 from run_evidence.sensors.attach.release import process_correlation
 from run_evidence.sensors.capture.context import DEFAULT_GRACE_SECONDS, CaptureContext

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from run_evidence.ledger.settings import CAPTURE_LOG
+from run_evidence.ledger import CAPTURE_LOG
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from functools import lru_cache
 
-from run_evidence.ledger.model.stated import is_identifier
+from run_evidence.ledger import is_identifier
 from run_evidence.sensors.dagster_log.translate import Correlation
 
 

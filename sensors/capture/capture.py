@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from run_evidence.ledger import EnvironmentFault, Event, InputError, IntegrityError, Ledger
-from run_evidence.ledger.ledger import RunKnown
+from run_evidence.ledger import EnvironmentFault, Event, InputError, IntegrityError, Ledger, RunKnown
 from run_evidence.sensors.capture.context import DEFAULT_GRACE_SECONDS, CaptureContext, Captured
 from run_evidence.sensors.capture.policy import Policy, declaration, latest_policy
 from run_evidence.sensors.capture.run_capture import RunCapture

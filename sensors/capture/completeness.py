@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from run_evidence.ledger import Ledger
-from run_evidence.ledger.storage.search import look_up
+from run_evidence.ledger import Ledger, look_up
 from run_evidence.sensors.dagster_log.source import LogSize
 
 if TYPE_CHECKING:
-    from run_evidence.ledger.ledger import RunKnown
+    from run_evidence.ledger import RunKnown
     from run_evidence.sensors.dagster_log.source import RunFacts
 
 _SQL: Final = Path(__file__).parents[1] / "sql" / "sealed_closings.sql"

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from run_evidence.ledger import Ledger
-from run_evidence.ledger.model.canonical import Json, bounded, canonical
-from run_evidence.ledger.model.stated import is_identifier
+from run_evidence.ledger import Json, Ledger, bounded, canonical, is_identifier
 from run_evidence.sensors.capture.policy import Policy
 from run_evidence.sensors.dagster_log.names import short_name
 from run_evidence.sensors.dagster_log.source import RunFacts

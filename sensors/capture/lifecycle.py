@@ -10,13 +10,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from run_evidence.ledger import Event
-from run_evidence.ledger.ledger import OwnEvent
-from run_evidence.ledger.model.event import encode
-from run_evidence.ledger.model.outcomes import RUN_ENDED, RunEvent, derive_outcomes, outcome_parts
-from run_evidence.ledger.model.plan import Plan, PlanItem, plan_parts, read_plan
-from run_evidence.ledger.redaction.find import MASKED
-from run_evidence.ledger.redaction.redact import MASK, Redaction
+from run_evidence.ledger import (
+    MASK,
+    MASKED,
+    RUN_ENDED,
+    Event,
+    OwnEvent,
+    Plan,
+    PlanItem,
+    Redaction,
+    RunEvent,
+    derive_outcomes,
+    encode,
+    outcome_parts,
+    plan_parts,
+    read_plan,
+)
 from run_evidence.sensors.capture.context import CaptureContext, correlation_of, tag_snapshot
 from run_evidence.sensors.capture.planning import ItemKey
 from run_evidence.sensors.capture.policy import Policy

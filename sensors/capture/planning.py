@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from run_evidence.ledger import Event
-from run_evidence.ledger.model.plan import Kind, Plan, PlanItem
+from run_evidence.ledger import Event, Kind, Plan, PlanItem
 from run_evidence.sensors.capture.policy import OptionalDependency, Policy
 from run_evidence.sensors.dagster_log.names import short_name
 from run_evidence.sensors.dagster_log.steps import Steps

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from run_evidence.ledger import Event, UsageError
-from run_evidence.ledger.ledger import OwnEvent
+from run_evidence.ledger import Event, OwnEvent, UsageError
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{2,79}")
 

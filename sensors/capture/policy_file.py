@@ -16,8 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from run_evidence.ledger import InputError, UsageError
-from run_evidence.ledger.storage.files import read_named
+from run_evidence.ledger import InputError, UsageError, read_named
 from run_evidence.sensors.capture.policy import OptionalDependency, Policy
 
 _MEMBERS: Final = ("asset_key", "reason_code", "reason")

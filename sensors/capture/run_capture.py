@@ -7,11 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from run_evidence.ledger import Event, InputError
-from run_evidence.ledger.ledger import RunKnown
-from run_evidence.ledger.model.conflict import conflict_event
-from run_evidence.ledger.model.event import encode
-from run_evidence.ledger.model.outcomes import RunEvent
+from run_evidence.ledger import Event, InputError, RunEvent, RunKnown, conflict_event, encode
 from run_evidence.sensors.capture.context import CaptureContext, Captured
 from run_evidence.sensors.capture.lifecycle import Life, Reading, cleaning
 from run_evidence.sensors.capture.planning import PLANNED_TYPES, build_plan, planned_keys

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import overload
 
-from run_evidence.ledger.model.names import MAX_NAME, digested, is_writable
+from run_evidence.ledger import MAX_NAME, digested, is_writable
 
 
 def asset_key_text(path: Sequence[str]) -> str:

@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from run_evidence.ledger import Event, InputError
-from run_evidence.ledger.model.event import MAX_TIME
+from run_evidence.ledger import MAX_TIME, Event, InputError
 from run_evidence.sensors.dagster_log.metadata import metadata_list
 from run_evidence.sensors.dagster_log.names import asset_key_text, short_name
 from run_evidence.sensors.dagster_log.vocabulary import EVENT_TYPES, LOG_LINE, UNLISTED

@@ -24,6 +24,7 @@ from run_evidence.evidence.summary import decided, derive_delivery_summary, deri
 from run_evidence.ledger import Event, Ledger
 from run_evidence.ledger.model.event import MAX_DATA_BYTES
 from run_evidence.ledger.model.plan import PlanItem
+from tests.paths import paths
 
 HOUR = 3_600_000_000
 
@@ -73,7 +74,7 @@ def _with_large(story: Story, event_type: str, **more: object) -> Story:
 
 def _unreadable(ledger: Ledger, damage: str) -> None:
     """Damage every payload that lies beside the log."""
-    for path in ledger.layout.blobs.iterdir():
+    for path in paths(ledger).blobs.iterdir():
         path.unlink() if damage == "gone" else path.write_bytes(b"{}")
 
 

@@ -24,10 +24,11 @@ FLOORS = (
     {"ledger.storage"},
     {"ledger.sealing", "ledger.witness"},
     {"ledger.ledger"},
-    {"ledger", "ledger.settings", "ledger.query"},
+    {"ledger.settings", "ledger.query"},
     {"ledger.proving", "ledger.verification"},
     {"ledger.admin"},
     {"ledger.cli"},
+    {"ledger"},
     {"evidence", "sensors.dagster_log"},
     {"sensors.capture"},
     {"sensors"},
@@ -252,6 +253,38 @@ def test_files_are_read_and_written_in_storage_alone() -> None:
                 if owner not in OBJECTS_OF_THE_PORT:
                     found.append(f"{module}: {text}")
     assert found == ["ledger.terminal: os.open"]  # of os.devnull, to be deaf where a pipe has closed
+
+
+FACE = {"ledger", "ledger.cli.session", "ledger.terminal"}
+
+
+@pytest.mark.parametrize("folder", ["sensors", "evidence", "pipelines"])
+def test_the_face_of_the_ledger_is_its_border(folder: str) -> None:
+    """The other rooms import what `run_evidence.ledger` exports, and for their commands two modules more."""
+    for path in (REPOSITORY / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("run_evidence.ledger"):
+                assert (node.module or "").removeprefix("run_evidence.") in FACE, f"{path}: {node.module}"
+
+
+def test_everything_on_the_face_is_there_and_somebody_wants_it() -> None:
+    """Each exported name loads, is typed, and is imported by another room or named in the documents."""
+    import run_evidence.ledger as face
+
+    wanted = "".join(
+        path.read_text(encoding="utf-8")
+        for folder in ("sensors", "evidence", "pipelines", "docs", "tests/ledger", "tests/trust")
+        for path in (REPOSITORY / folder).rglob("*.[pm][yd]")
+    )
+    source = ast.parse((REPOSITORY / "ledger/__init__.py").read_text(encoding="utf-8"))
+    typed = {a.name for node in ast.walk(source) if isinstance(node, ast.ImportFrom) for a in node.names}
+    assert set(face.__all__) == set(face._MODULE_OF) == typed - {"annotations", "import_module", *TYPING}
+    for name in face.__all__:
+        assert getattr(face, name) is not None
+        assert re.search(rf"\b{name}\b", wanted), name
+
+
+TYPING = {"TYPE_CHECKING", "Any", "Final"}
 
 
 def test_other_rooms_do_not_reach_into_a_ledgers_files() -> None:
