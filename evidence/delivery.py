@@ -145,7 +145,8 @@ def _product_of(facts: JudgedRun, profile: DeliveryProfile) -> str | None:
 
 
 def _delivery(facts: JudgedRun, profile: DeliveryProfile, asset_key: str, partition: str) -> Delivery:
-    outcomes = tuple(_by_profile(o, profile) for o in facts.outcomes if o.item.partition in {None, partition})
+    of_run = (*facts.outcomes, *facts.inherited)
+    outcomes = tuple(_by_profile(o, profile) for o in of_run if o.item.partition in {None, partition})
     verdict = judge(
         outcomes,
         status=facts.row.status,

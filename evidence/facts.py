@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
@@ -86,7 +86,9 @@ class RunRow:
 class JudgedRun:
     """A run as the ledger has it: its row, its events, one outcome for each planned item, and the verdict.
 
-    `corrections` are of any of its events, `derived_in` the events its outcomes were recorded in.
+    `corrections` are of any of its events, `derived_in` the events its outcomes were recorded in. `inherited` are
+    what the run that it re-executes came to, of what this one did not plan itself: a re-execution from failure
+    plans what failed, and the rest stands as it was.
     """
 
     row: RunRow
@@ -96,6 +98,7 @@ class JudgedRun:
     verdict: RunVerdict
     corrections: tuple[Correction, ...] = ()
     derived_in: frozenset[str] = frozenset()
+    inherited: tuple[Outcome, ...] = ()
 
     @property
     def final(self) -> bool:
@@ -176,6 +179,41 @@ def read_rows(prefix: Prefix, run_ids: Sequence[str] | None = None, limit: int =
 
 def read_runs(prefix: Prefix, run_ids: Sequence[str]) -> list[JudgedRun]:
     """Read everything about the named runs, newest first. A run the ledger does not know is left out."""
+    found = _read_runs(prefix, run_ids)
+    read: dict[str, JudgedRun | None] = {facts.row.run_id: facts for facts in found}
+    while missing := {parent for facts in read.values() if (parent := _parent(facts))} - read.keys():
+        read |= dict.fromkeys(missing, None) | {
+            facts.row.run_id: facts for facts in _read_runs(prefix, sorted(missing))
+        }
+    return [replace(facts, inherited=_inherited(facts, read)) for facts in found]
+
+
+_PARENT: Final = "dagster/parent_run_id"
+
+
+def _parent(facts: JudgedRun | None) -> str | None:
+    return facts.tags.get(_PARENT) if facts else None
+
+
+def _inherited(facts: JudgedRun, read: Mapping[str, JudgedRun | None]) -> tuple[Outcome, ...]:
+    """Return what the runs that a run re-executes, one after the other, came to, where no later one planned it."""
+    own = {_identity(outcome) for outcome in facts.outcomes}
+    inherited: dict[tuple[str, str | None, str | None], Outcome] = {}
+    before, seen = read.get(_parent(facts) or ""), {facts.row.run_id}
+    while before is not None and before.row.run_id not in seen:
+        seen.add(before.row.run_id)
+        for outcome in before.outcomes:
+            if _identity(outcome) not in own:
+                inherited.setdefault(_identity(outcome), outcome)
+        before = read.get(_parent(before) or "")
+    return tuple(inherited.values())
+
+
+def _identity(outcome: Outcome) -> tuple[str, str | None, str | None]:
+    return outcome.item.asset_key, outcome.item.partition, outcome.item.check_name
+
+
+def _read_runs(prefix: Prefix, run_ids: Sequence[str]) -> list[JudgedRun]:
     rows = read_rows(prefix, run_ids)
     found = [row.run_id for row in rows]
     events, corrections = _read_events(prefix, found, None), read_corrections(prefix, found)
@@ -283,7 +321,7 @@ def _outcomes(row: RunRow, events: Sequence[Recorded]) -> tuple[Outcome, ...]:
         if event.event_type == "outcomes.derived.v1" and event.data["revision"] == row.closing:
             for entry in event.data["outcomes"]:
                 outcome = _outcome(entry)
-                found[outcome.item.asset_key, outcome.item.partition, outcome.item.check_name] = outcome
+                found[_identity(outcome)] = outcome
     return tuple(found.values())
 
 

@@ -135,6 +135,7 @@ _Partitions = dict[str | None, list[tuple[int, RunEvent]]]
 """Events by partition, each with its place in the order of the log."""
 
 _EXPECTED: Final = "step.expectation_evaluated.v1"
+_HOOK_RAISED: Final = "hook.errored.v1"
 NO_ASSET: Final = ""
 """The asset key of what was checked in a step that neither makes nor checks an asset. No asset has it."""
 
@@ -152,7 +153,7 @@ class _Seen:
         self._blamed: dict[str, list[str]] = {}
         self.plans: list[Mapping[str, Any]] = []
         self.ended: RunEvent | None = None
-        self._expectations: list[RunEvent] = []
+        self._beside: list[RunEvent] = []
         for event in events:
             self._note(event)
         self.plan = read_plan(self.plans)
@@ -174,7 +175,10 @@ class _Seen:
         elif event.step_key and kind == "step.output_yielded.v1":
             self.outputs[event.step_key].append(event)
         elif event.step_key and kind == _EXPECTED:
-            self._expectations.append(event)
+            self._beside.append(event)
+        elif event.step_key and kind == _HOOK_RAISED:
+            reason = {"description": _message(event)}
+            self._beside.append(replace(event, outcome="warned", reason_code="hook_errored", data=reason))
         elif event.asset_key and kind in _ABOUT_ASSETS:
             check_name = event.check_name if kind == "check.evaluated.v1" else None
             known = self.by_asset[event.asset_key, check_name].setdefault(event.partition, [])
@@ -242,13 +246,13 @@ class _Seen:
         outputs = [event for key in sorted(inner) for event in self.outputs.get(key, ())]
         return [done, *_of_last_attempts(said), *_of_last_attempts(outputs)]
 
-    def expectations(self) -> dict[tuple[str, str], list[RunEvent]]:
-        """Return expectations by asset and name; a step's are of each asset that it makes, else of what it checks.
+    def beside_checks(self) -> dict[tuple[str, str], list[RunEvent]]:
+        """Return expectations, and hooks that raised, by asset and name.
 
-        A step of neither, an op of a job without assets, has no asset that they could be of: then the asset is
-        empty, and the name has the step.
+        A step's are of each asset that it makes, else of what it checks. A step of neither, an op of a job without
+        assets, has no asset that they could be of: then the asset is empty, and the name has the step.
         """
-        steps = dict.fromkeys(event.step_key or "" for event in self._expectations)
+        steps = dict.fromkeys(event.step_key or "" for event in self._beside)
         made: dict[str, dict[str, None]] = defaultdict(dict)
         checked: dict[str, dict[str, None]] = defaultdict(dict)
         for item in self.plan.items if steps else ():
@@ -256,11 +260,14 @@ class _Seen:
                 for step_key in _became(own, steps):
                     (checked if item.kind == "check" else made)[step_key][item.asset_key] = None
         found: dict[tuple[str, str], list[RunEvent]] = defaultdict(list)
-        for event in self._expectations:
-            step_key, label = event.step_key or "", str(event.data.get("label") or "")
+        for event in self._beside:
+            step_key = event.step_key or ""
             of_assets = made.get(step_key) or checked.get(step_key)
+            hook = event.event_type == _HOOK_RAISED
+            names = ["hook"] if hook else ["expectation", str(event.data.get("label") or "")]
+            name = ":".join(names if of_assets else [names[0], step_key, *names[1:]])
             for asset_key in of_assets or [NO_ASSET]:
-                found[asset_key, label if of_assets else f"{step_key}:{label}"].append(event)
+                found[asset_key, name].append(event)
         return found
 
     def own_steps(self, item: PlanItem) -> tuple[str, ...]:
@@ -355,7 +362,7 @@ def _unplanned(seen: _Seen, plan: Plan) -> list[Outcome]:
     for item in plan.items:
         planned[item.asset_key, item.check_name].add(item.partition)
         optional.update(() if item.required else {item.asset_key})
-    outcomes = _expected(seen, optional, {*planned, *seen.by_asset})
+    outcomes = _beside(seen, optional, {*planned, *seen.by_asset})
     for (asset_key, check_name), by_partition in seen.by_asset.items():
         known = planned.get((asset_key, check_name), set())
         kind: Kind = "materialize" if check_name is None else "check"
@@ -372,16 +379,17 @@ def _unplanned(seen: _Seen, plan: Plan) -> list[Outcome]:
     return sorted(outcomes, key=lambda outcome: item_order(outcome.item))
 
 
-def _expected(seen: _Seen, optional: Set[str], taken: set[tuple[str, str | None]]) -> list[Outcome]:
-    """Return an outcome for each expectation: a check of Dagster's older API, which no run plans.
+def _beside(seen: _Seen, optional: Set[str], taken: set[tuple[str, str | None]]) -> list[Outcome]:
+    """Return an outcome for each expectation, a check of Dagster's older API, and each hook that raised.
 
-    It failed where it did in the last attempt of any step; its name is that of no check in `taken`.
+    No run plans them. An expectation failed where it did in the last attempt of any step. A name is that of no
+    check in `taken`.
     """
     outcomes = []
-    for (asset_key, said), events in sorted(seen.expectations().items()):
-        name = f"expectation:{said}"
+    for (asset_key, said), events in sorted(seen.beside_checks().items()):
+        name = said
         while (asset_key, name) in taken:
-            name = f"expectation:{name}"
+            name = f"{said.partition(':')[0]}:{name}"
         taken.add((asset_key, name))
         gravest = seen.gravest_evaluation(events)
         item = PlanItem(asset_key, None, name, gravest.step_key, "check", asset_key not in optional)

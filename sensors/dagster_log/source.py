@@ -88,13 +88,17 @@ def run_facts(instance: DagsterInstance, run_id: str) -> RunFacts | None:
 
 
 def facts_of(record: RunRecord) -> RunFacts:
-    """Read what the ledger needs from a run's row."""
+    """Read what the ledger needs from a run's row.
+
+    Which run it re-executes Dagster writes into the tags of most runs, and into the row of every one.
+    """
     run = record.dagster_run
+    parents = {"dagster/parent_run_id": run.parent_run_id, "dagster/root_run_id": run.root_run_id}
     return RunFacts(
         run_id=run.run_id,
         job_name=run.job_name,
         status=run.status.value,
-        tags=dict(run.tags),
+        tags={name: run_id for name, run_id in parents.items() if run_id} | dict(run.tags),
         created_at=round(record.create_timestamp.timestamp() * 1_000_000),
         updated_at=round(record.update_timestamp.timestamp() * 1_000_000),
         execution_plan_snapshot_id=run.execution_plan_snapshot_id,

@@ -41,6 +41,7 @@ TYPES = (
     "asset.skipped.v1",
     "check.evaluated.v1",
     "step.expectation_evaluated.v1",
+    "hook.errored.v1",
     "engine.reported.v1",
 )
 RUN_ENDS = tuple(RUN_ENDED)

@@ -225,6 +225,25 @@ def test_an_expectation_of_an_op_without_assets_is_named(instance: dg.DagsterIns
     }
 
 
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_hook_that_raises_warns(instance: dg.DagsterInstance, ledger: Ledger, raises: bool) -> None:
+    """Dagster lets the run succeed; what the hook was there for was not done, and the run is not passed."""
+
+    @dg.success_hook
+    def announce(_: dg.HookContext) -> None:
+        if raises:
+            raise ValueError("nobody was told")
+
+    @dg.asset(hooks={announce})
+    def orders() -> None: ...
+
+    run_id = _run(instance, ledger, orders)
+    raised = {"orders?hook": "check_warned:hook_errored"} if raises else {}
+    assert outcomes(ledger, run_id) == {"orders": "materialized", **raised}
+    assert _verdict(ledger, run_id) == ("warned" if raises else "passed")
+    assert rows(ledger, "SELECT reason FROM outcomes WHERE check_name = 'hook'") == [("nobody was told",)] * raises
+
+
 @pytest.mark.parametrize("words", [(False, True), (True, False, True), (True, True)])
 @pytest.mark.parametrize("planned", [False, True])
 def test_the_gravest_evaluation_of_an_attempt_counts(
