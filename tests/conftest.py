@@ -1,5 +1,7 @@
 """What every room's tests share."""
 
+import multiprocessing
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -7,9 +9,15 @@ from hypothesis import settings
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from tests.ending import watch_this_process
+
 # The machine is shared with other tests: how long one example takes says nothing about the rule it tries.
 settings.register_profile("ledger", deadline=None)
 settings.load_profile("ledger")
+
+
+def pytest_configure() -> None:
+    watch_this_process()
 
 
 @event.listens_for(Engine, "connect")
@@ -17,6 +25,14 @@ def _leave_flushing_to_the_system(connection: Any, _: object) -> None:
     """Let Dagster's SQLite files outlive a kill, as ever, but no power cut: waiting for the disk was half a run."""
     if type(connection).__module__.startswith("sqlite3"):
         connection.execute("PRAGMA synchronous = OFF").close()
+
+
+@pytest.fixture(autouse=True)
+def _children_end_with_their_test() -> Iterator[None]:
+    yield
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join()
 
 
 @pytest.fixture(autouse=True)

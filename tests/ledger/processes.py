@@ -33,7 +33,7 @@ class Child:
     def __init__(self, report: Path, role: Callable[..., None], *arguments: object) -> None:
         report.parent.mkdir(exist_ok=True)
         self._report = report
-        self._process = _CONTEXT.Process(target=_run, args=(report, role, *arguments))
+        self._process = _CONTEXT.Process(target=_run, args=(report, role, *arguments), daemon=True)
         self._process.start()
 
     def kill(self) -> list[str]:
@@ -43,14 +43,14 @@ class Child:
 
     def finish(self) -> list[str]:
         """Wait for it and return what it reported; a line that was cut off is none."""
-        self._process.join(timeout=120)
+        self._process.join()
         return self._report.read_text().split("\n")[:-1] if self._report.exists() else []
 
     def wait_until_it_works(self) -> None:
         """Return when it has reported something, however long the machine takes to start it."""
-        give_up = time.monotonic() + 60
+        give_up = time.monotonic() + 600
         while not (self._report.exists() and self._report.stat().st_size):
-            assert time.monotonic() < give_up, f"{self._report.name} did nothing for a minute"
+            assert time.monotonic() < give_up, f"{self._report.name} did nothing for ten minutes"
             time.sleep(0.005)
 
     @property
