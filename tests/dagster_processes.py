@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +30,7 @@ run_queue:
 def command(*words: str, env: Mapping[str, str]) -> None:
     """Run a command of Dagster's and show what it said when it fails."""
     program = [sys.executable, "-m", "dagster", *words]
-    done = subprocess.run(program, env=env, capture_output=True, text=True, timeout=90, check=False)
+    done = subprocess.run(program, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -45,10 +45,11 @@ def running(module: str, *words: str, env: Mapping[str, str], log: Path) -> Iter
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(20)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
         finally:
             _end_session(process.pid)  # its code servers, and what it left behind
-            process.wait(20)
+            process.wait()
 
 
 def _end_session(group: int) -> None:
@@ -64,7 +65,7 @@ def _end_session(group: int) -> None:
             return
 
 
-def wait_until(holds: Callable[[], bool], what: str, log: Path, seconds: float = 100) -> None:
+def wait_until(holds: Callable[[], bool], what: str, log: Path, seconds: float = 600) -> None:
     """Return when it holds; fails with the end of the process's log when it does not in time."""
     give_up = time.monotonic() + seconds
     while not holds():

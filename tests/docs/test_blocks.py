@@ -162,7 +162,6 @@ def shell(text: str, folder: Path) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=150,
     )
     assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
     return done.stdout

@@ -501,14 +501,14 @@ def _on_a_terminal(ledger: Ledger, **environment: str) -> str:
         "--ledger",
         str(ledger.root),
     ]
-    child = subprocess.Popen(
+    subprocess.run(
         [*command, "query", "SELECT 1 AS a"],
         cwd=REPOSITORY,
         stdout=follower,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "TERM": "xterm", **environment},
+        check=True,
     )
-    child.wait(timeout=60)
     os.close(follower)
     shown = os.read(leader, 10_000).decode()
     os.close(leader)

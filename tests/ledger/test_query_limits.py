@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,6 @@ def spill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("sql", ENDLESS, ids=range(len(ENDLESS)))
 def test_a_query_ends_when_its_time_is_over(ledger: Ledger, spill: Path, sql: str) -> None:
     """Whatever it is in the middle of; the snapshot answers the next one, and the folder goes with the snapshot."""
@@ -57,12 +57,11 @@ def test_a_query_ends_when_its_time_is_over(ledger: Ledger, spill: Path, sql: st
                 run(snapshot, sql, {})
             assert caught.value.exit_code == 4
             assert "--timeout" in str(caught.value.next_step)
-        assert run_query(snapshot, "SELECT 1", {}).rows == [(1,)]
+        assert run_query(replace(snapshot, limits=Limits()), "SELECT 1", {}).rows == [(1,)]
         assert len(list(spill.iterdir())) == 1
     assert not list(spill.iterdir())
 
 
-@pytest.mark.timeout(120)
 def test_a_time_that_is_over_at_once_ends_the_query_too(ledger: Ledger) -> None:
     """An interruption from before the query runs is not lost."""
     at_once = Limits(seconds=0.000001)
@@ -70,7 +69,6 @@ def test_a_time_that_is_over_at_once_ends_the_query_too(ledger: Ledger) -> None:
         run_query(snapshot, ENDLESS[0], {})
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     "sql",
     [
@@ -136,7 +134,6 @@ def _run(command: list[str], ledger: Ledger, *arguments: str) -> subprocess.Comp
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
     )
 
 
@@ -160,7 +157,6 @@ def test_a_query_that_is_ended_writes_no_file(
     assert [path.read_text() for path in there.parent.iterdir()] == ["before"]
 
 
-@pytest.mark.timeout(120)
 def test_what_the_database_cannot_interrupt_ends_with_the_process(ledger: Ledger) -> None:
     """It calculates a constant before it runs anything, and hears nothing meanwhile."""
     sql = "SELECT list_sum(list_transform(range(30000000), lambda x: sha256(x::VARCHAR)::BLOB[1]::VARCHAR::INT))"
@@ -169,20 +165,25 @@ def test_what_the_database_cannot_interrupt_ends_with_the_process(ledger: Ledger
     assert "time limit" in done.stderr
 
 
-@pytest.mark.timeout(120)
+def _is_locked(folder: Path) -> bool:
+    """Tell whether some process has locked the folder, without trying to."""
+    return f":{folder.stat().st_ino} " in Path("/proc/locks").read_text()
+
+
 def test_what_a_killed_query_left_is_removed_by_the_next(ledger: Ledger, spill: Path) -> None:
     """And nothing of a query that still runs, or of anybody else's."""
     others = spill / "ledger-something-else"
     others.mkdir()
     command = [*LEDGER, "--ledger", str(ledger.root), "query", ENDLESS[0]]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as running:
-        while not (folders := list(spill.glob("ledger-query-*"))):
-            assert running.poll() is None
-            time.sleep(0.01)
-        time.sleep(0.2)  # the folder is locked a moment after it is made
-        with open_snapshot(ledger):
-            assert set(folders) < set(spill.glob("ledger-query-*"))
-        running.send_signal(signal.SIGKILL)
+        try:
+            while not (folders := list(spill.glob("ledger-query-*"))) or not _is_locked(folders[0]):
+                assert running.poll() is None
+                time.sleep(0.01)
+            with open_snapshot(ledger):
+                assert set(folders) < set(spill.glob("ledger-query-*"))
+        finally:
+            running.send_signal(signal.SIGKILL)
     assert folders[0].exists()
     with open_snapshot(ledger):
         assert not folders[0].exists()

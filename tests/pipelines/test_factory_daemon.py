@@ -153,7 +153,7 @@ def _launch_from_the_ui(port: int, location: str, partition: str) -> bool:
         {"Content-Type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - the same
+        with urllib.request.urlopen(request, timeout=600) as answer:  # noqa: S310 - the same
             said = json.load(answer)
     except OSError:
         return False
@@ -202,7 +202,6 @@ def _expected(partition: str, gate: str, others: str, checks: str) -> dict[str, 
 
 @pytest.mark.soak
 @pytest.mark.daemon
-@pytest.mark.timeout(320)
 def test_dagster_dev_captures_and_reports_by_the_sensors_alone(deployment: Deployment) -> None:
     """A run from the command line and one from the UI: captured, closed, judged and handed over, without a hook.
 
@@ -276,5 +275,5 @@ def test_the_hook_alone_captures_a_launched_run(deployment: Deployment) -> None:
 
 def _ledger(*words: str, env: dict[str, str]) -> None:
     program = [sys.executable, "-c", "from run_evidence.ledger.cli import main; main()", *words]
-    done = subprocess.run(program, env=env, capture_output=True, text=True, timeout=90, check=False)
+    done = subprocess.run(program, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 
-_MOST_SECONDS = 60.0
+_MOST_SECONDS = 600.0
 
 
 def folder() -> Path:

@@ -357,7 +357,7 @@ def test_a_wrapped_lazy_project_is_loaded_by_dagster(tmp_path: Path, home: Path)
         "@with_ledger\n@dg.definitions\ndef defs() -> dg.Definitions:\n    return dg.Definitions(assets=[a])\n"
     )
     program = [sys.executable, "-m", "dagster", "asset", "materialize", "-f", "project.py", "--select", "a"]
-    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False)
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert rows(Ledger(home / "ledger"), "SELECT asset_key FROM materializations") == [("a",)]
 

@@ -25,7 +25,6 @@ def environment(home: Path, ledger: Ledger) -> dict[str, str]:
 
 @pytest.mark.soak
 @pytest.mark.daemon
-@pytest.mark.timeout(320)
 def test_the_sensors_alone_capture_and_close_everything(
     home: Path, ledger: Ledger, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from holding import assert_holds, ledger_records, sync
 from privileges import unprivileged
 from scenarios import first, second, third
 
+import run_evidence.sensors.attach.attachment
 import run_evidence.sensors.attach.cursor_sensor
 import run_evidence.sensors.attach.failure_log
 import run_evidence.sensors.attach.hook
@@ -105,18 +105,20 @@ def hidden(broken: Ledger) -> Iterator[None]:
 
 @contextlib.contextmanager
 def hanging(broken: Ledger) -> Iterator[None]:
-    """Let the store hang for 30 s at every write, as a network disk does."""
+    """Let the store hang at every write until the test is over, as a network disk does."""
     over = threading.Event()
 
     def slow(path: Path, data: bytes) -> None:
-        over.wait(30)
+        over.wait()
         create_idempotent(path, data)
 
     broken.create()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("run_evidence.ledger.storage.folder.create_idempotent", slow)
-        yield
-        over.set()
+        try:
+            yield
+        finally:
+            over.set()
 
 
 @contextlib.contextmanager
@@ -140,11 +142,9 @@ def attached(broken: Ledger) -> dg.Definitions:
     )
 
 
-def run_everything(instance: dg.DagsterInstance, defs: dg.Definitions) -> tuple[float, float]:
-    """Run all assets, then every sensor of ours; returns the seconds that the run and the sensors took."""
-    started = time.monotonic()
+def run_everything(instance: dg.DagsterInstance, defs: dg.Definitions) -> None:
+    """Run all assets, then every sensor of ours."""
     result = defs.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance)
-    ended = time.monotonic()
     assert result.success
     happened = [event.event_type_value for event in result.all_events]
     assert happened.count("HOOK_COMPLETED") == 3
@@ -158,12 +158,12 @@ def run_everything(instance: dg.DagsterInstance, defs: dg.Definitions) -> tuple[
                 sensor(dg.build_run_status_sensor_context(sensor.name, finished, instance, result.dagster_run))
                 is None
             )
-    return ended - started, time.monotonic() - ended
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the sensors wait for half a second instead of half a minute."""
+    """Let the sensors wait for half a second instead of half a minute, and troubles be remembered for the test."""
+    monkeypatch.setattr(run_evidence.sensors.attach.attachment, "BACK_OFF_SECONDS", 3_600.0)
     monkeypatch.setattr(run_evidence.sensors.attach.status_sensors, "NUDGE_SECONDS", HOOK_SECONDS)
     monkeypatch.setattr(run_evidence.sensors.attach.cursor_sensor, "TICK_LIMIT_SECONDS", HOOK_SECONDS)
 
@@ -173,18 +173,21 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_runs_go_on_and_the_gap_closes_by_itself(
     instance: dg.DagsterInstance, ledger: Ledger, home: Path, fault: Fault
 ) -> None:
-    """With a broken ledger a run succeeds, waits once at most, and is told of; `sync` then brings it all in."""
-    before = attached(ledger)
-    healthy, _ = run_everything(instance, before)
+    """With a broken ledger a run succeeds, waits once at most, and is told of; `sync` then brings it all in.
+
+    A store that hangs does so until the test is over: that the run and each sensor end at all is their limit.
+    """
+    run_everything(instance, attached(ledger))
     sync(instance, ledger)
     shutil.rmtree(ledger.root)
+    log = home / "ledger-capture.log"
+    log.unlink(missing_ok=True)  # what a slow machine said of the healthy ledger
     with fault(ledger):
-        run_took, sensors_took = run_everything(instance, attached(ledger))
-    assert run_took < healthy + HOOK_SECONDS + 2
-    assert sensors_took < 4 * HOOK_SECONDS + 2
-    told = (home / "ledger-capture.log").read_text()
-    assert "hook run=" in told
+        run_everything(instance, attached(ledger))
+    told = log.read_text()
+    assert told.count("hook run=") == 1
     assert SENSOR_NAME in told
+    assert told.count(f"did not answer within {HOOK_SECONDS:g} s") <= 1 + 4, "the hook once, each sensor once"
     sync(instance, ledger)
     assert_holds(instance, ledger)
     run_everything(instance, attached(ledger))
@@ -208,10 +211,7 @@ def test_a_process_leaves_a_broken_ledger_alone_for_a_while(
         dg.Definitions(assets=[step(n) for n in range(30)]), ledger=ledger.root, hook_timeout_seconds=HOOK_SECONDS
     )
     with hanging(ledger):
-        started = time.monotonic()
         assert defs.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance).success
-        took = time.monotonic() - started
-    assert took < 30 * HOOK_SECONDS
     assert (home / "ledger-capture.log").read_text().count("hook run=") == 1
 
 

@@ -164,7 +164,7 @@ def test_five_hundred_runs_while_nothing_watched(instance: dg.DagsterInstance, l
     attachment = Attachment(ledger, Policy(), grace_seconds=0)
     cursor, ticks = Cursor(), 0
     while True:
-        done, cursor = tick(instance, attachment, cursor, seconds=1.0)
+        done, cursor = tick(instance, attachment, cursor, seconds=0.1)
         ticks += 1
         if done.complete and not cursor.open_runs:
             break

@@ -40,7 +40,7 @@ def execution(job: str) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.kill()
-        process.wait(30)
+        process.wait()
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def running(job: str, stage: Path) -> Iterator[subprocess.Popen[bytes]]:
 def test_a_step_whose_process_is_killed_is_lost(instance: dg.DagsterInstance, ledger: Ledger, stage: Path) -> None:
     """SIGKILL of a step's process: the step is lost, not failed by its own doing, and what follows is not run."""
     with execution("killed_step") as process:
-        process.wait(60)
+        process.wait()
     sync(instance, ledger)
     assert_holds(instance, ledger)
     (run,) = instance.get_runs()
@@ -69,7 +69,7 @@ def test_a_step_that_outlives_its_run_reopens_it(instance: dg.DagsterInstance, l
     """SIGKILL of the run worker: lost; the orphan's late records reopen the run, which is closed anew."""
     with running("killed_worker", stage) as process:
         process.send_signal(signal.SIGKILL)
-        process.wait(30)
+        process.wait()
         (run,) = instance.get_runs()
         instance.report_run_failed(run, "the run worker is gone")  # what the daemon's run monitoring does
         assert sync(instance, ledger).open_runs == ()
@@ -91,7 +91,7 @@ def test_a_step_that_outlives_its_run_reopens_it(instance: dg.DagsterInstance, l
 
 
 def _wait_until_gone(pid: int) -> None:
-    for _ in range(3_000):
+    while True:
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
@@ -99,7 +99,6 @@ def _wait_until_gone(pid: int) -> None:
         if Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
             return  # ended; only its new parent has not looked yet
         signal.sigtimedwait([], 0.02)
-    raise TimeoutError(f"process {pid} did not end")
 
 
 @pytest.mark.parametrize("store", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -113,7 +112,7 @@ def test_a_cancelled_run_is_cancelled_and_not_failed(
         assert sync(instance, ledger).open_runs[0].ended is False
         instance.report_run_canceling(run)  # what terminating a run does first
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.wait()
         sync(instance, ledger)
         assert_holds(instance, ledger)
         assert outcomes(ledger, run.run_id) == {
@@ -155,6 +154,6 @@ def test_a_run_is_followed_while_it_goes_on(instance: dg.DagsterInstance, ledger
         assert planned == [(1,)]
         assert rows(ledger, "SELECT count(*) FROM events WHERE event_type = 'run.closed.v1'") == [(0,)]
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.wait()
     assert sync(instance, ledger).open_runs == ()
     assert_holds(instance, ledger)

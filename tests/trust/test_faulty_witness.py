@@ -163,7 +163,7 @@ def trickling(send: Callable[[socket.socket], None]) -> tuple[str, socket.socket
 
 
 def slow_headers(peer: socket.socket) -> None:
-    for _ in range(600):
+    while True:  # until the other end is closed
         peer.sendall(b"H")
         time.sleep(0.05)
 
@@ -177,25 +177,20 @@ def slow_body(peer: socket.socket) -> None:
 def test_a_witness_that_trickles_is_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, send: Callable[[socket.socket], None]
 ) -> None:
-    """It sends a byte before every time limit of a single read, and would go on for half a minute."""
+    """It sends a byte before every time limit of a single read, and would never end."""
     monkeypatch.setattr(cosign, "_SECONDS", 0.5)
     ledger = signed_ledger(tmp_path / "ledger", [5])
     url, listening = trickling(send)
     with listening:
-        started = time.monotonic()
         (fault,) = asking(ledger, url).seal().unwitnessed
     assert "longer than" in fault
-    assert time.monotonic() - started < 20, "it sends for 30 s"
 
 
 def test_a_client_that_trickles_is_cut_off(good: WitnessServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would send for ever: that the connection is closed is what ends the test."""
     monkeypatch.setattr(witness_server, "_SECONDS", 0.5)
-    with socket.create_connection(good.server_address[:2], timeout=20) as peer:
-        for _ in range(400):
-            try:
-                peer.sendall(b"P")
-            except OSError:
-                break
-            time.sleep(0.05)
-        else:
-            pytest.fail("it was served for 20 s")
+    with (
+        socket.create_connection(good.server_address[:2]) as peer,
+        pytest.raises((BrokenPipeError, ConnectionError)),
+    ):
+        slow_headers(peer)

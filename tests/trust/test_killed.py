@@ -199,7 +199,6 @@ def require_unaltered(made: Ledger, trust: Trust, memory: VerifierMemory) -> Non
 
 @pytest.mark.soak
 @pytest.mark.parametrize("work", WORK)
-@pytest.mark.timeout(500)
 def test_a_kill_at_any_change_of_the_disk_is_not_an_alteration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: str
 ) -> None:

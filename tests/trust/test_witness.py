@@ -195,7 +195,7 @@ def server(tmp_path: Path) -> Iterator[WitnessServer]:
 
 
 def post(server: WitnessServer, path: str, body: bytes, **headers: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=600)
     connection.request("POST", path, body, headers)
     answer = connection.getresponse()
     answer.read()
@@ -208,10 +208,10 @@ def test_the_server_reads_one_kind_of_request_of_bounded_size(server: WitnessSer
     assert post(server, "/add-checkpoint", request(0, 5)) == (409, "text/x.tlog.size")
     assert post(server, "/other", b"")[0] == 404
     assert post(server, "/add-checkpoint", bytes(MAX_REQUEST_BYTES + 1))[0] == 413
-    with socket.create_connection(server.server_address[:2], timeout=10) as raw:
+    with socket.create_connection(server.server_address[:2], timeout=600) as raw:
         raw.sendall(b"POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         assert b" 411 " in raw.recv(100)
-    with socket.create_connection(server.server_address[:2], timeout=10) as raw:
+    with socket.create_connection(server.server_address[:2], timeout=600) as raw:
         raw.sendall(b"GET /checkpoint HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b" 405 " in raw.recv(100)
 
