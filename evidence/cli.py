@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ from run_evidence.ledger.cli.session import Session
 from run_evidence.ledger.terminal import is_terminal, out, out_json, say
 
 if TYPE_CHECKING:
+    from run_evidence.evidence.delivery import Delivery
     from run_evidence.evidence.facts import RunRow
     from run_evidence.evidence.prefix import Prefix
     from run_evidence.evidence.profile import DeliveryProfile
@@ -35,33 +37,78 @@ _PROFILE = Annotated[
         help="The delivery profile: MODULE:ATTRIBUTE, or a name that is installed. Else LEDGER_PROFILE.",
     ),
 ]
-_RUN = Annotated[str, typer.Argument(metavar="RUN_ID", help="The run, or the start of its id if that is enough.")]
+_RUN = Annotated[
+    str, typer.Argument(metavar="RUN_ID", help="The run: the start of its id if that is enough, or latest.")
+]
 
 
-def runs(
+def runs(  # noqa: PLR0913, PLR0917 - one argument for each option
     ctx: typer.Context,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="Started since: 12h, 1d, 2w, or an ISO 8601 time.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Started before.")] = None,
+    verdict: Annotated[
+        str | None,
+        typer.Option("--verdict", metavar="WORDS", help="As in failed,unknown; !passed is all others."),
+    ] = None,
+    job: Annotated[list[str] | None, typer.Option("--job", help="Of this job.")] = None,
+    asset: Annotated[str | None, typer.Option("--asset", metavar="KEY", help="That dealt with this asset.")] = None,
+    partition: Annotated[str | None, typer.Option("--partition", metavar="KEY", help="Of this partition.")] = None,
+    release: Annotated[list[str] | None, typer.Option("--release", help="Of this release.")] = None,
+    trigger: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trigger", help="schedule, sensor, automation, backfill, re-execution, launched; or a name."
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many runs at most, the newest.")] = 20,
+    profile: _PROFILE = None,
     as_of: _AS_OF = None,
     as_of_occurred: _AS_OF_OCCURRED = None,
     as_json: _JSON = False,
 ) -> None:
-    """List runs, newest first, each with its verdict and denominators."""
-    from run_evidence.evidence.facts import read_rows, read_verdicts
+    """List runs, newest first, each with its verdict, denominators and reason; with a profile also its decisions.
+
+    What failed last night: ledger runs --since 12h --verdict '!passed'
+    """
+    from run_evidence.evidence.delivery import deliveries
+    from run_evidence.evidence.facts import read_rows, read_runs, read_verdicts
     from run_evidence.evidence.prefix import open_prefix
+    from run_evidence.evidence.profile_choice import find_profile
+    from run_evidence.evidence.run_filter import RunFilter, parse_list, parse_moment, parse_verdicts
     from run_evidence.ledger import parse_as_of
 
     session: Session = ctx.obj
-    with open_prefix(session.ledger(), parse_as_of(as_of, as_of_occurred)) as prefix:
-        rows = read_rows(prefix, limit=limit)
+    ledger, chosen = session.ledger(), find_profile(profile)
+    now = ledger.clock()
+    wanted = RunFilter(
+        since=parse_moment("--since", since, now),
+        until=parse_moment("--until", until, now),
+        verdicts=parse_verdicts(verdict),
+        jobs=parse_list(job),
+        releases=parse_list(release),
+        triggers=parse_list(trigger),
+        asset=asset,
+        partition=partition,
+    )
+    with open_prefix(ledger, parse_as_of(as_of, as_of_occurred)) as prefix:
+        found, total = wanted.find(prefix, limit)
+        rows = read_rows(prefix, found)
         verdicts = read_verdicts(prefix, rows)
+        delivered = (
+            {facts.row.run_id: deliveries(facts, chosen) for facts in read_runs(prefix, found)} if chosen else None
+        )
     if as_json:
-        out_json([_run_json(row, verdicts[row.run_id]) for row in rows])
+        out_json([_run_json(row, verdicts[row.run_id], delivered) for row in rows])
     elif rows:
         from run_evidence.evidence.terminal import tell_runs
 
-        out(*tell_runs(rows, verdicts, _width()))
+        out(*tell_runs(rows, verdicts, _width(), delivered))
+        if total > len(rows):
+            say(f"({len(rows)} of {total} runs, the newest; -n {total} lists all)")
     else:
-        say(_no_runs(as_of or as_of_occurred))
+        say("No run fits. Next: ledger runs lists all" if wanted else _no_runs(as_of or as_of_occurred))
 
 
 def show(
@@ -192,10 +239,14 @@ def _resolve(prefix: Prefix, run_id: str, as_of: str | None = None) -> str:
     return one
 
 
-def _run_json(row: RunRow, verdict: RunVerdict) -> dict[str, Any]:
+def _run_json(
+    row: RunRow, verdict: RunVerdict, delivered: Mapping[str, Sequence[Delivery]] | None = None
+) -> dict[str, Any]:
     from run_evidence.evidence.document import timestamp
 
+    decided = [{"partition": d.partition, "decision": d.decision} for d in (delivered or {}).get(row.run_id, ())]
     return {
+        **({"deliveries": decided} if delivered is not None else {}),
         "run_id": row.run_id,
         "job_name": row.job_name,
         "partition": row.partition,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from textwrap import wrap
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _SHORT_ID: Final = 8
 _SHOWN_EVENTS: Final = 40
 _SHOWN_PASSED: Final = 40
+_SHOWN_REASON: Final = 120
 _INDENT: Final = "  "
 _MESSAGE_LINES: Final = 6
 _LAST: Final = 24
@@ -55,22 +57,49 @@ _TOLD: Final[Mapping[str, str]] = {
 _SPACES: Final = {ord(character): " " for character in "\t\n\x0b\x0c\r"}
 
 
-def tell_runs(rows: Sequence[RunRow], verdicts: Mapping[str, RunVerdict], width: int | None) -> list[str]:
+def tell_runs(
+    rows: Sequence[RunRow],
+    verdicts: Mapping[str, RunVerdict],
+    width: int | None,
+    delivered: Mapping[str, Sequence[Delivery]] | None = None,
+) -> list[str]:
     """Return the lines of a table of runs, one row each, wrapped to `width` columns (`None`: never wrapped).
 
     The job has a column only where there are several; else it is the line above. Names longer than their column
-    are shortened; `ledger runs --json` has them whole.
+    are shortened; `ledger runs --json` has them whole. `delivered` has each run's deliveries, for their decisions.
     """
     jobs = sorted({row.job_name or "" for row in rows})
     several = len(jobs) > 1
-    headers = ["started", "run", *(["job"] if several else []), "partition", "dagster", "verdict", "items"]
-    cells = [_cells(row, verdicts[row.run_id], several=several) for row in rows]
+    decided = ["decision"] if delivered is not None else []
+    headers = [
+        "started",
+        "run",
+        *(["job"] if several else []),
+        "partition",
+        "dagster",
+        "verdict",
+        *decided,
+        "items",
+    ]
+    cells = []
+    for row in rows:
+        what = [_decisions((delivered or {}).get(row.run_id, ()))] if decided else []
+        cells.append(_cells(row, verdicts[row.run_id], what, several=several))
     styles = [VERDICT_STYLES[verdicts[row.run_id].verdict] for row in rows]
     body = _wrapped_table(headers, cells, styles, width)
     return body if several else [f"{styled('job', 'dim')} {jobs[0]}", "", *body]
 
 
-def _cells(row: RunRow, verdict: RunVerdict, *, several: bool) -> list[str]:
+def _decisions(delivered: Sequence[Delivery]) -> str:
+    """Say what a run's partitions came to: the one decision, or how many came to each."""
+    found = Counter(delivery.decision for delivery in delivered)
+    if len(found) == 1:
+        return next(iter(found))
+    return ", ".join(f"{count} {decision}" for decision, count in found.items())
+
+
+def _cells(row: RunRow, verdict: RunVerdict, decided: Sequence[str], *, several: bool) -> list[str]:
+    why = [shortened(verdict.reason.translate(_SPACES), _SHOWN_REASON)] if verdict.reason else []
     return [
         timestamp(row.started_at)[:16].replace("T", " "),
         row.run_id[:_SHORT_ID],
@@ -78,7 +107,8 @@ def _cells(row: RunRow, verdict: RunVerdict, *, several: bool) -> list[str]:
         row.partition or "",
         row.status,
         verdict.verdict,
-        "; ".join([verdict.denominators.sentence, *(c.sentence for c in verdict.corrections)]),
+        *decided,
+        "; ".join([verdict.denominators.sentence, *why, *(c.sentence for c in verdict.corrections)]),
     ]
 
 

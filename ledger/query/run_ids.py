@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from run_evidence.ledger.errors import UsageError
 from run_evidence.ledger.storage.search import sql_text
@@ -11,11 +11,18 @@ from run_evidence.ledger.storage.search import sql_text
 if TYPE_CHECKING:
     from run_evidence.ledger.query.snapshot import Snapshot
 
+LATEST: Final = "latest"
+
 
 def runs_starting_with(snapshot: Snapshot, asked: str) -> list[str]:
-    """Return the ids of a snapshot's runs that start with a text, in order; none for the empty text."""
+    """Return the ids of a snapshot's runs that start with a text, in order; none for the empty text.
+
+    `latest` stands for the run that started last.
+    """
     if not asked:
         return []
+    if asked == LATEST:
+        return [str(run_id) for (run_id,) in snapshot.rows(sql_text("latest_run"))]
     return [str(run_id) for (run_id,) in snapshot.rows(sql_text("run_ids"), {"prefix": asked})]
 
 

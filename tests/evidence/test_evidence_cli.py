@@ -27,7 +27,7 @@ def test_runs_lists_every_run_with_its_denominators(told: Tell, call: Call) -> N
     lines = said.out.splitlines()
     assert lines[0] == "job week06_data_factory"
     assert lines[3].split()[:6] == ["2026-04-17", "01:00", "22222222", "2026-04-17", "failed", "failed"]
-    assert lines[4].endswith("succeeded  passed   4 of 5 planned passed, 1 not available")
+    assert lines[4].endswith("succeeded  passed   proceed_to_week07  4 of 5 planned passed, 1 not available")
     assert "\x1b" not in said.out
 
 

@@ -1,0 +1,90 @@
+"""Which runs a person asks for: those of a time, a verdict, a job, an asset, a partition, a release, a trigger."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from run_evidence.ledger import OUTCOMES, UsageError
+
+if TYPE_CHECKING:
+    from run_evidence.evidence.prefix import Prefix
+
+_AGO: Final = re.compile(r"([0-9]{1,6})(m|h|d|w)")
+_MINUTES: Final = {"m": 1, "h": 60, "d": 1_440, "w": 10_080}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """What a run has to be; an empty member lets every run pass. Times in microseconds since 1970, of its start."""
+
+    since: int | None = None
+    until: int | None = None
+    verdicts: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
+    releases: tuple[str, ...] = ()
+    triggers: tuple[str, ...] = ()
+    asset: str | None = None
+    partition: str | None = None
+
+    def find(self, prefix: Prefix, limit: int) -> tuple[list[str], int]:
+        """Return the ids of the newest runs that fit, at most `limit`, and how many there are in all."""
+        rows = prefix.select(
+            "runs_found",
+            since=self.since,
+            until=self.until,
+            verdicts=list(self.verdicts) or None,
+            jobs=list(self.jobs) or None,
+            releases=list(self.releases) or None,
+            triggers=list(self.triggers) or None,
+            asset=self.asset,
+            partition=self.partition,
+            row_limit=limit,
+        )
+        return [run_id for run_id, _ in rows], rows[0][1] if rows else 0
+
+    def __bool__(self) -> bool:
+        """Return whether it leaves any run out."""
+        return self != RunFilter()
+
+
+def parse_moment(option: str, text: str | None, now: int) -> int | None:
+    """Read a time: so long before `now` (`30m`, `12h`, `1d`, `2w`), or ISO 8601, UTC where it names no offset.
+
+    Raises: UsageError for anything else.
+    """
+    if text is None:
+        return None
+    if ago := _AGO.fullmatch(text):
+        return now - int(ago[1]) * _MINUTES[ago[2]] * 60_000_000
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"{option} {text!r:.100} is no time.",
+            next_step=f"for example {option} 12h, or 2026-04-17T12:00:00Z",
+        ) from None
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+
+
+def parse_verdicts(text: str | None) -> tuple[str, ...]:
+    """Read a list such as `failed,unknown`; `all but passed` is `!passed`. Raises: UsageError for another word."""
+    words = _listed(text)
+    for word in words:
+        if word.removeprefix("!") not in OUTCOMES:
+            raise UsageError(f"--verdict {word!r:.100} is no verdict.", next_step=f"of {', '.join(OUTCOMES)}")
+    without = {word[1:] for word in words if word.startswith("!")}
+    wanted = [word for word in words if not word.startswith("!")]
+    return tuple(word for word in (wanted or OUTCOMES if without else wanted) if word not in without)
+
+
+def parse_list(texts: Sequence[str] | None) -> tuple[str, ...]:
+    """Read an option that may be given several times, or with commas."""
+    return tuple(word for text in texts or () for word in _listed(text))
+
+
+def _listed(text: str | None) -> list[str]:
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
