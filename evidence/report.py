@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 from run_evidence.evidence.corrections import Correction
 from run_evidence.evidence.document import Document, timestamp
 from run_evidence.evidence.facts import QUERIES, JudgedRun, read_runs
-from run_evidence.evidence.prefix import query_digests, unknown_run
+from run_evidence.evidence.prefix import open_prefix, query_digests, unknown_run
 from run_evidence.evidence.provenance import read_from
 from run_evidence.evidence.recorded_event import Recorded
 
 if TYPE_CHECKING:
     from run_evidence.evidence.prefix import Prefix
-    from run_evidence.ledger import Outcome
+    from run_evidence.ledger import AsOf, Ledger, Outcome
 
 SCHEMA_VERSION: Final = "run_evidence_report_v1"
 
@@ -29,6 +29,12 @@ def derive_report(prefix: Prefix, run_id: str) -> Document:
     if not found:
         raise unknown_run(run_id, [])
     return report_of(prefix, found[0])
+
+
+def read_report(ledger: Ledger, run_id: str, as_of: AsOf) -> Document:
+    """Derive the report of one run from a ledger. Raises: what `derive_report` raises."""
+    with open_prefix(ledger, as_of) as prefix:
+        return derive_report(prefix, run_id)
 
 
 def report_of(prefix: Prefix, facts: JudgedRun) -> Document:

@@ -1,8 +1,9 @@
 """The run-evidence ledger: append-only, provable evidence of what every run did and did not do.
 
 This is all that other packages import: `Ledger` and `Event`, the errors, the model of runs (plan, outcomes),
-snapshots for SQL, checkpoints, and how a file is written durably. Everything else is the ledger's own and may
-change. Commands of other packages also have `run_evidence.ledger.cli.session` and `run_evidence.ledger.terminal`.
+snapshots for SQL, `open` for a notebook, checkpoints, and how a file is written durably. Everything else is the
+ledger's own and may change. Commands of other packages have `run_evidence.ledger.cli.session` and
+`run_evidence.ledger.terminal` besides.
 
 A name is loaded when it is first used: a step's process, which appends, pays for nothing else.
 """
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from run_evidence.ledger.query.prefix import calculated_checkpoint, sealed_size
     from run_evidence.ledger.query.run_ids import one_run, runs_starting_with
     from run_evidence.ledger.query.snapshot import Snapshot, open_snapshot
+    from run_evidence.ledger.reader import Reader, Rows, open  # noqa: A004
     from run_evidence.ledger.redaction.find import MASKED
     from run_evidence.ledger.redaction.redact import MASK, Redaction
     from run_evidence.ledger.sealing.seal import Sealed
@@ -134,6 +136,7 @@ _PLACES: Final = {
         "Snapshot",
         "open_snapshot",
     ),
+    "reader": ("Reader", "Rows", "open"),
     "redaction.find": ("MASKED",),
     "redaction.redact": (
         "MASK",
@@ -195,7 +198,9 @@ __all__ = [
     "OwnEvent",
     "Plan",
     "PlanItem",
+    "Reader",
     "Redaction",
+    "Rows",
     "RunEvent",
     "RunKnown",
     "Sealed",
@@ -219,6 +224,7 @@ __all__ = [
     "look_up",
     "make_folder",
     "one_run",
+    "open",
     "open_ledger",
     "open_snapshot",
     "outcome_parts",

@@ -15,6 +15,7 @@ from run_evidence.ledger.errors import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
     from run_evidence.ledger.ledger import Ledger
+    from run_evidence.ledger.query.limits import Limits
     from run_evidence.ledger.storage.keyring import SigningSetup
     from run_evidence.ledger.tlog.keys import Verifier
 
@@ -70,6 +71,13 @@ def signing_setup(
         tuple(witness_keys),
         key_memory(environment),
     )
+
+
+def query_limits(environment: Mapping[str, str] | None = None) -> Limits:
+    """Return what a query may take: LEDGER_QUERY_MEMORY and LEDGER_QUERY_TIMEOUT, else their defaults."""
+    from run_evidence.ledger.query.limits import read_limits
+
+    return read_limits(None, None, os.environ if environment is None else environment)
 
 
 def key_folder(environment: Mapping[str, str] | None = None) -> Path | None:

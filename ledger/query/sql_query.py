@@ -87,7 +87,7 @@ class _Query:
 
     snapshot: Snapshot
     sql: str
-    parameters: dict[str, str] | None
+    parameters: dict[str, Any] | None
     check: Callable[[], None]
 
     def relation(self) -> duckdb.DuckDBPyRelation:
@@ -146,7 +146,7 @@ def _size_bytes(row: tuple[Any, ...]) -> int:
     return sys.getsizeof(row) + sum(map(sys.getsizeof, row))
 
 
-def run_query_arrow(snapshot: Snapshot, sql: str, parameters: Mapping[str, str]) -> pa.Table:
+def run_query_arrow(snapshot: Snapshot, sql: str, parameters: Mapping[str, Any]) -> pa.Table:
     """Run one query like `run_query`, and return its rows as an Arrow table."""
     return _run(snapshot, sql, parameters, _arrow_table)
 
@@ -167,7 +167,7 @@ def _arrow_table(query: _Query) -> pa.Table:
 _T = TypeVar("_T")
 
 
-def _run(snapshot: Snapshot, sql: str, parameters: Mapping[str, str], fetch: Callable[[_Query], _T]) -> _T:
+def _run(snapshot: Snapshot, sql: str, parameters: Mapping[str, Any], fetch: Callable[[_Query], _T]) -> _T:
     import duckdb
 
     connection = snapshot.connection
