@@ -58,7 +58,7 @@ class Rows:
     def df(self) -> pd.DataFrame:
         """Return a pandas DataFrame. Raises: UsageError where pandas is not installed."""
         try:
-            import pandas  # noqa: F401, ICN001 - Arrow says something else where it is missing
+            import pandas  # noqa: F401 - Arrow says something else where it is missing
         except ImportError:
             raise _missing("pandas") from None
         return self.arrow.to_pandas()
