@@ -143,6 +143,11 @@ def _print_signatures(result: Any, brought: frozenset[str]) -> None:
     for key in result.signed_by:
         whose = "the key you gave" if key in brought else "the ledger's own word for it; bring --key to be sure"
         out(f"signed by {key} ({whose})")
+    for key in result.new_keys:
+        out(
+            f"{styled('new key', 'yellow')}: {key} did not sign what you verified here before, and is not trusted; "
+            "ask the ledger's owner, then: ledger verify --key VKEY"
+        )
     for key, seconds in result.cosigned_by:
         out(f"cosigned by {key} at {rfc3339(seconds * 1_000_000)}")
     for signer in result.unchecked:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from run_evidence.ledger.errors import IntegrityError, LedgerError
+from run_evidence.ledger.errors import EnvironmentFault, IntegrityError, LedgerError
 from run_evidence.ledger.storage.checkpoints import checkpoints_below, read_checkpoint
 from run_evidence.ledger.storage.consistency import prove_extension
 from run_evidence.ledger.storage.keyring import (
@@ -32,6 +32,12 @@ _SIGNED_IN_A_ROW: Final = 8
 
 class NoMemoryError(LedgerError):
     """The key has no memory of this log, so nobody knows what it signed last; its owner has to decide."""
+
+
+class DamagedMemoryError(IntegrityError):
+    """The key's memory cannot be read: nothing is known of what it signed last, nor said against the ledger."""
+
+    exit_code = EnvironmentFault.exit_code
 
 
 def write_checkpoint(store: Store, checkpoint: Checkpoint, signer: LogSigner | None) -> StoredCheckpoint:
@@ -98,7 +104,7 @@ def require_memory(store: Store, origin: str, signer: LogSigner) -> None:
     key, memory = signer.key.verifier(), signer.memory
     if not memory.exists():
         why = f"there is no {memory.folder}, where it remembers what it signed last"
-    elif memory.last(origin) is not None:
+    elif _remembered(signer, origin) is not None:
         return
     elif not memory.is_empty():
         why = f"it remembers other logs in {memory.folder}, and not {origin}"
@@ -169,16 +175,25 @@ def _compare(origin: str, signer: LogSigner) -> str:
 
 
 def last_signed(signer: LogSigner, origin: str) -> Checkpoint | None:
-    """Return what the key signed last in this log. Raises: IntegrityError when its memory is damaged."""
-    head = signer.memory.last(origin)
-    if head is None:
-        return None
+    """Return what the key signed last in this log. Raises: DamagedMemoryError."""
+    head = _remembered(signer, origin)
+    return head.checkpoint if head else None
+
+
+def _remembered(signer: LogSigner, origin: str) -> StoredCheckpoint | None:
+    key, path = signer.key.verifier(), signer.memory.path(origin)
     try:
-        open_note(head.message, [signer.key.verifier()])
+        head = signer.memory.last(origin)
+        if head is not None:
+            open_note(head.message, [key])
     except IntegrityError as error:
-        where = signer.memory.path(origin)
-        raise IntegrityError(f"{where}: {error}", next_step="restore the file from a copy") from None
-    return head.checkpoint
+        raise DamagedMemoryError(
+            f"The key {format_vkey(key)} was not used: what it remembers of this log is damaged. "
+            f"{path}: {str(error).removeprefix(f'{path}: ')}",
+            next_step="restore the file from a copy; without one, verify the ledger against a checkpoint that you "
+            "kept (ledger verify --since COPY), then: ledger key add --forget FILE",
+        ) from None
+    return head
 
 
 def remember(signer: LogSigner, checkpoint: Checkpoint) -> None:

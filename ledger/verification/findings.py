@@ -13,7 +13,9 @@ Progress = Callable[[int, int], None]
 """Called with (entries done, entries in all)."""
 
 
-Kind = Literal["altered", "not covered", "not erased", "rewritten", "not compared", "nothing there", "newer"]
+Kind = Literal[
+    "altered", "not covered", "not erased", "rewritten", "not compared", "not read", "nothing there", "newer"
+]
 """What a finding says. Only the first says that something is not as it was recorded."""
 
 
@@ -26,6 +28,7 @@ class Finding:
     erased`: a payload is there that is erased on record. `rewritten`: another tool wrote files of the log, and it
     cannot be verified before they are taken back. `not compared`: a checkpoint that the verifier kept or remembers
     cannot be read, which is no fault of the ledger; nothing is known of what it would have shown.
+    `not read`: something else than a file, or a folder, has the name of a tile; the tiles are a cache.
     `newer`: it is of a schema version that this program does not know.
     `nothing there`: there was nothing to verify.
     """
@@ -49,7 +52,8 @@ class Verification:
     the one the ledger names itself. `unchecked` are the signers of lines in checkpoints that there is no key for:
     nothing is known of these lines, not even whether they were changed. `since` are sizes of older checkpoints the
     log was proved to extend, `remembered` the one this verifier had found good before; `stranger` says in what way
-    this is not the log that was verified at this address before, `not_remembered` why this one will not be known.
+    this is not the log that was verified at this address before, `new_keys` sign it and did not then: nothing but
+    the ledger's own word says that they are its keys. `not_remembered` says why this one will not be known.
     `erased` payloads are gone on record. `sampled` is how many entries were verified, `None` where all were.
     """
 
@@ -72,6 +76,7 @@ class Verification:
     since: list[int] = field(default_factory=list)
     remembered: int | None = None
     stranger: str | None = None
+    new_keys: tuple[str, ...] = ()
     not_remembered: str | None = None
     sampled: int | None = None
     findings: list[Finding] = field(default_factory=list)

@@ -20,7 +20,7 @@ from run_evidence.ledger.errors import IntegrityError
 from run_evidence.ledger.storage.checkpoint_memory import CheckpointMemory
 from run_evidence.ledger.storage.files import read_regular, replace_atomic
 from run_evidence.ledger.tlog.checkpoint import StoredCheckpoint
-from run_evidence.ledger.tlog.keys import Verifier
+from run_evidence.ledger.tlog.keys import Verifier, format_vkey
 from run_evidence.ledger.tlog.note import format_note
 from run_evidence.ledger.verification.findings import Finding, Verification
 
@@ -70,21 +70,24 @@ class VerifierMemory:
                         Finding(f"checkpoints/{size:016d}", problem, None, f"{line.name}+{line.key_id.hex()}")
                     )
 
-    def compare_address(self, address: Path, result: Verification) -> None:
+    def compare_address(self, address: Path, brought: Sequence[Verifier], result: Verification) -> None:
         """See whether another log was verified at this address before.
 
         A new log in the place of an unsigned one is reported and is no finding: a ledger may be made anew. In the
-        place of a signed one it is a finding, unless the same key signed it.
+        place of a signed one it is a finding, unless the same key signed it. A key that signs the log now, and did
+        not then, is named, unless the verifier `brought` it: the ledger may have got another key, or whoever can
+        write it has added his own.
         """
         try:
-            before = orjson.loads(read_regular(self._address_file(address)))
-            origin, signed_by = str(before["origin"]), set(map(str, before["signed_by"]))
+            origin, signed_by = self._before(address)
         except (FileNotFoundError, NotADirectoryError):
             return
         except (IntegrityError, orjson.JSONDecodeError, KeyError, TypeError) as error:
             result.add(_unreadable(self._address_file(address), error))
             return
         if origin == result.origin:
+            known = {*signed_by, *map(format_vkey, brought)}
+            result.new_keys = tuple(key for key in result.signed_by if signed_by and key not in known)
             return
         if signed_by and signed_by.isdisjoint(result.signed_by):
             keys = ", ".join(sorted(signed_by))
@@ -98,7 +101,7 @@ class VerifierMemory:
     ) -> None:
         """Keep the newest checkpoint of a verification that found nothing, with its signatures by these keys.
 
-        Where the folder cannot be written the result says so.
+        New keys stay new until the verifier brings them. Where the folder cannot be written the result says so.
         """
         newest = heads.get(max((size for size in heads if size <= result.size), default=0))
         if not result.ok or newest is None:
@@ -106,12 +109,20 @@ class VerifierMemory:
         names = {(key.name, key.key_id) for key in keys}
         verified = [line for line in newest.signatures if (line.name, line.key_id) in names]
         message = format_note(newest.text, verified) if verified else newest.text.encode()
-        about = {"address": str(address), "origin": result.origin, "signed_by": list(result.signed_by)}
+        about = {"address": str(address), "origin": result.origin, "signed_by": self._trusted(address, result)}
         try:
             CheckpointMemory(self.folder).remember(result.origin, message)
             replace_atomic(self._address_file(address), orjson.dumps(about))
         except OSError as error:
             result.not_remembered = f"{self.folder} cannot be written: {error.strerror}"
+
+    def _trusted(self, address: Path, result: Verification) -> list[str]:
+        kept = [key for key in result.signed_by if key not in result.new_keys]
+        return kept or sorted(self._before(address)[1] if result.new_keys else ())
+
+    def _before(self, address: Path) -> tuple[str, set[str]]:
+        before = orjson.loads(read_regular(self._address_file(address)))
+        return str(before["origin"]), set(map(str, before["signed_by"]))
 
     def _address_file(self, address: Path) -> Path:
         return (

@@ -79,7 +79,7 @@ def verify_sample(
         _compare_copies(ledger, log, newest, remembered, result)
         if memory:
             memory.compare_signatures(remembered, heads, result)
-            memory.compare_address(ledger.root, result)
+            memory.compare_address(ledger.root, trust.logs, result)
     except IntegrityError as error:
         result.add(Finding("log", str(error)))
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Collection, Sequence
 from typing import Final
 
@@ -18,12 +19,22 @@ _CACHE: Final = "tile/ is a cache: remove it, and it is made again"
 
 def read_cache_note(store: Store, result: Verification) -> Frontier | None:
     """Return how far the tiles say they reach; `None` where there are none, or, with a finding, nonsense."""
+    content = _read(store, FRONTIER, result)
     try:
-        return parse_reach(store.read(FRONTIER))
+        return None if content is None else parse_reach(content)
+    except IntegrityError as error:
+        result.add(Finding(FRONTIER, f"{error} ({_CACHE})"))
+        return None
+
+
+def _read(store: Store, where: str, result: Verification) -> bytes | None:
+    """Return an object of the cache; `None` where there is none, or, with a finding, something else than an object."""
+    try:
+        return store.read(where)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except IntegrityError as error:
-        result.add(Finding(FRONTIER, f"{error} ({_CACHE})"))
+        result.add(Finding(where, str(error), kind="not read", next_step=_CACHE))
         return None
 
 
@@ -81,21 +92,23 @@ class GrowingTree:
             expected = data[: width * HASH_BYTES]
             if len(expected) < width * HASH_BYTES:  # of a tree that has grown since the log was loaded
                 continue
-            try:
-                stored = self._store.read(name)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except IntegrityError as error:
-                self._result.add(Finding(name, f"{error} ({_CACHE})"))
+            stored = _read(self._store, name, self._result)
+            if stored is None:
                 continue
             self._result.tiles += 1
             if stored != expected:
                 self._differs(name, tile, stored, expected)
 
     def _partials(self, full: str) -> list[str]:
+        folder = f"{full}.p"
         try:
-            return self._store.names(f"{full}.p")
+            return self._store.names(folder)
         except NotADirectoryError:
+            return []
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            self._result.add(Finding(folder, "symbolic links lead in a circle", kind="not read", next_step=_CACHE))
             return []
 
     def _differs(self, where: str, tile: Tile, stored: bytes, expected: bytes) -> None:

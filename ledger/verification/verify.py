@@ -112,7 +112,7 @@ def verify(
         _verify_positions(log, result)
     if memory:
         memory.compare_signatures(remembered, heads, result)
-        memory.compare_address(ledger.root, result)
+        memory.compare_address(ledger.root, trust.logs, result)
         memory.remember(ledger.root, heads, [*signing.known, *trust.witnesses], result)
     return result
 

@@ -17,11 +17,12 @@ from run_evidence.ledger.sealing.cosign import cosign_checkpoint
 from run_evidence.ledger.sealing.signing import add_lines, last_signed
 from run_evidence.ledger.storage.checkpoint_memory import CheckpointMemory
 from run_evidence.ledger.storage.key_file import write_key_file
-from run_evidence.ledger.storage.keyring import LogSigner, SigningSetup, memory_of
+from run_evidence.ledger.storage.keyring import LogSigner, SigningSetup, memory_of, record_key
 from run_evidence.ledger.tlog.checkpoint import parse_stored
 from run_evidence.ledger.tlog.keys import Signer, format_vkey
 from run_evidence.ledger.tlog.note import open_note
 from run_evidence.ledger.tlog.trust import read_trust
+from run_evidence.ledger.verification.memory import VerifierMemory
 from run_evidence.ledger.verification.verify import verify
 from tests.ledger.samples import records
 from tests.paths import paths
@@ -116,8 +117,10 @@ def test_a_damaged_memory_signs_nothing(tmp_path: Path) -> None:
     for wrong in (b"", b"\0", right.replace(b"\n5\n", b"\n4\n"), right.split(b"\n\n")[0] + b"\n"):
         path.write_bytes(wrong)
         ledger.append(records([100]))
-        with pytest.raises(IntegrityError):
+        with pytest.raises(IntegrityError, match="what it remembers of this log is damaged") as caught:
             ledger.seal()
+        assert caught.value.exit_code == EnvironmentFault.exit_code  # nothing is said against the ledger
+        assert "ledger key add --forget" in str(caught.value.next_step)
     path.write_bytes(right)
     assert ledger.seal().signed_by == VKEY
 
@@ -266,3 +269,30 @@ def test_of_two_keys_that_signed_nothing_the_one_that_will_is_named(tmp_path: Pa
     sealed = cli(tmp_path, "seal")
     assert ("a seal signs with x.example/1" in new.stderr) == ("signed by x.example/1" in sealed.stdout)
     assert f"signed by {'x.example/1' if 'a seal signs with' in new.stderr else second}" in sealed.stdout
+
+
+def test_an_owner_goes_on_from_a_damaged_memory(tmp_path: Path) -> None:
+    """The next step that the error names works: what is damaged is forgotten, by the owner's own decision."""
+    ledger = signed_ledger(tmp_path / "ledger", [5])
+    signer = signer_of(ledger)
+    signer.memory.path(LOG_KEY.name).write_bytes(b"damaged")
+    assert adopt(ledger.layout, ledger.require(), signer, forget=True).size == 5
+    ledger.append(records([100]))
+    assert ledger.seal().signed_by == VKEY
+
+
+def test_a_key_that_did_not_sign_before_is_new_until_it_is_brought(tmp_path: Path) -> None:
+    """Whoever can write a ledger can add a key of his own; a verifier who remembers is told, each time."""
+    ledger, memory, other = signed_ledger(tmp_path / "ledger", [5]), VerifierMemory(tmp_path / "m"), OTHER_KEY
+    assert verify(ledger, memory=memory).new_keys == ()
+    record_key(ledger.layout, other.verifier())
+    grow(Ledger(ledger.root, signing_setup=own_signing_setup(ledger.root, other)), [12])
+    new = format_vkey(other.verifier())
+    for _ in range(2):
+        result = verify(ledger, memory=memory)
+        assert (result.ok, result.new_keys) == (True, (new,))
+    said = cli(tmp_path, "verify", "--no-memory")
+    assert (said.returncode, f"signed by {new} (the ledger's own word for it" in said.stdout) == (0, True)
+    brought = read_trust([VKEY, new], [])
+    assert verify(ledger, memory=memory, trust=brought).new_keys == ()
+    assert verify(ledger, memory=memory).new_keys == ()

@@ -69,6 +69,21 @@ def rows(ledger: Ledger) -> int:
         return int(snapshot.rows("SELECT count(*) FROM events")[0][0])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("place", ["tile", "tile/0", "tile/0/000.p", "tile/0/000.p/9", "tile/frontier"])
+def test_what_is_no_cache_is_no_alteration(ledger: Ledger, kind: str, place: str) -> None:
+    """Whatever stands where tiles belong, nothing of the log was altered; a link in a circle is said to be one."""
+    path = ledger.root / place
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    KINDS[kind](path)
+    result = verify(ledger)
+    assert not result.altered
+    assert {finding.kind for finding in result.findings} <= {"not read"}
+    assert result.ok or all(finding.where.startswith("tile") for finding in result.findings)
+    if kind == "a link to itself":
+        assert not result.ok
+
+
 @pytest.mark.parametrize("folder", ["blobs", "inbox", "checkpoints"])
 def test_a_folder_in_the_way_stops_no_seal(ledger: Ledger, folder: str) -> None:
     """What was appended beside it is sealed; doctor and verify name it."""
