@@ -135,8 +135,10 @@ def _fold(outcomes: Sequence[Outcome], status: str, *, closed: bool) -> _Judgeme
     broken = status != "succeeded" and not _explained_by_optional(outcomes, status, worst)
     if worst != "failed" and not broken and not any(outcome.planned for outcome in outcomes):
         return "unknown", "nothing_planned", "the run planned no asset and no check, so nothing can be judged"
-    if worst == "passed":
-        return ("failed", f"run_{status}", f"Dagster says the run {_AS_SAID[status]}") if broken else _PASSED
+    if worst == "passed" and not broken:
+        return _PASSED
+    if worst in {"passed", "warned"} and broken:  # a warning is no reason for a run to fail
+        return "failed", f"run_{status}", f"Dagster says the run {_AS_SAID[status]}"
     first, *others = sorted((o for weight, o in weighed if weight == worst), key=_follows)
     more = f" (and {len(others)} more)" if others else ""
     reason = f"{item_name(first)}: {_words(first)}{more}"

@@ -264,3 +264,12 @@ def test_an_item_is_named_with_its_partition_where_the_run_has_several(within: s
     assert len(names) == 6
     assert "check c of a [p9]" in names
     assert count([outcome_of("failed")]).sentence == "0 of 1 planned passed, 1 failed"
+
+
+@pytest.mark.parametrize("planned", [False, True])
+def test_a_warning_is_no_reason_for_a_run_that_failed(planned: bool) -> None:
+    """What Dagster says of the run is the reason, where no item explains it."""
+    for words in (["check_warned"], ["materialized", "materialized_with_warning"]):
+        outcomes = [outcome_of(word, str(n), planned=planned) for n, word in enumerate(words)]
+        verdict = judge(outcomes, status="failed", closed=True)
+        assert (verdict.verdict, verdict.reason_code) == ("failed", "run_failed")
