@@ -201,7 +201,7 @@ def test_the_events_view_has_every_derived_column() -> None:
 
 def test_events_are_what_was_recorded(ledger: Ledger) -> None:
     """Sealed ones with their index, unsealed ones without, each once."""
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("events",)) as snapshot:
         assert (snapshot.sealed, snapshot.unsealed, snapshot.damaged) == (10, len(_own(RUN)), ())
         rows = _view(snapshot, "events")
     assert sorted(row["index"] for row in rows if row["index"] is not None) == list(range(10))
@@ -228,7 +228,7 @@ def test_entries_are_the_bytes_that_were_hashed(ledger: Ledger) -> None:
     """With the leaf hash of RFC 6962, computed by the database itself."""
     from run_evidence.ledger.tlog.merkle import leaf_hash
 
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("entries",)) as snapshot:
         rows = snapshot.rows("SELECT entry, leaf_hash FROM entries")
     assert len(rows) == 10 + len(_own(RUN))
     assert all(leaf_hash(entry).hex() == digest for entry, digest in rows)
@@ -236,7 +236,7 @@ def test_entries_are_the_bytes_that_were_hashed(ledger: Ledger) -> None:
 
 def test_a_run_is_told_in_one_row(ledger: Ledger) -> None:
     """Its status from Dagster's records, its numbers from its outcomes."""
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("runs",)) as snapshot:
         (run,) = _view(snapshot, "runs")
     assert run == {
         **run,
@@ -263,7 +263,7 @@ def test_a_run_is_told_in_one_row(ledger: Ledger) -> None:
 
 def test_outcomes_are_told_with_their_reasons(ledger: Ledger) -> None:
     """One row for each planned item, negative evidence included."""
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("outcomes",)) as snapshot:
         rows = _view(snapshot, "outcomes")
     assert {
         (row["asset_key"], row["check_name"]): (row["outcome"], row["verdict"], row["reason_code"]) for row in rows
@@ -376,10 +376,10 @@ def test_the_latest_state_of_an_asset_is_that_of_the_last_run_that_planned_it(le
 def test_a_run_that_late_records_reopened_is_not_closed_until_it_is_closed_again(ledger: Ledger) -> None:
     """Then the outcomes of the higher revision count, and only they."""
     ledger.append([own("run.reopened.v1", data={"revision": 1, "late_storage_ids": [11]})])
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("runs",)) as snapshot:
         assert snapshot.rows("SELECT closed, late_events, planned FROM runs") == [(False, 1, 4)]
     ledger.append(_own(RUN, revision=2, taken=_records(RUN)[:3])[-2:])
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("runs",)) as snapshot:
         assert snapshot.rows("SELECT closed, late_events, planned, passed FROM runs") == [(True, 1, 4, 0)]
 
 
@@ -389,7 +389,7 @@ def test_two_captures_that_close_a_run_at_once_count_its_items_once(ledger: Ledg
     ledger.append(_own(RUN, taken=_records(RUN)[:3])[-2:])
     if sealed:
         ledger.seal()
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("outcomes", "runs")) as snapshot:
         assert snapshot.rows("SELECT planned, passed FROM runs") == [(4, 0)]
         assert snapshot.rows("SELECT count(*) FROM outcomes") == [(4,)]
 
@@ -446,7 +446,7 @@ def test_what_is_in_inbox_and_log_at_once_is_shown_once(ledger: Ledger) -> None:
     total = 10 + len(_own(RUN))
     ledger.append([*_records(RUN), *_own(RUN)])
     ledger.append([record(4, source_digest="f" * 64), record(5, occurred_at=NOON + 10**9)])
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("events",)) as snapshot:
         assert snapshot.rows("SELECT count(*), count(index) FROM events") == [(total, total)]
         assert snapshot.unsealed == 0
 
@@ -476,7 +476,7 @@ def test_what_a_rival_seals_between_two_looks_is_shown_once(
     """The inbox is read before the log: what vanishes from one is in the other."""
     _seal_after_the_first(monkeypatch, ledger)
     total = 10 + len(_own(RUN))
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("events",)) as snapshot:
         assert snapshot.rows("SELECT count(*), count(DISTINCT event_id) FROM events") == [(total, total)]
 
 
@@ -501,7 +501,7 @@ def test_damaged_objects_are_named_and_the_rest_is_shown(ledger: Ledger) -> None
     ledger.append([record(50)])
     name = names(ledger.store)[0]
     (ledger.root / "inbox" / name).write_bytes(b"{}\n")
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("events",)) as snapshot:
         assert snapshot.rows("SELECT count(*) FROM events") == [(11,)]
         (problem,) = snapshot.damaged
     assert name in problem
@@ -518,7 +518,7 @@ def test_a_ledger_may_have_any_path(tmp_path: Path, name: str) -> None:
     ledger.append(records(range(3)))
     ledger.seal()
     ledger.append([record(1), record(3)])
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("events",)) as snapshot:
         assert snapshot.rows("SELECT count(*) FROM events") == [(4,)]
     assert ledger.seal().size == 4
 
@@ -526,7 +526,7 @@ def test_a_ledger_may_have_any_path(tmp_path: Path, name: str) -> None:
 def test_a_payload_beside_the_log_is_listed(ledger: Ledger) -> None:
     """With its digest and size; its text is not in the entry."""
     ledger.append([own("note.taken.v1", data={"text": "x" * MAX_DATA_BYTES})])
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("payloads",)) as snapshot:
         (row,) = _view(snapshot, "payloads")
     (blob,) = (ledger.root / "blobs").iterdir()
     assert (row["sha256"], row["size_bytes"], row["erased"]) == (blob.name, blob.stat().st_size, False)
@@ -534,7 +534,7 @@ def test_a_payload_beside_the_log_is_listed(ledger: Ledger) -> None:
 
 def test_a_snapshot_is_a_prefix_that_does_not_move(ledger: Ledger) -> None:
     """What is appended and sealed after it was opened is not in it."""
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("events",)) as snapshot:
         before = snapshot.rows("SELECT count(*) FROM events")
         ledger.append(records(range(100, 110)))
         ledger.seal()
@@ -542,7 +542,7 @@ def test_a_snapshot_is_a_prefix_that_does_not_move(ledger: Ledger) -> None:
 
 
 def _assets(ledger: Ledger) -> dict[str | None, dict[str, Any]]:
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("assets",)) as snapshot:
         return {row["partition"]: row for row in _view(snapshot, "assets") if row["asset_key"] == ASSET}
 
 
@@ -610,7 +610,7 @@ def test_a_run_of_many_partitions_is_told_by_its_range(
     ledger.create()
     plan = Plan(tuple(PlanItem(ASSET, partition, step_key="make") for partition in partitions), {})
     ledger.append([own("plan.committed.v1", data=payload) for payload in plan_parts(plan)])
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("runs",)) as snapshot:
         assert snapshot.rows("SELECT partition FROM runs") == [(told,)]
 
 
@@ -623,7 +623,7 @@ def test_of_several_ends_the_last_one_in_the_log_counts(tmp_path: Path, ends: tu
     ledger = Ledger(tmp_path / "ledger", clock=Clock())
     ledger.create()
     ledger.append([record(number, event_type=end) for number, end in enumerate(ends, start=1)])
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("runs",)) as snapshot:
         (row,) = _view(snapshot, "runs")
     assert row["status"] == {end: end.split(".")[1] for end in ENDS}[ends[-1]]
     assert row["ended_at"] == _at(NOON + len(ends) * 1_000)
@@ -650,7 +650,7 @@ def test_what_a_run_did_not_plan_is_counted_apart(tmp_path: Path) -> None:
     outcomes = derive_outcomes([*planned, *map(RunEvent.of_record, taken)])
     derived = [own("outcomes.derived.v1", data=payload) for payload in outcome_parts(outcomes, 1)]
     ledger.append([*taken, *derived, own("run.closed.v1", data={"revision": 1})])
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("outcomes", "runs")) as snapshot:
         assert snapshot.rows("SELECT planned, unplanned, passed, not_passed FROM runs") == [(1, 1, 1, 1)]
         rows = snapshot.rows("SELECT check_name, planned, verdict FROM outcomes ORDER BY check_name NULLS FIRST")
     assert rows == [(None, True, "passed"), ("c", False, "failed")]

@@ -1,4 +1,4 @@
-"""A factory on real files: seeded deliveries, a warehouse, and a persistent Dagster instance, all temporary."""
+"""A factory on real files: seeded deliveries, a warehouse, and an instance of Dagster in memory, all temporary."""
 
 from __future__ import annotations
 
@@ -246,9 +246,7 @@ def factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_environment: 
     monkeypatch.setenv("LEDGER_URL", str(tmp_path / "ledger"))
     monkeypatch.setenv("DATABASE_URL", f"duckdb:///{tmp_path / 'warehouse.duckdb'}")
     make_deliveries(tmp_path / "deliveries", tickets_per_day=40)
-    (tmp_path / "dagster").mkdir()
-    quiet = {"telemetry": {"enabled": False}}
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster"), overrides=quiet) as instance:
+    with dg.DagsterInstance.ephemeral(str(tmp_path)) as instance:
         yield Factory(tmp_path, instance)
 
 

@@ -1,4 +1,4 @@
-"""Real runs of the job on a persistent instance: what Dagster's log says happened, and what the files hold."""
+"""Real runs of the job on an instance in memory: what Dagster's log says happened, and what the files hold."""
 
 from __future__ import annotations
 

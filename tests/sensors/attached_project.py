@@ -68,6 +68,7 @@ defs = with_ledger(
     optional=[OptionalDependency("lake/house", "lakehouse_not_there", "there is none here")],
     hook=os.environ.get("ATTACH") == "hook",
     status_sensors=os.environ.get("ATTACH") != "hook",
+    hook_timeout_seconds=600,
     grace_seconds=2,
     tick_seconds=1,
 )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 from stores import QUIET, StorageConfig, storage_yaml
 
 from run_evidence.ledger import Ledger
+from run_evidence.sensors.attach.attachment import Attachment
 from tests.postgres import new_database, postgres_server
 
 
@@ -54,6 +56,18 @@ def home(new_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def instance(home: Path) -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.from_config(str(home)) as opened:
         yield opened
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the hook and the sensors take their time on a busy machine, but for the tests that shorten it."""
+    bounded = Attachment.bounded
+
+    def patiently(self: Attachment, *arguments: Any) -> bool:
+        *others, seconds = arguments
+        return bounded(self, *others, 600.0 if seconds >= 2 else seconds)
+
+    monkeypatch.setattr(Attachment, "bounded", patiently)
 
 
 @pytest.fixture

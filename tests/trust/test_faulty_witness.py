@@ -81,6 +81,13 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a witness take its time on a busy machine, but for the tests that shorten it."""
+    monkeypatch.setattr(cosign, "_SECONDS", 600.0)
+    monkeypatch.setattr(witness_server, "_SECONDS", 600.0)
+
+
 @pytest.fixture
 def good(tmp_path: Path) -> Iterator[WitnessServer]:
     witness = open_witness(WITNESS_KEY, {LOG_KEY.name: (LOG_KEY.verifier(),)}, tmp_path / "memory")
