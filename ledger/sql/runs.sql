@@ -85,7 +85,9 @@ WITH seen AS (
     SELECT *,
         CASE WHEN NOT closed THEN 'open'
             WHEN worst <> 'failed' AND NOT broken AND coalesce(planned, 0) = 0 THEN 'nothing'
-            WHEN worst = 'passed' THEN CASE WHEN broken THEN 'broken' ELSE 'passed' END
+            -- A warning is no reason for a run to fail.
+            WHEN broken AND worst IN ('passed', 'warned') THEN 'broken'
+            WHEN worst = 'passed' THEN 'passed'
             ELSE 'item' END AS why,
         CASE status WHEN 'failed' THEN 'failed' WHEN 'canceled' THEN 'was canceled'
             WHEN 'queued' THEN 'is waiting to start' ELSE 'is still going on' END AS said,

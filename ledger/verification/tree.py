@@ -28,7 +28,7 @@ def read_cache_note(store: Store, result: Verification) -> Frontier | None:
 
 
 def _read(store: Store, where: str, result: Verification) -> bytes | None:
-    """Return an object of the cache; `None` where there is none, or, with a finding, something else than an object."""
+    """Return an object of the cache; `None` where there is none, or, with a finding, something else."""
     try:
         return store.read(where)
     except (FileNotFoundError, NotADirectoryError):

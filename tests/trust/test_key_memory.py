@@ -276,7 +276,7 @@ def test_an_owner_goes_on_from_a_damaged_memory(tmp_path: Path) -> None:
     ledger = signed_ledger(tmp_path / "ledger", [5])
     signer = signer_of(ledger)
     signer.memory.path(LOG_KEY.name).write_bytes(b"damaged")
-    assert adopt(ledger.layout, ledger.require(), signer, forget=True).size == 5
+    assert adopt(ledger.store, ledger.require(), signer, forget=True).size == 5
     ledger.append(records([100]))
     assert ledger.seal().signed_by == VKEY
 
@@ -285,7 +285,7 @@ def test_a_key_that_did_not_sign_before_is_new_until_it_is_brought(tmp_path: Pat
     """Whoever can write a ledger can add a key of his own; a verifier who remembers is told, each time."""
     ledger, memory, other = signed_ledger(tmp_path / "ledger", [5]), VerifierMemory(tmp_path / "m"), OTHER_KEY
     assert verify(ledger, memory=memory).new_keys == ()
-    record_key(ledger.layout, other.verifier())
+    record_key(ledger.store, other.verifier())
     grow(Ledger(ledger.root, signing_setup=own_signing_setup(ledger.root, other)), [12])
     new = format_vkey(other.verifier())
     for _ in range(2):
