@@ -22,8 +22,8 @@ from tests.paths import paths
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "pipelines" / "README.md", *ROOT.glob("docs/**/*.md")])
-WALKED_AS_A_WHOLE = {"docs/trust.md", "docs/operations.md", "docs/delivery.md"}
-"""Pages that test_walks.py and test_delivery_page.py follow from beginning to end."""
+WALKED_AS_A_WHOLE = {"docs/trust.md", "docs/operations.md", "docs/delivery.md", "docs/cookbook.md"}
+"""Pages that test_walks.py, test_delivery_page.py and test_cookbook.py follow from beginning to end."""
 
 SHOWN = {"text"}
 """Fences of what is shown and not to be copied: formats, output."""
@@ -42,13 +42,14 @@ class Block:
         return f"{self.page}: {self.text.partition(chr(10))[0][:40]}"
 
 
-def blocks() -> list[Block]:
+def blocks(*, walked: bool = False) -> list[Block]:
+    """Return what may be copied; with `walked` also from the pages that are followed as a whole."""
     found = []
     for page in PAGES:
         name = str(page.relative_to(ROOT))
         for kind, text in re.findall(r"^```(\S*)\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S):
             found.append(Block(name, kind, text))
-    return [block for block in found if block.kind not in SHOWN and block.page not in WALKED_AS_A_WHOLE]
+    return [b for b in found if b.kind not in SHOWN and (walked or b.page not in WALKED_AS_A_WHOLE)]
 
 
 @pytest.fixture
