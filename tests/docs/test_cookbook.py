@@ -37,7 +37,7 @@ EXPECTED = {
     "ledger compare RUN_A": ["rows: 120 → 80", "data_version: v120 → v80"],
     "ledger compare --release": ["rows: 120 → 80"],
     "ledger runs --release": ["failed"],
-    "ledger prove": ["is whole", "entries"],
+    "ledger export": ["run.proof", "entries"],
     'ledger query "SELECT step_key': ["orders", "succeeded"],
     'ledger query "SELECT occurred_at': ["120", "80"],
     'ledger query "SELECT asset_key, partition, input_asset_key': ["report", "orders", "2026-04-17"],
