@@ -9,10 +9,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from pipelines.delivery import WEEK06
+from run_evidence.evidence.delivery import deliveries
 from run_evidence.evidence.facts import JudgedRun, read_runs
 from run_evidence.evidence.prefix import open_prefix
 from run_evidence.evidence.summary import derive_delivery_summary
-from run_evidence.evidence.week06 import deliveries
 from run_evidence.ledger import Ledger
 from run_evidence.sensors.capture.context import CaptureContext
 from run_evidence.sensors.sync import sync_runs
@@ -97,11 +98,11 @@ def test_a_re_execution_from_failure_is_delivered_with_what_it_did_not_run_again
     }
     assert came_to(second) == {"silver": "materialized", "counted": "check_passed"}
     assert (first.verdict.verdict, second.verdict.verdict) == ("failed", "passed")
-    (before,), (delivery,) = deliveries(first), deliveries(second)
+    (before,), (delivery,) = deliveries(first, WEEK06), deliveries(second, WEEK06)
     assert (before.decision, delivery.decision) == ("hold_downstream", decision)
     assert delivery.verdict.denominators.planned == 4
     with open_prefix(ledger) as prefix:
-        summary = derive_delivery_summary(prefix)
+        summary = derive_delivery_summary(prefix, WEEK06)
     assert f"## `{day}`: `{decision}`" in summary
     assert f"- Run `{child}`" in summary
 
@@ -122,12 +123,12 @@ def test_a_backfill_is_delivered_partition_by_partition(
     assert [facts.verdict.verdict for facts in runs] == ["passed", "failed", "passed"]
     with open_prefix(ledger) as prefix:
         assert "Of 3 partitions, 2 may proceed (`proceed_to_week07`) and 1 is held back" in derive_delivery_summary(
-            prefix
+            prefix, WEEK06
         )
     monkeypatch.setenv("BROKEN", "")
     (again,) = captured(instance, ledger, run(DAYS[1]))
     assert (again.verdict.verdict, again.row.partition) == ("passed", DAYS[1])
     with open_prefix(ledger) as prefix:
-        summary = derive_delivery_summary(prefix)
+        summary = derive_delivery_summary(prefix, WEEK06)
     assert "Of 3 partitions, 3 may proceed (`proceed_to_week07`)." in summary
     assert f"`{runs[1].row.run_id}`" not in summary
