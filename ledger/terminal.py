@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -120,8 +121,24 @@ def _put(name: str, data: str | bytes) -> None:
             ) from None
 
 
+def is_read() -> bool:
+    """Return whether somebody still reads stdout: a command that goes on for ever ends when nobody does."""
+    if "stdout" in _DROPPED or sys.stdout is None:
+        return False
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)  # what is wrong with it is told in any case
+    except (OSError, ValueError):  # a stream of a test has no file
+        return True
+    return not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+_DROPPED: Final[set[str]] = set()
+
+
 def _drop(stream: TextIO) -> None:
     """Point a stream that cannot be written to nowhere, for what is still in it and what comes."""
+    _DROPPED.update(name for name in ("stdout", "stderr") if getattr(sys, name) is stream)
     with contextlib.suppress(OSError):  # a stream of a test has no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 

@@ -8,7 +8,6 @@ Source: C2SP tlog-tiles.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,7 +18,7 @@ from run_evidence.ledger.storage.checkpoints import newest_checkpoint, read_chec
 from run_evidence.ledger.storage.files import flush_everything
 from run_evidence.ledger.storage.folder import FolderStore
 from run_evidence.ledger.storage.layout import TILES
-from run_evidence.ledger.storage.segment import read_batches
+from run_evidence.ledger.storage.segment import entries
 from run_evidence.ledger.tlog.checkpoint import Checkpoint, StoredCheckpoint
 from run_evidence.ledger.tlog.merkle import EMPTY_ROOT, leaf_hash
 from run_evidence.ledger.tlog.tiles import ENTRIES, TILE_WIDTH, Tile, TileEdge, encode_bundle, tile_path
@@ -118,9 +117,9 @@ def _write(log: Log, folder: FolderStore, edge: TileEdge, size: int) -> tuple[Ti
     if edge.size == size:
         return edge, 0
     start = edge.size // TILE_WIDTH * TILE_WIDTH  # a partial bundle is written anew, with its first entries
-    entries = _entries(log, start, size)
+    found = entries(log, start, size)
     files = 0
-    while group := list(islice(entries, TILE_WIDTH * _BUNDLES_AT_ONCE)):
+    while group := list(islice(found, TILE_WIDTH * _BUNDLES_AT_ONCE)):
         leaves = list(map(leaf_hash, group))
         known = edge.size - start
         if known and b"".join(leaves[:known]) != edge.rows[0]:
@@ -140,15 +139,3 @@ def _write(log: Log, folder: FolderStore, edge: TileEdge, size: int) -> tuple[Ti
         folder.replace(tile_path(tile), data, durable=False)
         files += 1
     return edge, files
-
-
-def _entries(log: Log, first: int, end: int) -> Iterator[bytes]:
-    """Yield the entries of the log from `first` up to `end`, one row group in memory at a time."""
-    for segment in log.segments:
-        if segment.end <= first or segment.first_index >= end:
-            continue
-        at = segment.first_index
-        for batch in read_batches(segment, ["entry"]):
-            column = batch.column("entry").to_pylist()
-            yield from (entry or b"" for entry in column[max(first - at, 0) : max(end - at, 0)])
-            at += len(column)

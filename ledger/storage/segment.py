@@ -27,7 +27,7 @@ from run_evidence.ledger.model.schema import VERSION
 from run_evidence.ledger.storage.faults import read_fault
 from run_evidence.ledger.storage.files import TMP_PREFIX, sync_file, sync_folder
 from run_evidence.ledger.storage.layout import LOG, SEGMENT_NAME
-from run_evidence.ledger.storage.log import Segment
+from run_evidence.ledger.storage.log import Log, Segment
 from run_evidence.ledger.storage.rows import SCHEMA, schema_of, upcast
 from run_evidence.ledger.storage.store import Store
 from run_evidence.ledger.tlog.merkle import Frontier, format_frontier, parse_frontier
@@ -220,6 +220,18 @@ def read_batches(
             )
         found = file.iter_batches(batch_size=_READ_ROWS, columns=columns, row_groups=groups)
         yield from found if columns is not None or version == VERSION else map(upcast, found)
+
+
+def entries(log: Log, first: int, end: int) -> Iterator[bytes]:
+    """Yield the entries of the log from `first` up to `end`, one row group in memory at a time."""
+    for segment in log.segments:
+        if segment.end <= first or segment.first_index >= end:
+            continue
+        at = segment.first_index
+        for batch in read_batches(segment, ["entry"]):
+            column = batch.column("entry").to_pylist()
+            yield from (entry or b"" for entry in column[max(first - at, 0) : max(end - at, 0)])
+            at += len(column)
 
 
 def file_problem(segment: Segment) -> str | None:
