@@ -51,6 +51,12 @@ def _load(entry: EntryPoint) -> Any:
     return unavailable
 
 
+def _with_short_help(command: Any) -> Any:
+    """Let -h stand for --help, in the commands of a command too."""
+    command.context_settings = {**command.context_settings, "help_option_names": ["-h", "--help"]}
+    return command
+
+
 class _LazyGroup(TyperGroup):
     """A group whose commands are entry points, each loaded on first use."""
 
@@ -65,14 +71,15 @@ class _LazyGroup(TyperGroup):
         loaded = _load(entry)
         if isinstance(loaded, typer.Typer):  # a command with commands of its own
             loaded.info.name = cmd_name
-            return get_command(loaded)
+            return _with_short_help(get_command(loaded))
         single.command(cmd_name)(loaded)
-        return get_command(single)
+        return _with_short_help(get_command(single))
 
 
 app = typer.Typer(
     cls=_LazyGroup,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
