@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from run_evidence.evidence.profile import DeliveryProfile
-from run_evidence.ledger import LedgerError, UsageError
+from run_evidence.ledger import LedgerError, ProjectSettings, UsageError, project_settings
 
 VARIABLE: Final = "LEDGER_PROFILE"
 GROUP: Final = "run_evidence.profiles"
@@ -28,18 +28,21 @@ _PLACE: Final = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*(?:\.[^\W\
 
 
 def find_profile(named: str | None = None, environment: Mapping[str, str] | None = None) -> DeliveryProfile | None:
-    """Return the profile that `named` stands for, else LEDGER_PROFILE; `None` where neither names one.
+    """Return the profile that `named` stands for, else LEDGER_PROFILE, else the project's file; `None` for none.
 
-    `module:attribute` is imported, from the current folder or from what is installed. Any other text is the name of
-    an entry point of `GROUP`.
+    `module:attribute` is imported, from the current folder (or that of the project's file) or from what is
+    installed. Any other text is the name of an entry point of `GROUP`.
 
     Raises: UsageError when there is no such profile, it cannot be imported, or what is there is none.
     """
     text = named or (os.environ if environment is None else environment).get(VARIABLE)
+    project = ProjectSettings() if text else project_settings()
+    text = text or project.profile
     if not text:
         return None
-    shown = text if named else f"{text} ({VARIABLE})"
-    found = _imported(text, shown) if ":" in text else _installed(text, shown)
+    shown = text if named else f"{text} ({project.file or VARIABLE})"
+    folder = project.file.parent if project.file else Path.cwd()
+    found = _imported(text, shown, folder) if ":" in text else _installed(text, shown)
     if not isinstance(found, DeliveryProfile):
         raise UsageError(
             f"{shown} is no delivery profile: it is of type {type(found).__name__}.",
@@ -55,7 +58,7 @@ def reports_folder(profile: DeliveryProfile, environment: Mapping[str, str] | No
     return Path(named or profile.folder)
 
 
-def _imported(text: str, shown: str) -> object:
+def _imported(text: str, shown: str, folder: Path) -> object:
     place = _PLACE.fullmatch(text)
     if place is None:
         raise UsageError(
@@ -63,7 +66,7 @@ def _imported(text: str, shown: str) -> object:
             next_step="name it as in --profile my_project.delivery:ORDERS",
         )
     module, attribute = place.groups()
-    with _explained(shown, module), _current_folder_first():
+    with _explained(shown, module), _first_on_path(str(folder)):
         loaded = importlib.import_module(module)
     try:
         return attrgetter(attribute)(loaded)
@@ -96,9 +99,8 @@ def _installed(name: str, shown: str) -> object:
 
 
 @contextmanager
-def _current_folder_first() -> Iterator[None]:
-    """Import from the current folder too, which the installed command does not; only while this lasts."""
-    folder = str(Path.cwd())
+def _first_on_path(folder: str) -> Iterator[None]:
+    """Import from the project's folder too, which the installed command does not; only while this lasts."""
     sys.path.insert(0, folder)
     importlib.invalidate_caches()  # a module may have been written since the folder was read
     try:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from run_evidence.ledger.model.plan import Kind, Plan, PlanItem, ancestors, plan_parts, read_plan
     from run_evidence.ledger.model.stated import identifier, is_identifier
+    from run_evidence.ledger.project_file import ProjectSettings
     from run_evidence.ledger.query.as_of import NOW, AsOf, parse_as_of
     from run_evidence.ledger.query.prefix import calculated_checkpoint, sealed_size
     from run_evidence.ledger.query.run_ids import one_run, runs_starting_with
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from run_evidence.ledger.redaction.find import MASKED
     from run_evidence.ledger.redaction.redact import MASK, Redaction
     from run_evidence.ledger.sealing.seal import Sealed
-    from run_evidence.ledger.settings import CAPTURE_LOG, open_ledger
+    from run_evidence.ledger.settings import CAPTURE_LOG, open_ledger, project_settings
     from run_evidence.ledger.storage.checkpoints import checkpoint_sizes, read_checkpoint
     from run_evidence.ledger.storage.files import (
         create_idempotent,
@@ -111,8 +112,10 @@ _PLACES: Final = {
         "Kind",
         "Plan",
         "PlanItem",
+        "ProjectSettings",
         "ancestors",
         "plan_parts",
+        "project_settings",
         "read_plan",
     ),
     "model.stated": (
@@ -143,10 +146,8 @@ _PLACES: Final = {
         "Redaction",
     ),
     "sealing.seal": ("Sealed",),
-    "settings": (
-        "CAPTURE_LOG",
-        "open_ledger",
-    ),
+    "project_file": ("ProjectSettings",),
+    "settings": ("CAPTURE_LOG", "open_ledger", "project_settings"),
     "storage.checkpoints": (
         "checkpoint_sizes",
         "read_checkpoint",
@@ -198,6 +199,7 @@ __all__ = [
     "OwnEvent",
     "Plan",
     "PlanItem",
+    "ProjectSettings",
     "Reader",
     "Redaction",
     "Rows",
@@ -231,6 +233,7 @@ __all__ = [
     "own_signers",
     "parse_as_of",
     "plan_parts",
+    "project_settings",
     "read_checkpoint",
     "read_named",
     "read_plan",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from run_evidence.ledger.errors import EnvironmentFault, UsageError
+from run_evidence.ledger.project_file import ProjectSettings, find_project
 
 if TYPE_CHECKING:
     from run_evidence.ledger.ledger import Ledger
@@ -23,15 +24,24 @@ CAPTURE_LOG = "ledger-capture.log"
 """Under $DAGSTER_HOME: what went wrong in capture. Empty or absent when nothing did."""
 
 
-def resolve_ledger(path: str | Path | None, environment: Mapping[str, str] | None = None) -> Path:
-    """Return where the ledger is: `path`, else LEDGER_URL, else $DAGSTER_HOME/ledger, else ./.ledger.
+def project_settings() -> ProjectSettings:
+    """Return what the project says that the current folder is in. Raises: what `find_project` raises."""
+    try:
+        folder = Path.cwd()
+    except OSError:  # it was removed
+        return ProjectSettings()
+    return find_project(folder)
 
-    Raises `UsageError` for an address of a kind that is not supported.
+
+def resolve_ledger(path: str | Path | None, environment: Mapping[str, str] | None = None) -> Path:
+    """Return where the ledger is: `path`, LEDGER_URL, what the project says, $DAGSTER_HOME/ledger, or ./.ledger.
+
+    Raises `UsageError` for an address of a kind that is not supported, or a project file that is wrong.
     """
     values = os.environ if environment is None else environment
     home = values.get("DAGSTER_HOME")
     fallback = Path(home).expanduser() / "ledger" if home else Path(".ledger")
-    address = str(path) if path else values.get("LEDGER_URL") or str(fallback)
+    address = str(path) if path else values.get("LEDGER_URL") or project_settings().ledger or str(fallback)
     if "://" in address:
         scheme, _, rest = address.partition("://")
         if scheme != "file":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from run_evidence.ledger import EnvironmentFault, UsageError
+from run_evidence.ledger import EnvironmentFault, UsageError, project_settings
 from run_evidence.ledger.cli.session import JsonOption, Session
 from run_evidence.ledger.terminal import out, out_json, printable, say, styled
 
@@ -69,6 +69,7 @@ def sync(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
         raise UsageError(f"--grace {grace} is not a number of seconds.", next_step="for example --grace 60")
     after = moment_of("--since", since) if since else 0
     instance = open_instance(dagster_home, "sync")
+    policy = policy or project_settings().policy
     declared = read_policy(policy) if policy else None
     how = CaptureContext(session.ledger(), declared, Correlation(release_id=release_id), grace, log_lines)
     declare(how)

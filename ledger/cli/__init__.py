@@ -98,7 +98,9 @@ def _main(
     ledger: Annotated[
         str | None,
         typer.Option(
-            "--ledger", metavar="PATH", help="The ledger. Else LEDGER_URL, $DAGSTER_HOME/ledger, ./.ledger."
+            "--ledger",
+            metavar="PATH",
+            help="The ledger. Else LEDGER_URL, .ledger.toml, $DAGSTER_HOME/ledger, ./.ledger.",
         ),
     ] = None,
     _version: Annotated[

@@ -158,6 +158,11 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_own(path: Path) -> bool:
+    """Return whether a file is this user's or the administrator's. Raises: OSError."""
+    return path.stat().st_uid in {os.geteuid(), 0}
+
+
 @contextlib.contextmanager
 def changing(folder: Path) -> Iterator[None]:
     """Keep other processes that change files of `folder` under this lock out: read, change, replace as one step."""

@@ -24,7 +24,7 @@ FLOORS = (
     {"ledger.storage"},
     {"ledger.sealing", "ledger.witness"},
     {"ledger.ledger"},
-    {"ledger.query"},
+    {"ledger.query", "ledger.project_file"},
     {"ledger.settings"},
     {"ledger.proving", "ledger.verification"},
     {"ledger.admin"},
