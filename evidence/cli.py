@@ -124,7 +124,7 @@ def show(
     With a delivery profile also the decision on each partition that it delivers.
     """
     from run_evidence.evidence.facts import read_runs
-    from run_evidence.evidence.prefix import open_prefix
+    from run_evidence.evidence.prefix import open_prefix, resolve_run
     from run_evidence.evidence.profile_choice import find_profile
     from run_evidence.evidence.report import report_of
     from run_evidence.ledger import parse_as_of
@@ -132,7 +132,7 @@ def show(
     session: Session = ctx.obj
     chosen = find_profile(profile)
     with open_prefix(session.ledger(), parse_as_of(as_of, as_of_occurred)) as prefix:
-        facts = read_runs(prefix, [_resolve(prefix, run_id, as_of or as_of_occurred)])[0]
+        facts = read_runs(prefix, [resolve_run(prefix, run_id, as_of or as_of_occurred)])[0]
         if as_json:
             out_json(report_of(prefix, facts))
         else:
@@ -172,7 +172,7 @@ def report(  # noqa: PLR0913, PLR0917 - one argument for each option
     recorded later.
     """
     from run_evidence.evidence.files import write_delivery_summary, write_run_documents
-    from run_evidence.evidence.prefix import open_prefix
+    from run_evidence.evidence.prefix import open_prefix, resolve_run
     from run_evidence.evidence.profile_choice import find_profile, reports_folder
     from run_evidence.ledger import parse_as_of
     from run_evidence.ledger.cli.session import say_problems
@@ -182,7 +182,7 @@ def report(  # noqa: PLR0913, PLR0917 - one argument for each option
     ledger = session.ledger()
     asked = replace(parse_as_of(as_of, as_of_occurred), unsigned=unsigned)
     with open_prefix(ledger, asked) as prefix:
-        found = _resolve(prefix, run_id, as_of or as_of_occurred)
+        found = resolve_run(prefix, run_id, as_of or as_of_occurred)
         delivery = chosen if chosen and _has_part(prefix, found, chosen) else None
     target = folder or (reports_folder(delivery) if delivery else Path("reports"))
     written = write_run_documents(ledger, found, target, asked, profile=delivery, force=force)
@@ -227,16 +227,6 @@ def _no_runs(as_of: str | None) -> str:
     if as_of is None:
         return "The ledger has no runs yet. Next: ledger sync"
     return f"The ledger had no runs as of {as_of}. Next: ledger runs lists those it has now"
-
-
-def _resolve(prefix: Prefix, run_id: str, as_of: str | None = None) -> str:
-    """Return the one run whose id starts with `run_id`. Raises `UsageError` when there is none, or several."""
-    from run_evidence.evidence.prefix import unknown_run
-    from run_evidence.ledger import one_run, runs_starting_with
-
-    if (one := one_run(run_id, runs_starting_with(prefix.snapshot, run_id))) is None:
-        raise unknown_run(run_id, [row[0] for row in prefix.select("nearest_runs", text=run_id)], as_of)
-    return one
 
 
 def _run_json(

@@ -50,3 +50,13 @@ def read_corrections(prefix: Prefix, run_ids: Sequence[str]) -> dict[str, tuple[
             about = dict(zip(names, values, strict=True))
             found[run_id].append(Correction(**about, changes=orjson.loads(changes or "{}")))
     return {run_id: tuple(corrections) for run_id, corrections in found.items()}
+
+
+def corrections_of(prefix: Prefix, event_ids: Sequence[str]) -> tuple[Correction, ...]:
+    """Read the corrections of these events, whichever run they are of, in the order of recording."""
+    rows = prefix.select("amendments_of", event_ids=list(event_ids)) if event_ids else []
+    names = Correction.__slots__[:-1]
+    return tuple(
+        Correction(**dict(zip(names, values, strict=True)), changes=orjson.loads(changes or "{}"))
+        for *values, changes in rows
+    )

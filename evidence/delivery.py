@@ -126,7 +126,7 @@ def deliveries(facts: JudgedRun, profile: DeliveryProfile) -> tuple[Delivery, ..
         if o.item.asset_key == asset_key and o.planned and o.item.kind != "check"
     }
     delivered = sorted(each for each in partitions if each and profile.delivers(each))
-    return tuple(_delivery(facts, profile, asset_key, partition) for partition in delivered)
+    return tuple(delivery_of(facts, profile, asset_key, partition) for partition in delivered)
 
 
 def _product_of(facts: JudgedRun, profile: DeliveryProfile) -> str | None:
@@ -144,9 +144,9 @@ def _product_of(facts: JudgedRun, profile: DeliveryProfile) -> str | None:
     return max(planned, key=lambda key: (len(list(ancestors(facts.after, planned[key]))), key))
 
 
-def _delivery(facts: JudgedRun, profile: DeliveryProfile, asset_key: str, partition: str) -> Delivery:
-    of_run = (*facts.outcomes, *facts.inherited)
-    outcomes = tuple(_by_profile(o, profile) for o in of_run if o.item.partition in {None, partition})
+def delivery_of(facts: JudgedRun, profile: DeliveryProfile, asset_key: str, partition: str) -> Delivery:
+    """Judge a run's part in one partition; the empty text stands for that of an asset without partitions."""
+    outcomes = tuple(o for o in by_profile(facts, profile) if o.item.partition in {None, partition})
     verdict = judge(
         outcomes,
         status=facts.row.status,
@@ -157,11 +157,13 @@ def _delivery(facts: JudgedRun, profile: DeliveryProfile, asset_key: str, partit
     return Delivery(profile, facts, asset_key, partition, outcomes, verdict)
 
 
-def _by_profile(outcome: Outcome, profile: DeliveryProfile) -> Outcome:
-    """Take as optional what the profile says may be missing, declared so by a policy or not."""
-    if outcome.item.asset_key not in profile.optional:
-        return outcome
-    return replace(outcome, item=replace(outcome.item, required=False))
+def by_profile(facts: JudgedRun, profile: DeliveryProfile | None) -> tuple[Outcome, ...]:
+    """Return what a run came to, with what it inherits; what the profile says may be missing is optional."""
+    optional = profile.optional if profile else ()
+    return tuple(
+        replace(o, item=replace(o.item, required=False)) if o.item.asset_key in optional else o
+        for o in (*facts.outcomes, *facts.inherited)
+    )
 
 
 def contract_document(delivery: Delivery, report_path: str, *, signed: bool) -> Document:

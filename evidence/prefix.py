@@ -23,9 +23,11 @@ from run_evidence.ledger import (
     UsageError,
     calculated_checkpoint,
     checkpoint_sizes,
+    one_run,
     open_snapshot,
     read_checkpoint,
     read_records,
+    runs_starting_with,
     sealed_size,
     sql_text,
 )
@@ -79,12 +81,14 @@ def query_digests(queries: Sequence[str]) -> list[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def open_prefix(ledger: Ledger, as_of: AsOf = NOW) -> Iterator[Prefix]:
+def open_prefix(ledger: Ledger, as_of: AsOf = NOW, also: Sequence[str] = ()) -> Iterator[Prefix]:
     """Open the ledger as it is now, unsealed entries included, or the part of it that `as_of` names.
+
+    `also` names views beside those that the documents rest on.
 
     Raises what `ledger.query.snapshot.open_snapshot` and `ledger.query.prefix.calculated_checkpoint` raise.
     """
-    with open_snapshot(ledger, as_of, _VIEWS, payloads=False) as snapshot:
+    with open_snapshot(ledger, as_of, (*_VIEWS, *also), payloads=False) as snapshot:
         yield _prefix(ledger, snapshot, as_of)
 
 
@@ -157,6 +161,13 @@ def _signed(ledger: Ledger, sizes: Sequence[int]) -> Iterator[int]:
         head = read_checkpoint(ledger.store, size)
         if head is not None and read_signing(ledger, head).signed_by:
             yield size
+
+
+def resolve_run(prefix: Prefix, run_id: str, as_of: str | None = None) -> str:
+    """Return the one run whose id starts with `run_id`. Raises `UsageError` when there is none, or several."""
+    if (one := one_run(run_id, runs_starting_with(prefix.snapshot, run_id))) is None:
+        raise unknown_run(run_id, [row[0] for row in prefix.select("nearest_runs", text=run_id)], as_of)
+    return one
 
 
 def unknown_run(run_id: str, nearest: Sequence[str], as_of: str | None = None) -> UsageError:

@@ -86,7 +86,7 @@ def tell_runs(
         what = [_decisions((delivered or {}).get(row.run_id, ()))] if decided else []
         cells.append(_cells(row, verdicts[row.run_id], what, several=several))
     styles = [VERDICT_STYLES[verdicts[row.run_id].verdict] for row in rows]
-    body = _wrapped_table(headers, cells, styles, width)
+    body = wrapped_table(headers, cells, styles, width)
     return body if several else [f"{styled('job', 'dim')} {jobs[0]}", "", *body]
 
 
@@ -112,7 +112,7 @@ def _cells(row: RunRow, verdict: RunVerdict, decided: Sequence[str], *, several:
     ]
 
 
-def _wrapped_table(
+def wrapped_table(
     headers: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str], width: int | None
 ) -> list[str]:
     """Lay a table out with its last column wrapped into what is left of `width`.
@@ -250,7 +250,7 @@ def _assets(facts: JudgedRun, width: int | None) -> Iterator[str]:
         rows = [[o.outcome, item_name(o, facts.row.partition), _remark(o)] for o in shown]
         styles = [VERDICT_STYLES[o.verdict] for o in shown]
         inner = None if width is None else width - len(_INDENT)
-        yield from _wrapped_table(["outcome", "asset", ""], rows, styles, inner)
+        yield from wrapped_table(["outcome", "asset", ""], rows, styles, inner)
     if hidden:
         yield styled(f"… and {len(hidden)} more of {len(outcomes)} that passed", "dim")
 

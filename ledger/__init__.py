@@ -38,8 +38,10 @@ if TYPE_CHECKING:
         outcome_parts,
     )
     from run_evidence.ledger.model.plan import Kind, Plan, PlanItem, ancestors, plan_parts, read_plan
+    from run_evidence.ledger.model.settings_text import parse_settings
     from run_evidence.ledger.model.stated import identifier, is_identifier
     from run_evidence.ledger.project_file import ProjectSettings
+    from run_evidence.ledger.proving.included import require_included
     from run_evidence.ledger.query.as_of import NOW, AsOf, parse_as_of
     from run_evidence.ledger.query.prefix import calculated_checkpoint, sealed_size
     from run_evidence.ledger.query.run_ids import one_run, runs_starting_with
@@ -61,6 +63,13 @@ if TYPE_CHECKING:
     from run_evidence.ledger.storage.output import require_outside
     from run_evidence.ledger.storage.search import look_up, sql_text
     from run_evidence.ledger.tlog.checkpoint import Checkpoint, StoredCheckpoint
+    from run_evidence.ledger.tlog.policy import (
+        TrustPolicy,
+        Vouched,
+        is_trust_policy,
+        parse_trust_policy,
+        vouched,
+    )
     from run_evidence.ledger.verification.verify import verify
 
 _PLACES: Final = {
@@ -112,16 +121,16 @@ _PLACES: Final = {
         "Kind",
         "Plan",
         "PlanItem",
-        "ProjectSettings",
         "ancestors",
         "plan_parts",
-        "project_settings",
         "read_plan",
     ),
+    "model.settings_text": ("parse_settings",),
     "model.stated": (
         "identifier",
         "is_identifier",
     ),
+    "proving.included": ("require_included",),
     "query.as_of": (
         "AsOf",
         "NOW",
@@ -169,6 +178,13 @@ _PLACES: Final = {
         "Checkpoint",
         "StoredCheckpoint",
     ),
+    "tlog.policy": (
+        "TrustPolicy",
+        "Vouched",
+        "is_trust_policy",
+        "parse_trust_policy",
+        "vouched",
+    ),
     "verification.verify": ("verify",),
 }
 _MODULE_OF: Final = {name: module for module, names in _PLACES.items() for name in names}
@@ -208,7 +224,9 @@ __all__ = [
     "Sealed",
     "Snapshot",
     "StoredCheckpoint",
+    "TrustPolicy",
     "UsageError",
+    "Vouched",
     "ancestors",
     "blob_name",
     "bounded",
@@ -222,6 +240,7 @@ __all__ = [
     "encode",
     "identifier",
     "is_identifier",
+    "is_trust_policy",
     "is_writable",
     "look_up",
     "make_folder",
@@ -232,6 +251,8 @@ __all__ = [
     "outcome_parts",
     "own_signers",
     "parse_as_of",
+    "parse_settings",
+    "parse_trust_policy",
     "plan_parts",
     "project_settings",
     "read_checkpoint",
@@ -241,11 +262,13 @@ __all__ = [
     "read_regular",
     "recorded_documents",
     "replace_atomic",
+    "require_included",
     "require_outside",
     "runs_starting_with",
     "sealed_size",
     "sql_text",
     "verify",
+    "vouched",
 ]
 
 

@@ -1,7 +1,7 @@
 """Capture: Dagster's run log becomes events of the ledger, on every path, without the user's help.
 
 `defs = with_ledger(defs)` is all a project adds; `skip(context, …)` is for an asset that leaves itself out, and
-`closed_runs_sensor` for what follows the end of a run.
+`closed_runs_sensor` for what follows the end of a run, `gate_check` for what may not run before a delivery is fit.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,9 @@ from run_evidence.sensors.capture.skips import skip
 if TYPE_CHECKING:
     from run_evidence.sensors.attach.attach import with_ledger
     from run_evidence.sensors.closed_runs import closed_runs_sensor
+    from run_evidence.sensors.delivery_gate import gate_check
 
-__all__ = ["OptionalDependency", "closed_runs_sensor", "skip", "with_ledger"]
+__all__ = ["OptionalDependency", "closed_runs_sensor", "gate_check", "skip", "with_ledger"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,6 +23,10 @@ def __getattr__(name: str) -> Any:
         from run_evidence.sensors.closed_runs import closed_runs_sensor
 
         return closed_runs_sensor
+    if name == "gate_check":
+        from run_evidence.sensors.delivery_gate import gate_check
+
+        return gate_check
     if name == "with_ledger":
         from run_evidence.sensors.attach.attach import with_ledger
 

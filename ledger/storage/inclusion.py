@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from run_evidence.ledger.errors import IntegrityError
 from run_evidence.ledger.storage.store import Store
 from run_evidence.ledger.storage.tile_cache import TileCache
 from run_evidence.ledger.tlog.checkpoint import Checkpoint
 from run_evidence.ledger.tlog.proof import check_inclusion, prove_inclusion
+from run_evidence.ledger.tlog.tiles import Tile, TileReader
 
 if TYPE_CHECKING:
     from run_evidence.ledger.storage.log import Log
 
 
 class AuditPaths:
-    """Paths under one checkpoint. Where the tiles give no path to its root they are made again, once."""
+    """Paths under one checkpoint, each tile read once. Where none leads to its root, all are made again, once."""
 
     def __init__(self, store: Store, log: Log, checkpoint: Checkpoint) -> None:
         self._cache = TileCache(store)
         self._log = log
         self._checkpoint = checkpoint
+        self._tiles: dict[Tile, bytes] = {}
 
     def path(self, index: int, leaf: bytes) -> tuple[bytes, ...]:
         """Return the audit path of a leaf hash. Raises: IntegrityError when it is not under the checkpoint."""
@@ -27,6 +30,15 @@ class AuditPaths:
 
     def _checked(self, index: int, leaf: bytes) -> tuple[bytes, ...]:
         size, root = self._checkpoint.size, self._checkpoint.root
-        path = prove_inclusion(index, size, self._cache.reader(size))
-        check_inclusion(path, leaf=leaf, index=index, size=size, root=root)
+        try:
+            path = prove_inclusion(index, size, TileReader(size, self._fetch))
+            check_inclusion(path, leaf=leaf, index=index, size=size, root=root)
+        except IntegrityError:
+            self._tiles.clear()
+            raise
         return path
+
+    def _fetch(self, tile: Tile) -> bytes:
+        if tile not in self._tiles:
+            self._tiles[tile] = self._cache.fetch(tile)
+        return self._tiles[tile]

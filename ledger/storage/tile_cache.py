@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from run_evidence.ledger.errors import IntegrityError
 from run_evidence.ledger.storage.layout import TILES
-from run_evidence.ledger.storage.segment import read_batches
 from run_evidence.ledger.storage.store import Store
 from run_evidence.ledger.tlog.merkle import HASH_BYTES, Frontier, format_frontier, leaf_hash, parse_frontier
 from run_evidence.ledger.tlog.tiles import TILE_WIDTH, Tile, TileEdge, TileReader, tile_path
@@ -189,6 +188,8 @@ def parse_reach(note: bytes) -> Frontier:
 
 def leaves(log: Log, first: int) -> Iterator[bytes]:
     """Yield the leaf hashes of the log from entry `first` on, one row group in memory at a time."""
+    from run_evidence.ledger.storage.segment import read_batches  # brings Arrow, which a proof does without
+
     for segment in log.segments:
         if segment.end <= first:
             continue

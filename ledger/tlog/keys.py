@@ -161,6 +161,18 @@ def parse_vkey(text: str) -> Verifier:
     return verifier
 
 
+def is_unknown_type(text: str) -> bool:
+    """Tell whether a text has the form of a verifier key, of a type that this program does not know.
+
+    Such a key checks nothing and is no error. Source: C2SP signed-note, Signature types.
+    """
+    try:
+        _, _, material = _split_key(text, "a verifier key")
+    except UsageError:
+        return False
+    return material[0] not in {ED25519, COSIGNATURE}
+
+
 def format_skey(signer: Signer) -> str:
     """Return the private key as text, `PRIVATE+KEY+name+keyid+base64(algorithm ‖ seed)`. Keep it secret."""
     material = bytes([signer.algorithm]) + signer.seed

@@ -10,13 +10,11 @@ TOML, or JSON where the file's name ends in `.json`; one table for each asset th
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from run_evidence.ledger import InputError, UsageError, read_named
+from run_evidence.ledger import InputError, UsageError, parse_settings, read_named
 from run_evidence.sensors.capture.policy import OptionalDependency, Policy
 
 _MEMBERS: Final = ("asset_key", "reason_code", "reason")
@@ -51,21 +49,9 @@ def checked(where: object, optional: Iterable[OptionalDependency]) -> Policy:
 
 def _parsed(path: Path, text: str) -> Any:
     try:
-        if path.suffix == ".json":
-            return json.loads(text, object_pairs_hook=_once)
-        return tomllib.loads(text)
-    except RecursionError:
-        raise _wrong(path, "is nested too deeply") from None
+        return parse_settings(text, as_json=path.suffix == ".json")
     except ValueError as error:
-        kind = "JSON" if path.suffix == ".json" else "TOML"
-        raise _wrong(path, f"is not {kind}: {error}") from None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError(f"a member stands twice in {{{', '.join(name for name, _ in pairs)}}}")
-    return found
+        raise _wrong(path, str(error)) from None
 
 
 def _entry(path: Path, number: int, entry: Any) -> OptionalDependency:

@@ -12,9 +12,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from run_evidence.evidence.gate_policy import read_gate_policy
 from run_evidence.ledger import Event, Ledger
 from run_evidence.ledger.query.as_of import NOW
 from run_evidence.ledger.query.snapshot import open_snapshot
+from run_evidence.ledger.tlog.keys import COSIGNATURE, ED25519, Signer, format_vkey
 from run_evidence.sensors.capture.capture import CaptureContext
 from run_evidence.sensors.capture.policy_file import read_policy
 from run_evidence.sensors.sync import sync_runs
@@ -174,6 +176,69 @@ def user_environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
 
 
+def deliver(home: Path, rows: int) -> None:
+    """Deliver the gate page's product in its partition, and capture the run; no rows are a failure."""
+    daily = dg.DailyPartitionsDefinition("2026-04-01")
+
+    @dg.asset(key=["shop", "orders"], partitions_def=daily)
+    def orders() -> dg.MaterializeResult[Any]:
+        if not rows:
+            raise ValueError("no rows")
+        return dg.MaterializeResult(metadata={"rows": rows})
+
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        dg.materialize([orders], instance=instance, partition_key="2026-04-17", raise_on_error=False)
+        sync_runs(instance, CaptureContext(Ledger(home / "ledger"), grace_seconds=0))
+    Ledger(home / "ledger").seal()
+
+
+def gate_in_ci(block: Block, home: Path) -> None:
+    """Run the line as a pipeline would: behind a delivery that is fit, and behind one that is not."""
+    (home / "gate.toml").write_text("", encoding="utf-8")
+    for rows, said in ((3, "building on it"), (0, "held back")):
+        deliver(home, rows)
+        printed = subprocess.run(
+            ["bash", "-c", block.text],
+            cwd=home,
+            env=user_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert printed.stdout.splitlines()[-1] == said, printed.stderr
+        assert printed.returncode == (0 if rows else 1)
+
+
+def gate_policy(block: Block, home: Path) -> None:
+    """Read the policy as it stands, with the keys that the page leaves out."""
+    log = format_vkey(Signer("example.com/ledger", ED25519, bytes(32)).verifier())
+    witness = format_vkey(Signer("witness.example/w1", COSIGNATURE, bytes([1]) * 32).verifier())
+    path = home / "gate.toml"
+    path.write_text(block.text.replace("LOG_VKEY", log).replace("WITNESS_VKEY", witness), encoding="utf-8")
+    policy = read_gate_policy(path)
+    assert policy.trust is not None
+    assert policy.trust.quorum == "w1"
+
+
+def gate_downstream(block: Block, home: Path) -> None:
+    """Run the consumer's job behind a delivery that is fit, and behind one that is not."""
+    (home / "gate.toml").write_text("", encoding="utf-8")
+    here = Path.cwd()
+    os.chdir(home)
+    try:
+        names: dict[str, Any] = {"__name__": "of_the_user"}
+        exec(block.text, names)  # noqa: S102 - the page is ours
+        for rows in (3, 0):
+            deliver(home, rows)
+            with dg.DagsterInstance.from_config(str(home)) as instance:
+                job = names["defs"].resolve_job_def("build_books")
+                run = job.execute_in_process(instance=instance, partition_key="2026-04-17", raise_on_error=False)
+            assert run.success is bool(rows)
+            assert bool(run.get_asset_materialization_events()) is bool(rows)
+    finally:
+        os.chdir(here)
+
+
 RUN: dict[str, Callable[[Block, Path], None]] = {
     "README.md: make demo": run_make,
     "README.md: from run_evidence.sensors import with_le": attach,
@@ -181,6 +246,9 @@ RUN: dict[str, Callable[[Block, Path], None]] = {
     "README.md: ledger runs": ask,
     "pipelines/README.md: mkdir": launch,
     "docs/capture.md: [[optional]]": declare,
+    "docs/gate.md: if ledger gate": gate_in_ci,
+    "docs/gate.md: require": gate_policy,
+    "docs/gate.md: import dagster as dg": gate_downstream,
     "docs/redaction.md: {": redact,
 }
 """How each block is run, by the page and how the block begins."""

@@ -1,0 +1,91 @@
+"""The command `ledger gate`. Light to import: it imports what it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from run_evidence.evidence.cli import _PROFILE, _width
+from run_evidence.ledger.cli.session import JsonOption, Session
+from run_evidence.ledger.terminal import out, out_json, say
+
+if TYPE_CHECKING:
+    from run_evidence.evidence.gate_subject import Asked
+    from run_evidence.evidence.profile import DeliveryProfile
+
+_NOT_MET = 1
+_PRODUCT = Annotated[str | None, typer.Option("--product", metavar="ASSET_KEY", help="The product asked about.")]
+_PARTITION = Annotated[
+    str | None, typer.Option("--partition", metavar="PARTITION", help="Its partition; none where it has none.")
+]
+_POLICY = Annotated[
+    Path | None,
+    typer.Option("--policy", metavar="FILE", help="What has to hold, and whom you trust: docs/gate.md."),
+]
+
+
+def gate(  # noqa: PLR0913, PLR0917 - one argument for each option
+    ctx: typer.Context,
+    release: Annotated[
+        str | None, typer.Option("--release", metavar="RELEASE", help="Every run of a release, in one answer.")
+    ] = None,
+    product: _PRODUCT = None,
+    partition: _PARTITION = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN_ID", help="A run, or the start of its id if that is enough.")
+    ] = None,
+    require: Annotated[
+        str | None,
+        typer.Option(
+            "--require",
+            metavar="DECISION",
+            help="proceed, manual_review_required or dry_run_only; else the policy's, else proceed.",
+        ),
+    ] = None,
+    policy: _POLICY = None,
+    profile: _PROFILE = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether to build on a partition, a run or a release: every rule with what it wants and what there is.
+
+    Exit code 0 when it is met and 1 when it is not, so a script reads: if ledger gate …; then. Nothing is written.
+    What was altered is no verdict and ends with 3; it sees less than ledger verify, which reads the whole log.
+    """
+    from run_evidence.evidence.gate import ask_gate
+    from run_evidence.evidence.gate_policy import GatePolicy, read_gate_policy
+    from run_evidence.evidence.gate_subject import Asked
+    from run_evidence.evidence.gate_told import gate_json, tell_gate
+
+    session: Session = ctx.obj
+    asked = Asked(product=product, partition=partition, run_id=run, release_id=release)
+    asked.require_one()
+    rules = read_gate_policy(policy) if policy else GatePolicy()
+    answer = ask_gate(session.ledger(), asked, rules, _profile_of(profile, asked), require)
+    if as_json:
+        out_json(gate_json(answer))
+    else:
+        out(*tell_gate(answer, _width()))
+    if not answer.met:
+        raise typer.Exit(_NOT_MET)
+
+
+def _profile_of(named: str | None, asked: Asked) -> DeliveryProfile | None:
+    """Return the profile to judge by: none where LEDGER_PROFILE names one of another product.
+
+    Raises: UsageError when --profile names one of another product.
+    """
+    from run_evidence.evidence.profile_choice import find_profile
+    from run_evidence.ledger import UsageError
+
+    chosen = find_profile(named)
+    if chosen is None or asked.product in {None, chosen.product}:
+        return chosen
+    if named:
+        raise UsageError(
+            f"The profile {chosen.name} delivers {chosen.product}, and not {asked.product}.",
+            next_step=f"--product {chosen.product}, or another --profile",
+        )
+    say(f"judged without the profile {chosen.name}, which delivers {chosen.product}: nothing may be missing")
+    return None

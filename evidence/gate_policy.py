@@ -1,0 +1,136 @@
+"""The policy of a gate: what has to hold before anybody builds on a run, and whom one trusts to say so.
+
+A small file, TOML, or JSON where its name ends in `.json`; what it leaves out has the default of `GatePolicy`. A
+C2SP tlog-policy is a policy too: the defaults, and whom one trusts. A name that is not known is refused: a rule
+that was spelled wrong would else be one that nobody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from run_evidence.evidence.profile import DRY_RUN_ONLY, HOLD, REVIEW, DeliveryProfile
+from run_evidence.ledger import (
+    InputError,
+    TrustPolicy,
+    UsageError,
+    is_trust_policy,
+    parse_settings,
+    parse_trust_policy,
+    read_named,
+)
+
+PROCEED: Final = "proceed"
+REQUIRABLE: Final = (PROCEED, REVIEW, DRY_RUN_ONLY)
+"""What can be required, the strictest first: this decision, or a freer one."""
+
+RULES: Final = (
+    *("runs", "closed", "capture", "verdict", "decision", "newest", "amended"),
+    *("sealed", "signed", "witnessed"),
+)
+"""Every rule, in the order in which they are shown."""
+
+MAY_BE_OFF: Final = ("capture", "newest", "amended")
+"""The rules that a policy may leave out. The others decide what an answer is worth at all."""
+
+_NEXT: Final = "correct the policy; docs/gate.md says what each member means"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatePolicy:
+    """What a gate asks.
+
+    `require`: the decision that has to be reached, or a freer one: `proceed`, `manual_review_required` or
+    `dry_run_only`.
+
+    `off`: rules that are not asked, of `MAY_BE_OFF`.
+
+    `trust`: the logs whose key has to have signed the checkpoint, and the witnesses that have to have cosigned it.
+    Without it nobody is asked for.
+    """
+
+    require: str = PROCEED
+    off: tuple[str, ...] = ()
+    trust: TrustPolicy | None = None
+
+    def __post_init__(self) -> None:
+        for problem in self._problems():
+            raise UsageError(f"The gate's policy {problem}.", next_step=_NEXT)
+
+    def _problems(self) -> Iterator[str]:
+        if self.require not in REQUIRABLE:
+            yield f"requires {self.require!r:.100}, which is none of {', '.join(REQUIRABLE)}"
+        yield from _not_among("off", self.off, MAY_BE_OFF)
+
+
+def _not_among(member: str, names: tuple[str, ...], known: tuple[str, ...]) -> Iterator[str]:
+    for name in names:
+        if name in RULES and name not in known:
+            yield f"has {name} in `{member}`, where only {', '.join(known)} can stand"
+        elif name not in known:
+            yield f"has {name!r:.100} in `{member}`, which is no rule: {', '.join(known)}"
+
+
+def read_gate_policy(path: Path) -> GatePolicy:
+    """Read a policy file.
+
+    Raises: InputError naming the file and what is wrong in it; EnvironmentFault when it cannot be read.
+    """
+    try:
+        text = read_named(path, next_step="name a file that is there").decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _wrong(path, f"it is not UTF-8 text: byte {error.start}") from None
+    try:
+        if path.suffix != ".json" and is_trust_policy(text):
+            return GatePolicy(trust=parse_trust_policy(text))
+        return _of_members(parse_settings(text, as_json=path.suffix == ".json"))
+    except (UsageError, ValueError) as error:
+        raise _wrong(path, str(error)) from None
+
+
+def _of_members(body: Any) -> GatePolicy:
+    if not isinstance(body, Mapping):
+        raise ValueError("it is no table of members")  # noqa: TRY004 - of the file, which the caller names
+    known = {field.name for field in fields(GatePolicy)}
+    if unknown := sorted(body.keys() - known):
+        raise ValueError(f"it has {', '.join(map(repr, unknown))}, and a policy has {', '.join(sorted(known))}")
+    return GatePolicy(**{name: _member(name, value) for name, value in body.items()})
+
+
+def _member(name: str, value: Any) -> Any:
+    """Return a member as `GatePolicy` has it."""
+    if name in {"require"}:
+        return _checked(name, value, str, "text")
+    if name == "trust":
+        return parse_trust_policy(_checked(name, value, str, "the text of a tlog-policy"))
+    names = _checked(name, value, list, "a list of text")
+    return tuple(_checked(name, each, str, "a list of text") for each in names)
+
+
+def _checked(name: str, value: Any, kind: type, what: str) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError(f"its {name} is {type(value).__name__}, and not {what}")  # noqa: TRY004 - as above
+    return value
+
+
+def required_decision(asked: str | None, policy: GatePolicy, profile: DeliveryProfile | None) -> str:
+    """Return what is required: what somebody asks for, else what the policy does. The profile's word will do too.
+
+    Raises: UsageError for any other word.
+    """
+    if asked is None:
+        return policy.require
+    if asked in REQUIRABLE:
+        return asked
+    if profile is not None and asked == profile.proceed:
+        return PROCEED
+    words = ", ".join(REQUIRABLE if profile is None else (*REQUIRABLE, profile.proceed))
+    why = f"{HOLD} holds everything back" if asked == HOLD else f"it is none of {words}"
+    raise UsageError(f"--require {asked!r:.100} cannot be required: {why}.", next_step=f"--require {PROCEED}")
+
+
+def _wrong(path: Path, what: str) -> InputError:
+    return InputError(f"The policy {path} cannot be used: {what.rstrip('.')}.", next_step=_NEXT)
