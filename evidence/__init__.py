@@ -5,9 +5,11 @@ Everything is derived from a prefix of the ledger and from nothing else; the imp
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from run_evidence.evidence.acceptance import Accepted, accept
     from run_evidence.evidence.files import (
         WrittenDocuments,
         WrittenSummary,
@@ -15,15 +17,22 @@ if TYPE_CHECKING:
         write_documents,
         write_run_documents,
     )
+    from run_evidence.evidence.handover import HandedOver, hand_over
     from run_evidence.evidence.profile import DeliveryProfile, Field
     from run_evidence.evidence.profile_choice import find_profile, reports_folder
+    from run_evidence.evidence.refusal import Refused
 
 __all__ = [
+    "Accepted",
     "DeliveryProfile",
     "Field",
+    "HandedOver",
+    "Refused",
     "WrittenDocuments",
     "WrittenSummary",
+    "accept",
     "find_profile",
+    "hand_over",
     "reports_folder",
     "write_delivery_summary",
     "write_documents",
@@ -31,17 +40,24 @@ __all__ = [
 ]
 
 
+_PLACES: Final = {
+    "acceptance": ("Accepted", "accept"),
+    "files": (
+        "WrittenDocuments",
+        "WrittenSummary",
+        "write_delivery_summary",
+        "write_documents",
+        "write_run_documents",
+    ),
+    "handover": ("HandedOver", "hand_over"),
+    "profile": ("DeliveryProfile", "Field"),
+    "profile_choice": ("find_profile", "reports_folder"),
+    "refusal": ("Refused",),
+}
+_MODULE_OF: Final = {name: module for module, names in _PLACES.items() for name in names}
+
+
 def __getattr__(name: str) -> Any:
-    if name in {"DeliveryProfile", "Field"}:
-        from run_evidence.evidence import profile
-
-        return getattr(profile, name)
-    if name in {"find_profile", "reports_folder"}:
-        from run_evidence.evidence import profile_choice
-
-        return getattr(profile_choice, name)
-    if name in __all__:
-        from run_evidence.evidence import files
-
-        return getattr(files, name)
+    if name in _MODULE_OF:
+        return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,8 @@ from run_evidence.ledger import (
 )
 
 if TYPE_CHECKING:
+    from run_evidence.evidence.delivery import Delivery
+    from run_evidence.evidence.facts import JudgedRun
     from run_evidence.evidence.profile import DeliveryProfile
     from run_evidence.ledger import Ledger
 
@@ -94,30 +96,73 @@ def write_run_documents(
     `force` replaces.
     """
     out = _Folder(Path(out_dir), ledger.root, force)
+    derived = derive_run_documents(ledger, run_id, as_of, profile)
+    report, *evidence = (out.create(name, content) for name, content in derived.documents.items())
+    by = f"_{profile.name}" if profile and derived.deliveries else ""  # else it is the same without the profile
+    summarised = out.create(f"summaries/run_{derived.stem}{by}.md", derived.summary)
+    decisions = tuple(d.decision for d in derived.deliveries)
+    unrecorded = None
+    try:
+        record_documents(ledger, run_id, derived.size, derived.documents)
+    except EnvironmentFault as fault:
+        unrecorded = str(fault)
+    final = derived.facts.final
+    return WrittenDocuments(run_id, final, derived.size, report, tuple(evidence), summarised, decisions, unrecorded)
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedDocuments:
+    """A run's documents before they are files. `documents` are the report, then those by partition, by their names.
+
+    `size` is the number of entries they were derived from, `stem` the part of their names that says so.
+    """
+
+    facts: JudgedRun
+    size: int
+    stem: str
+    documents: Mapping[str, bytes]
+    deliveries: tuple[Delivery, ...]
+    summary: bytes
+
+    @property
+    def report_name(self) -> str:
+        """The name of the run evidence report, as hand-over documents state it."""
+        return _report_name(self.stem)
+
+    def evidence(self, partition: str) -> bytes:
+        """Return the hand-over document of a partition. Raises: KeyError where the run delivers none."""
+        return self.documents[_evidence_name(partition, self.stem)]
+
+
+def derive_run_documents(
+    ledger: Ledger, run_id: str, as_of: AsOf, profile: DeliveryProfile | None
+) -> DerivedDocuments:
+    """Derive a run's documents, from the ledger sealed now or as it was; nothing is written and nothing recorded.
+
+    Raises: UsageError when the ledger does not know the run; what `sealed_prefix` raises.
+    """
     with sealed_prefix(ledger, run_id, as_of) as prefix:
         found = read_runs(prefix, [run_id])
         if not found:
             raise unknown_run(run_id, [])
         facts = found[0]
-        size = prefix.snapshot.sealed
         stem = f"{_safe(run_id)}_{'final' if facts.final else 'interim'}_{_rests_on(prefix)}"
-        report_path = f"run_report/{stem}.json"
+        report_path = _report_name(stem)
         documents = {report_path: encode_document(report_of(prefix, facts))}
         handed_over = deliveries(facts, profile) if profile else ()
         for d in handed_over:
             content = contract_document(d, report_path, signed=bool(prefix.signing.signed_by))
-            documents[f"run_evidence/{_safe(d.partition)}_{stem}.json"] = encode_document(content)
-        report, *evidence = (out.create(name, content) for name, content in documents.items())
+            documents[_evidence_name(d.partition, stem)] = encode_document(content)
         summary = derive_run_summary(prefix, facts, handed_over).encode()
-        by = f"_{profile.name}" if profile and handed_over else ""  # else it is the same without the profile
-        summarised = out.create(f"summaries/run_{stem}{by}.md", summary)
-    decisions = tuple(d.decision for d in handed_over)
-    unrecorded = None
-    try:
-        record_documents(ledger, run_id, size, documents)
-    except EnvironmentFault as fault:
-        unrecorded = str(fault)
-    return WrittenDocuments(run_id, facts.final, size, report, tuple(evidence), summarised, decisions, unrecorded)
+        return DerivedDocuments(facts, prefix.snapshot.sealed, stem, documents, handed_over, summary)
+
+
+def _report_name(stem: str) -> str:
+    return f"run_report/{stem}.json"
+
+
+def _evidence_name(partition: str, stem: str) -> str:
+    return f"run_evidence/{_safe(partition)}_{stem}.json"
 
 
 def write_delivery_summary(

@@ -152,6 +152,16 @@ def _covering_size(ledger: Ledger, run_id: str | None, sealed: int, *, signed: b
     return next(_signed(ledger, covering), smallest) if signed else smallest
 
 
+def signed_size_over(ledger: Ledger, index: int, vkey: str) -> int | None:
+    """Return the size of the smallest checkpoint over this entry that the key signed; looks at a few."""
+    covering = (size for size in reversed(checkpoint_sizes(ledger.store)) if size > index)
+    for size in islice(covering, _HEADS_LOOKED_AT):
+        head = read_checkpoint(ledger.store, size)
+        if head is not None and vkey in read_signing(ledger, head).signed_by:
+            return size
+    return None
+
+
 def _signed(ledger: Ledger, sizes: Sequence[int]) -> Iterator[int]:
     """Yield those of the sizes, ascending, whose checkpoint a key of the ledger signed; looks at a few."""
     first = min((r.signed_from for r in read_records(ledger.store) if r.signed_from is not None), default=None)

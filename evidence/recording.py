@@ -8,12 +8,14 @@ and a proof behind a document carries that event. Source: docs/adr/0010-a-docume
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+from run_evidence.evidence.handover_form import INDEX
 from run_evidence.ledger import RECORDED, Event, Json, open_snapshot, recorded_documents, sql_text
 
 if TYPE_CHECKING:
+    from run_evidence.evidence.handover_form import Stated
     from run_evidence.ledger import Ledger
 
 
@@ -35,5 +37,23 @@ def record_documents(ledger: Ledger, run_id: str, as_of_size: int, documents: Ma
         for name, content in sorted(documents.items())
     ]
     data: dict[str, Json] = {"run_id": run_id, "as_of_size": as_of_size, "documents": told}
+    ledger.append([Event(event_type=RECORDED, occurred_at=ledger.clock(), data=data)])
+    return True
+
+
+def record_handover(ledger: Ledger, stated: Stated, index: bytes, known: Collection[str]) -> bool:
+    """Append what is handed over, with the digest of its index, unless that is `known`; return whether it did.
+
+    Raises: EnvironmentFault when nothing can be appended.
+    """
+    digest = hashlib.sha256(index).hexdigest()
+    if digest in known:
+        return False
+    documents: list[Json] = [{"name": INDEX, "sha256": digest, "size_bytes": len(index)}]
+    data: dict[str, Json] = {
+        "as_of_size": stated.as_of_size,
+        "documents": documents,
+        "handover": stated.members(),
+    }
     ledger.append([Event(event_type=RECORDED, occurred_at=ledger.clock(), data=data)])
     return True

@@ -91,14 +91,8 @@ def _latest(
     prefix: Prefix, profile: DeliveryProfile, run_ids: Sequence[str] | None
 ) -> tuple[list[_Partition], list[_Damaged]]:
     """Choose each partition's latest run; one that planned the product goes before one that did not."""
-    rows = {row.run_id: row for row in read_rows(prefix, run_ids)}
-    planned, damaged = _planned(prefix, profile)
-    damaged = {run_id: problem for run_id, problem in damaged.items() if run_id in rows}
-    runs_of: dict[str, list[tuple[bool, int, str]]] = defaultdict(list)
-    for run_id, partition, has_product in planned:
-        if run_id in rows:
-            runs_of[partition].append((has_product, rows[run_id].started_at, run_id))
-    chosen = {partition: max(runs)[2] for partition, runs in runs_of.items()}
+    runs_of, damaged = runs_by_partition(prefix, profile, run_ids)
+    chosen = {partition: runs[-1] for partition, runs in runs_of.items()}
     facts, problems = read_sound_runs(prefix, sorted(set(chosen.values())))
     damaged |= problems | _without_outcomes(chosen, facts)
     found = {(d.facts.row.run_id, d.partition): d for run in facts.values() for d in deliveries(run, profile)}
@@ -109,6 +103,20 @@ def _latest(
     ]
     days = {run_id: tuple(sorted(day for day, of in chosen.items() if of == run_id)) for run_id in damaged}
     return latest, [_Damaged(run_id, problem, days[run_id]) for run_id, problem in sorted(damaged.items())]
+
+
+def runs_by_partition(
+    prefix: Prefix, profile: DeliveryProfile, run_ids: Sequence[str] | None = None
+) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Return each partition's runs, the one that counts last, and the runs whose plan cannot be read, with why."""
+    rows = {row.run_id: row for row in read_rows(prefix, run_ids)}
+    planned, damaged = _planned(prefix, profile)
+    ranked: dict[str, list[tuple[bool, int, str]]] = defaultdict(list)
+    for run_id, partition, has_product in planned:
+        if run_id in rows:
+            ranked[partition].append((has_product, rows[run_id].started_at, run_id))
+    runs_of = {partition: [run_id for _, _, run_id in sorted(runs)] for partition, runs in ranked.items()}
+    return runs_of, {run_id: problem for run_id, problem in damaged.items() if run_id in rows}
 
 
 def _without_outcomes(chosen: Mapping[str, str], facts: Mapping[str, JudgedRun]) -> dict[str, str]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from run_evidence.ledger.model.conflict import conflict_event
     from run_evidence.ledger.model.document import RECORDED, recorded_documents
     from run_evidence.ledger.model.event import MAX_TIME, OUTCOMES, Event, blob_name, encode
+    from run_evidence.ledger.model.json_bytes import parse_json
     from run_evidence.ledger.model.names import MAX_NAME, digested, is_writable
     from run_evidence.ledger.model.outcomes import (
         NO_ASSET,
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
     from run_evidence.ledger.model.settings_text import parse_settings
     from run_evidence.ledger.model.stated import identifier, is_identifier
     from run_evidence.ledger.project_file import ProjectSettings
+    from run_evidence.ledger.proving.check import check_proof, proven_events
     from run_evidence.ledger.proving.included import require_included
+    from run_evidence.ledger.proving.prove import open_prover
     from run_evidence.ledger.query.as_of import NOW, AsOf, parse_as_of
     from run_evidence.ledger.query.prefix import calculated_checkpoint, sealed_size
     from run_evidence.ledger.query.run_ids import one_run, runs_starting_with
@@ -50,11 +53,15 @@ if TYPE_CHECKING:
     from run_evidence.ledger.redaction.find import MASKED
     from run_evidence.ledger.redaction.redact import MASK, Redaction
     from run_evidence.ledger.sealing.seal import Sealed
-    from run_evidence.ledger.settings import CAPTURE_LOG, open_ledger, project_settings
-    from run_evidence.ledger.storage.checkpoints import checkpoint_sizes, read_checkpoint
+    from run_evidence.ledger.settings import CAPTURE_LOG, accepted_folder, open_ledger, project_settings
+    from run_evidence.ledger.storage.checkpoints import checkpoint_sizes, read_checkpoint, read_checkpoint_file
     from run_evidence.ledger.storage.files import (
+        TMP_PREFIX,
         create_idempotent,
+        locked,
         make_folder,
+        make_private_folder,
+        read_key_texts,
         read_named,
         read_regular,
         replace_atomic,
@@ -63,13 +70,11 @@ if TYPE_CHECKING:
     from run_evidence.ledger.storage.output import require_outside
     from run_evidence.ledger.storage.search import look_up, sql_text
     from run_evidence.ledger.tlog.checkpoint import Checkpoint, StoredCheckpoint
-    from run_evidence.ledger.tlog.policy import (
-        TrustPolicy,
-        Vouched,
-        is_trust_policy,
-        parse_trust_policy,
-        vouched,
-    )
+    from run_evidence.ledger.tlog.dsse import IN_TOTO, format_envelope, open_envelope
+    from run_evidence.ledger.tlog.keys import Signer, format_vkey
+    from run_evidence.ledger.tlog.policy import TrustPolicy, Vouched, is_trust_policy, parse_trust_policy, vouched
+    from run_evidence.ledger.tlog.proof_file import ProofFile, format_proof, parse_proof
+    from run_evidence.ledger.tlog.trust import Trust, read_trust, require_trusted
     from run_evidence.ledger.verification.verify import verify
 
 _PLACES: Final = {
@@ -104,6 +109,7 @@ _PLACES: Final = {
         "blob_name",
         "encode",
     ),
+    "model.json_bytes": ("parse_json",),
     "model.names": (
         "MAX_NAME",
         "digested",
@@ -130,7 +136,13 @@ _PLACES: Final = {
         "identifier",
         "is_identifier",
     ),
+    "project_file": ("ProjectSettings",),
+    "proving.check": (
+        "check_proof",
+        "proven_events",
+    ),
     "proving.included": ("require_included",),
+    "proving.prove": ("open_prover",),
     "query.as_of": (
         "AsOf",
         "NOW",
@@ -148,22 +160,35 @@ _PLACES: Final = {
         "Snapshot",
         "open_snapshot",
     ),
-    "reader": ("Reader", "Rows", "open"),
+    "reader": (
+        "Reader",
+        "Rows",
+        "open",
+    ),
     "redaction.find": ("MASKED",),
     "redaction.redact": (
         "MASK",
         "Redaction",
     ),
     "sealing.seal": ("Sealed",),
-    "project_file": ("ProjectSettings",),
-    "settings": ("CAPTURE_LOG", "open_ledger", "project_settings"),
+    "settings": (
+        "CAPTURE_LOG",
+        "accepted_folder",
+        "open_ledger",
+        "project_settings",
+    ),
     "storage.checkpoints": (
         "checkpoint_sizes",
         "read_checkpoint",
+        "read_checkpoint_file",
     ),
     "storage.files": (
+        "TMP_PREFIX",
         "create_idempotent",
+        "locked",
         "make_folder",
+        "make_private_folder",
+        "read_key_texts",
         "read_named",
         "read_regular",
         "replace_atomic",
@@ -178,6 +203,15 @@ _PLACES: Final = {
         "Checkpoint",
         "StoredCheckpoint",
     ),
+    "tlog.dsse": (
+        "IN_TOTO",
+        "format_envelope",
+        "open_envelope",
+    ),
+    "tlog.keys": (
+        "Signer",
+        "format_vkey",
+    ),
     "tlog.policy": (
         "TrustPolicy",
         "Vouched",
@@ -185,12 +219,23 @@ _PLACES: Final = {
         "parse_trust_policy",
         "vouched",
     ),
+    "tlog.proof_file": (
+        "ProofFile",
+        "format_proof",
+        "parse_proof",
+    ),
+    "tlog.trust": (
+        "Trust",
+        "read_trust",
+        "require_trusted",
+    ),
     "verification.verify": ("verify",),
 }
 _MODULE_OF: Final = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
     "CAPTURE_LOG",
+    "IN_TOTO",
     "MASK",
     "MASKED",
     "MAX_NAME",
@@ -200,6 +245,7 @@ __all__ = [
     "OUTCOMES",
     "RECORDED",
     "RUN_ENDED",
+    "TMP_PREFIX",
     "AsOf",
     "Checkpoint",
     "EnvironmentFault",
@@ -216,54 +262,73 @@ __all__ = [
     "Plan",
     "PlanItem",
     "ProjectSettings",
+    "ProofFile",
     "Reader",
     "Redaction",
     "Rows",
     "RunEvent",
     "RunKnown",
     "Sealed",
+    "Signer",
     "Snapshot",
     "StoredCheckpoint",
+    "Trust",
     "TrustPolicy",
     "UsageError",
     "Vouched",
+    "accepted_folder",
     "ancestors",
     "blob_name",
     "bounded",
     "calculated_checkpoint",
     "canonical",
+    "check_proof",
     "checkpoint_sizes",
     "conflict_event",
     "create_idempotent",
     "derive_outcomes",
     "digested",
     "encode",
+    "format_envelope",
+    "format_proof",
+    "format_vkey",
     "identifier",
     "is_identifier",
     "is_trust_policy",
     "is_writable",
+    "locked",
     "look_up",
     "make_folder",
+    "make_private_folder",
     "one_run",
     "open",
+    "open_envelope",
     "open_ledger",
+    "open_prover",
     "open_snapshot",
     "outcome_parts",
     "own_signers",
     "parse_as_of",
+    "parse_json",
+    "parse_proof",
     "parse_settings",
     "parse_trust_policy",
     "plan_parts",
     "project_settings",
+    "proven_events",
     "read_checkpoint",
+    "read_checkpoint_file",
+    "read_key_texts",
     "read_named",
     "read_plan",
     "read_records",
     "read_regular",
+    "read_trust",
     "recorded_documents",
     "replace_atomic",
     "require_included",
     "require_outside",
+    "require_trusted",
     "runs_starting_with",
     "sealed_size",
     "sql_text",

@@ -128,10 +128,19 @@ def verified_folder(environment: Mapping[str, str] | None = None) -> Path:
 
     Raises: EnvironmentFault where there is neither.
     """
+    return _state_folder("verified", "ledger verify --no-memory", environment)
+
+
+def accepted_folder(environment: Mapping[str, str] | None = None) -> Path:
+    """Return where `ledger accept` remembers what it accepted, beside `verified_folder`. Raises as that does."""
+    return _state_folder("accepted", "ledger accept --no-memory", environment)
+
+
+def _state_folder(name: str, without: str, environment: Mapping[str, str] | None) -> Path:
     folder = _base("XDG_STATE_HOME", ".local/state", environment)
     if folder is None:
         raise EnvironmentFault(
-            "There is no home folder to remember in what was verified.",
-            next_step="set XDG_STATE_HOME or HOME; or, without a memory: ledger verify --no-memory",
+            f"There is no home folder to remember in what was {name}.",
+            next_step=f"set XDG_STATE_HOME or HOME; or, without a memory: {without}",
         )
-    return folder / "run-evidence-ledger" / "verified"
+    return folder / "run-evidence-ledger" / name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,8 +17,6 @@ from run_evidence.ledger.terminal import out, out_json, say, styled
 
 if TYPE_CHECKING:
     from run_evidence.ledger.ledger import Ledger
-
-_VKEY = re.compile(r"\+[0-9a-f]{8}\+")
 
 _KeyOption = Annotated[
     list[str] | None, typer.Option("--key", metavar="VKEY", help="The log's verifier key, or a file that has it.")
@@ -99,6 +96,7 @@ def check(
     """Check a proof with nothing but a key you trust: no ledger, no network. Exit code 3 when it does not hold."""
     from run_evidence.ledger.proving.check import check_proof
     from run_evidence.ledger.storage.checkpoints import read_checkpoint_file
+    from run_evidence.ledger.storage.files import read_key_texts
     from run_evidence.ledger.tlog.proof_file import parse_proof
     from run_evidence.ledger.tlog.trust import read_trust
 
@@ -108,8 +106,8 @@ def check(
             next_step="--key VKEY of the log, or --checkpoint with a copy you kept",
         )
     trust = read_trust(
-        [_key_text(key) for key in keys or []],
-        [_key_text(key) for key in witness_keys or []],
+        read_key_texts(keys or []),
+        read_key_texts(witness_keys or []),
         read_checkpoint_file(_existing(checkpoint)).checkpoint if checkpoint else None,
         origin,
     )
@@ -142,13 +140,6 @@ def _print_proven(proven: Any) -> None:
         out(f"cosigned by {key} at {rfc3339(seconds * 1_000_000)}")
     for note in proven.notes:
         say(f"{styled('note', 'yellow')}: {note}")
-
-
-def _key_text(key: str) -> str:
-    """Return a verifier key given as itself, or as a file that holds nothing else."""
-    if _VKEY.search(key):
-        return key
-    return read_named(Path(key)).decode("utf-8", "replace").strip()
 
 
 def _existing(path: Path) -> Path:

@@ -12,7 +12,7 @@ import hashlib
 from collections import Counter
 from typing import Any, Final, TypeAlias
 
-import orjson
+from run_evidence.ledger.model.json_bytes import parse_json, sorted_json
 
 Json: TypeAlias = "None | bool | int | str | list[Json] | dict[str, Json]"
 
@@ -27,7 +27,7 @@ _MAX_DECIMAL_BITS: Final = 10_000
 
 def canonical(value: Json) -> bytes:
     """Encode a value that is already within bounds (see `bounded`) as canonical JSON."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return sorted_json(value)
 
 
 def bounded(value: Any) -> Json:
@@ -107,14 +107,14 @@ def parse_canonical(entry: bytes) -> dict[str, Json]:
     unsorted keys, white space, floats, integers out of range, keys outside ASCII, nested too deeply.
     """
     try:
-        value = orjson.loads(entry)
-    except orjson.JSONDecodeError as error:
+        value = parse_json(entry)
+    except ValueError as error:
         raise ValueError(f"not JSON: {error}") from None
     if not isinstance(value, dict):
         raise ValueError(f"a JSON {type(value).__name__}, not an object")  # noqa: TRY004 - one error type
     try:
         encoded = canonical(value)
-    except orjson.JSONEncodeError:
+    except ValueError:
         raise ValueError("JSON nested too deeply") from None
     if encoded != entry:
         raise ValueError("JSON, but not canonical (key order, duplicate keys, white space or escapes)")

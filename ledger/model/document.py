@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import orjson
+from run_evidence.ledger.model.json_bytes import parse_json
 
 RECORDED: Final = "document.derived.v1"
 
@@ -13,8 +13,8 @@ RECORDED: Final = "document.derived.v1"
 def recorded_documents(data: Mapping[str, Any] | str) -> dict[str, str]:
     """Return {SHA-256: name} of every document that the data of such an event names; none where it is malformed."""
     try:
-        body = orjson.loads(data) if isinstance(data, str) else data
-    except orjson.JSONDecodeError:
+        body = parse_json(data) if isinstance(data, str) else data
+    except ValueError:
         return {}
     documents = body.get("documents") if isinstance(body, Mapping) else None
     if not isinstance(documents, list):

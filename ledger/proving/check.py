@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from run_evidence.ledger.errors import IntegrityError, UsageError
 from run_evidence.ledger.model.document import RECORDED, recorded_documents
 from run_evidence.ledger.model.event import decode_entry
+from run_evidence.ledger.model.json_bytes import parse_json
 from run_evidence.ledger.proving.check_document import compare_document, number
 from run_evidence.ledger.tlog.merkle import leaf_hash
 from run_evidence.ledger.tlog.proof import check_consistency, check_inclusion
@@ -64,6 +63,15 @@ def check_proof(proof: ProofFile, trust: Trust, document: bytes | None = None) -
     compared, notes, recorded = _check_subject(proof, entries, document)
     head, root = proof.checkpoint, proof.checkpoint.root.hex()
     return Proven(head.origin, head.size, root, proof.subject, entries, vouched, compared, tuple(notes), recorded)
+
+
+def proven_events(proof: ProofFile) -> dict[int, dict[str, Any]]:
+    """Return the entries of a proof as events by index: each path leads to the checkpoint, each is an event.
+
+    Raises: IntegrityError naming what does not hold. Who vouches for the checkpoint is for `require_trusted`.
+    """
+    entries = (_checked_entry(proof, inclusion, None) for inclusion in proof.inclusions)
+    return {index: _event(index, entry) for index, entry in entries}
 
 
 def _checked_entry(proof: ProofFile, inclusion: Inclusion, document: bytes | None) -> tuple[int, bytes]:
@@ -145,7 +153,7 @@ def _event(index: int, entry: bytes) -> dict[str, Any]:
         decode_entry(entry)
     except IntegrityError as error:
         raise IntegrityError(f"entry {index} is in the log and is no event: {error}") from None
-    body: dict[str, Any] = orjson.loads(entry)
+    body: dict[str, Any] = parse_json(entry)
     return body
 
 

@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import orjson
-
 from run_evidence.ledger.errors import IntegrityError
+from run_evidence.ledger.model.json_bytes import parse_json
 from run_evidence.ledger.model.schema import COLUMNS
 from run_evidence.ledger.model.times import rfc3339
 
@@ -39,8 +38,8 @@ _DERIVED: Final = (
 def read_document(document: bytes) -> dict[str, Any]:
     """Return the JSON object a document is. Raises: IntegrityError when it is none."""
     try:
-        value = orjson.loads(document)
-    except orjson.JSONDecodeError as error:
+        value = parse_json(document)
+    except ValueError as error:
         raise IntegrityError(f"the document is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise IntegrityError("the document is JSON, but not an object")

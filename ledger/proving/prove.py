@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +84,17 @@ class Prover:
         found.update([self._recorded(digest)])
         subject = ("document", digest)
         return ProofFile(tuple(self._included(sorted(found.items()))), self.head, subject, growth)
+
+    def prove_recorded(self, document: bytes, also: Iterable[str], closings_of: Iterable[str]) -> ProofFile:
+        """Prove that the log recorded a document, and others by their SHA-256, and what runs came to at their ends.
+
+        Raises: UsageError when the log has not recorded one of them.
+        """
+        digest = hashlib.sha256(document).hexdigest()
+        found = dict(self._recorded(each) for each in (digest, *also))
+        for run_id in closings_of:
+            found.update(_closings(self._of_run(run_id)))
+        return ProofFile(tuple(self._included(sorted(found.items()))), self.head, ("document", digest))
 
     def _recorded(self, digest: str) -> tuple[int, bytes]:
         """Return the first entry that records a document of this digest."""

@@ -11,9 +11,10 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
 
@@ -29,6 +30,7 @@ MAX_SETTINGS_BYTES = 1 << 24
 """Of what people write or a key is: a policy, a query, settings."""
 MAX_DOCUMENT_BYTES = 1 << 30
 """Of a document or a proof that is handed over; a proof has every entry of a run."""
+_VKEY = re.compile(r"\+[0-9a-f]{8}\+")
 _NOT_A_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR})
 
 
@@ -88,6 +90,11 @@ def read_named(path: Path, *, max_bytes: int = MAX_SETTINGS_BYTES, next_step: st
         raise EnvironmentFault(str(error), next_step=next_step) from None
     except OSError as error:
         raise EnvironmentFault(f"{path} cannot be read: {error.strerror or error}.", next_step=next_step) from None
+
+
+def read_key_texts(keys: Sequence[str]) -> list[str]:
+    """Return verifier keys, each given as itself or as a file that holds nothing else. Raises as `read_named`."""
+    return [key if _VKEY.search(key) else read_named(Path(key)).decode("utf-8", "replace").strip() for key in keys]
 
 
 def open_regular(path: Path, *, follow: bool = False) -> BufferedReader:

@@ -80,9 +80,6 @@ class Verifier:
 
     def verifies(self, text: str, signature: Signature) -> bool:
         """Tell whether `signature` is this key's signature over the note text `text`."""
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
         if (signature.name, signature.key_id) != (self.name, self.key_id) or _NOT_IN_NOTES.search(text):
             return False
         message, value = text.encode(), signature.value
@@ -91,6 +88,13 @@ class Verifier:
             if time_s is None:
                 return False
             message, value = _cosigned_message(text, time_s), value[8:]
+        return self.verifies_bytes(message, value)
+
+    def verifies_bytes(self, message: bytes, value: bytes) -> bool:
+        """Tell whether `value` is a bare Ed25519 signature of this key over exactly these bytes."""
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
         try:
             Ed25519PublicKey.from_public_bytes(self.public_key).verify(value, message)
         except InvalidSignature:
@@ -119,6 +123,19 @@ class Signer:
             raise UsageError(f"the key {self.name} is a cosigner's: use cosign()")
         require_note_text(text)
         return Signature(self.name, self.verifier().key_id, self._private_key().sign(text.encode()))
+
+    def sign_bytes(self, message: bytes) -> bytes:
+        """Sign bytes that are no note, as a log does; 64 bytes. A note ends in a newline, and these must not.
+
+        So nothing that is signed here can be put under a checkpoint as its signature.
+
+        Raises: UsageError with a cosigner's key, or for bytes that end in a newline.
+        """
+        if self.algorithm != ED25519 or message.endswith(b"\n"):
+            raise UsageError(
+                f"the key {self.name} does not sign this: it could pass for a note, or is a cosigner's"
+            )
+        return self._private_key().sign(message)
 
     def cosign(self, text: str, time_s: int) -> Signature:
         """Sign a checkpoint text as a witness does, as of `time_s` (seconds since 1970, UTC).

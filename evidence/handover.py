@@ -1,0 +1,430 @@
+"""Handing over: everything a recipient needs to trust one partition of a product, in one folder.
+
+What is handed over is recorded in the log, with the decision and the digest of the index, and proved under the
+first signed checkpoint over that record. The bytes follow from the ledger, the profile and the recipient's name. A
+folder that holds an earlier one is brought up to date: what was current moves to `superseded/`.
+Source: docs/handover.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from run_evidence.evidence.acceptance import accept
+from run_evidence.evidence.document import encode_document
+from run_evidence.evidence.files import DerivedDocuments, derive_run_documents
+from run_evidence.evidence.handover_form import (
+    CHECKPOINT,
+    EVIDENCE,
+    INDEX,
+    POLICY,
+    PROOF,
+    README,
+    REPORTS,
+    SCHEMA,
+    STATEMENT,
+    SUPERSEDED,
+    Stated,
+    statement_of,
+)
+from run_evidence.evidence.markdown import code, table, text
+from run_evidence.evidence.prefix import open_prefix, sealed_prefix, signed_size_over
+from run_evidence.evidence.recording import record_documents, record_handover
+from run_evidence.evidence.refusal import Refused
+from run_evidence.evidence.summary import runs_by_partition
+from run_evidence.ledger import (
+    IN_TOTO,
+    NOW,
+    RECORDED,
+    AsOf,
+    EnvironmentFault,
+    IntegrityError,
+    UsageError,
+    format_envelope,
+    format_proof,
+    format_vkey,
+    make_folder,
+    open_prover,
+    read_regular,
+    recorded_documents,
+    replace_atomic,
+    require_outside,
+)
+
+if TYPE_CHECKING:
+    from run_evidence.evidence.profile import DeliveryProfile
+    from run_evidence.ledger import Ledger, Signer
+
+_PARENT: Final = "dagster/parent_run_id"
+_ANOTHER: Final = "name an empty folder with --out DIR, or the one of this product, partition and recipient"
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """What a folder holds now. `changed` is false where it held just this before; `superseded` counts documents."""
+
+    folder: Path
+    decision: str
+    run_id: str
+    final: bool
+    superseded: int
+    vkey: str
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """A hand-over document that another takes the place of; `content` is `None` where nobody has it any more."""
+
+    run_id: str
+    sha256: str
+    status: str
+    decision: str
+    content: bytes | None
+
+    @property
+    def name(self) -> str:
+        return f"{SUPERSEDED}/{self.sha256[:16]}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """A hand-over that the log records: the entry, the digest of its index, and what it states."""
+
+    index: int
+    index_sha256: str
+    run_id: str
+    evidence_sha256: str
+    status: str
+    decision: str
+    as_of_size: int
+
+
+def hand_over(
+    ledger: Ledger, profile: DeliveryProfile, partition: str, out_dir: str | Path, *, to: str | None = None
+) -> HandedOver:
+    """Write the hand-over of a partition of the profile's product to a folder; the ledger is sealed and signed.
+
+    The latest run that planned the partition counts, of those that planned the product. Deriving, recording and
+    writing the same again changes nothing.
+
+    Raises: UsageError when no run planned the partition, this process cannot sign, or the folder holds something
+    else; IntegrityError when a run that counts cannot be read, or what was written is not accepted by the ledger's
+    own key; EnvironmentFault when a file cannot be written.
+    """
+    signer, folder = _signer(ledger), Path(out_dir)
+    require_outside(folder / INDEX, ledger.root)
+    origin = ledger.require()
+    before = _present(folder, origin, profile.product, partition, to)
+    vkey = format_vkey(signer.verifier())
+    *earlier, current = [
+        derive_run_documents(ledger, run_id, NOW, profile) for run_id in _runs(ledger, profile, partition)
+    ]
+    for derived in (*earlier, current):
+        record_documents(ledger, derived.facts.row.run_id, derived.size, derived.documents)
+    stated = _stated(current, profile, partition, to)
+    known = _recorded(ledger, profile.product, partition)
+    superseded = list(_superseded(ledger, profile, stated, earlier, known, before))
+    files = _files(current, stated, superseded, signer, origin)
+    files[INDEX] = _index(files, current, stated, superseded, origin, vkey)
+    if before.get(INDEX) == files[INDEX] and _holds(folder, vkey):
+        return _told(folder, stated, superseded, vkey, changed=False)
+    record_handover(ledger, stated, files[INDEX], {each.index_sha256 for each in known})
+    files |= _proved(ledger, files[INDEX], current, stated, vkey)
+    _write(folder, files, before)
+    accept(folder, vkey)  # what this ledger's own key does not accept is handed over to nobody
+    return _told(folder, stated, superseded, vkey, changed=True)
+
+
+def _told(folder: Path, stated: Stated, superseded: Sequence[_Document], vkey: str, *, changed: bool) -> HandedOver:
+    return HandedOver(folder, stated.decision, stated.run_id, stated.final, len(superseded), vkey, changed)
+
+
+def _holds(folder: Path, vkey: str) -> bool:
+    try:
+        accept(folder, vkey)
+    except Refused:
+        return False
+    return True
+
+
+def _signer(ledger: Ledger) -> Signer:
+    """Return the ledger's private key: without one nothing of a hand-over can be accepted by a key."""
+    ledger.require()
+    found = ledger.signing_setup.signer(ledger.store) if ledger.signing_setup else None
+    if found is None:
+        raise UsageError(
+            "A hand-over is accepted by the ledger's key, and this process has none to sign it with.",
+            next_step="ledger key new, if the ledger is not signed yet; else where the key is, or with LEDGER_KEY",
+        )
+    return found.key
+
+
+def _runs(ledger: Ledger, profile: DeliveryProfile, partition: str) -> list[str]:
+    """Return the runs that planned the partition, the one that counts last; sealed and signed."""
+    if not profile.delivers(partition):
+        raise UsageError(
+            f"The delivery {profile.name} has no partition {partition!r}.",
+            next_step=f"name one of the form {profile.partitions}",
+        )
+    with sealed_prefix(ledger) as prefix:
+        runs, damaged = runs_by_partition(prefix, profile)
+    if damaged:
+        run_id, problem = min(damaged.items())
+        raise IntegrityError(
+            f"Nobody knows what run {run_id} planned, so nothing is handed over: {problem}",
+            next_step="ledger verify",
+        )
+    if partition not in runs:
+        near = ", ".join(sorted(runs)[-3:])
+        raise UsageError(
+            f"No run planned partition {partition} of {profile.product}."
+            + (f" The latest: {near}." if near else ""),
+            next_step="ledger sync captures what the ledger lacks; then hand over",
+        )
+    return runs[partition]
+
+
+def _stated(current: DerivedDocuments, profile: DeliveryProfile, partition: str, to: str | None) -> Stated:
+    found = [delivery for delivery in current.deliveries if delivery.partition == partition]
+    if not found:
+        raise IntegrityError(
+            f"What run {current.facts.row.run_id} came to says nothing of {partition}, which it planned.",
+            next_step="ledger verify",
+        )
+    return Stated(
+        product=profile.product,
+        partition=partition,
+        contract=profile.contract,
+        run_id=current.facts.row.run_id,
+        final=current.facts.final,
+        status=found[0].status,
+        decision=found[0].decision,
+        evidence_sha256=_sha256(current.evidence(partition)),
+        as_of_size=current.size,
+        to=to,
+    )
+
+
+def _recorded(ledger: Ledger, product: str, partition: str) -> list[_Recorded]:
+    """Return what was handed over of a partition before, as the log records it, in its order."""
+    with open_prefix(ledger) as prefix:
+        rows = prefix.select("handovers", recorded=RECORDED, product=product, partition=partition)
+    return list(filter(None, (_read_recorded(index, orjson.loads(data)) for index, data in rows)))
+
+
+def _read_recorded(index: int | None, data: Mapping[str, Any]) -> _Recorded | None:
+    said = data["handover"]
+    digests = [digest for digest, name in recorded_documents(data).items() if name == INDEX]
+    names = ("run_id", "evidence_sha256", "status", "decision", "as_of_size")
+    if index is None or len(digests) != 1 or not all(name in said for name in names):
+        return None
+    return _Recorded(index, digests[0], *(said[name] for name in names))
+
+
+def _superseded(
+    ledger: Ledger,
+    profile: DeliveryProfile,
+    stated: Stated,
+    earlier: Sequence[DerivedDocuments],
+    known: Sequence[_Recorded],
+    before: Mapping[str, bytes],
+) -> Iterator[_Document]:
+    """Yield what the current document takes the place of, each once: of earlier runs, then handed over before."""
+    seen = {stated.evidence_sha256}
+    for derived in earlier:
+        for delivery in (each for each in derived.deliveries if each.partition == stated.partition):
+            content = derived.evidence(stated.partition)
+            digest, run_id = _sha256(content), derived.facts.row.run_id
+            if digest not in seen:
+                seen.add(digest)
+                yield _Document(run_id, digest, delivery.status, delivery.decision, content)
+    kept = {_sha256(content): content for content in before.values()}
+    for each in known:
+        if each.evidence_sha256 not in seen:
+            seen.add(each.evidence_sha256)
+            again = derive_run_documents(ledger, each.run_id, AsOf(size=each.as_of_size), profile)
+            found = {_sha256(content): content for content in again.documents.values()} | kept
+            content_of = found.get(each.evidence_sha256)
+            yield _Document(each.run_id, each.evidence_sha256, each.status, each.decision, content_of)
+
+
+def _files(
+    current: DerivedDocuments, stated: Stated, superseded: Sequence[_Document], signer: Signer, origin: str
+) -> dict[str, bytes]:
+    """Return the files that the index lists."""
+    evidence, vkey = current.evidence(stated.partition), format_vkey(signer.verifier())
+    statement = json.dumps(statement_of(stated, orjson.loads(evidence)), sort_keys=True).encode()
+    return {
+        EVIDENCE: evidence,
+        current.report_name: current.documents[current.report_name],
+        STATEMENT: format_envelope(IN_TOTO, statement, signer),
+        POLICY: f"log {vkey}\nquorum none\n".encode(),  # C2SP tlog-policy
+        README: _readme(stated, superseded, origin, vkey, current.report_name).encode(),
+        **{each.name: each.content for each in superseded if each.content is not None},
+    }
+
+
+def _index(
+    files: Mapping[str, bytes],
+    current: DerivedDocuments,
+    stated: Stated,
+    superseded: Sequence[_Document],
+    origin: str,
+    vkey: str,
+) -> bytes:
+    document = orjson.loads(current.evidence(stated.partition))
+    return encode_document(
+        {
+            "handover_schema_version": SCHEMA,
+            **stated.members(),
+            "reason_codes": document["reason_codes"],
+            "log": {"origin": origin, "key_id": vkey.split("+")[1], "verifier_key": vkey},
+            "current": EVIDENCE,
+            "files": [
+                {"name": name, "sha256": _sha256(content), "size_bytes": len(content)}
+                for name, content in sorted(files.items())
+            ],
+            "supersedes": [
+                {
+                    "run_id": each.run_id,
+                    "sha256": each.sha256,
+                    "status": each.status,
+                    "decision": each.decision,
+                    "file": None if each.content is None else each.name,
+                }
+                for each in superseded
+            ],
+        }
+    )
+
+
+def _proved(ledger: Ledger, index: bytes, current: DerivedDocuments, stated: Stated, vkey: str) -> dict[str, bytes]:
+    """Seal, and return the proof and the checkpoint: the smallest over the record that the key signed."""
+    sealed = ledger.seal()
+    digest = _sha256(index)
+    at = [each.index for each in _recorded(ledger, stated.product, stated.partition) if each.index_sha256 == digest]
+    size = signed_size_over(ledger, min(at), vkey) if at else None
+    if size is None:
+        problems = "; ".join(problem for _, problem in sealed.problems)
+        raise EnvironmentFault(
+            f"No checkpoint over the record of this hand-over is signed by {vkey}. {problems}".rstrip(),
+            next_step=sealed.next_step or "ledger seal, and then again",
+        )
+    with open_prover(ledger, size) as prover:
+        runs = (stated.run_id, *dict.fromkeys(filter(None, _ancestry(current))))
+        proof = prover.prove_recorded(index, [stated.evidence_sha256], runs)
+    return {CHECKPOINT: proof.head.message, PROOF: format_proof(proof)}
+
+
+def _ancestry(current: DerivedDocuments) -> Iterator[str | None]:
+    """Yield the runs that this one re-executes, as far as what it inherits comes from them."""
+    if current.facts.inherited:
+        yield current.facts.tags.get(_PARENT)
+        yield current.facts.tags.get("dagster/root_run_id")
+
+
+def _present(folder: Path, origin: str, product: str, partition: str, to: str | None) -> dict[str, bytes]:
+    """Return the files of a folder that holds this hand-over, or an earlier one; none where there is nothing.
+
+    Raises: UsageError when it holds something else.
+    """
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return {}
+    try:
+        index = orjson.loads(read_regular(folder / INDEX))
+        mine = (index["log"]["origin"], index["product"], index["partition"], index.get("to"))
+        names = {each["name"] for each in index["files"]}
+        others = index["handover_schema_version"] != SCHEMA or mine != (origin, product, partition, to)
+    except FileNotFoundError:
+        others, names = True, set()
+    except (OSError, IntegrityError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{folder / INDEX} cannot be read as one of a hand-over: {error}", next_step=_ANOTHER
+        ) from None
+    if others:
+        raise UsageError(f"{folder} holds something else than this hand-over.", next_step=_ANOTHER)
+    there = {name: folder / name for name in {INDEX, *names} if _is_ours(name)}
+    return {name: read_regular(path) for name, path in there.items() if path.is_file() and not path.is_symlink()}
+
+
+def _is_ours(name: str) -> bool:
+    """Return whether a name that an index lists is one that a hand-over can have: nobody has checked that index."""
+    folder, _, rest = name.rpartition("/")
+    return rest not in {"", ".", ".."} and folder in {"", REPORTS, SUPERSEDED}
+
+
+def _write(folder: Path, files: Mapping[str, bytes], before: Mapping[str, bytes]) -> None:
+    """Write each file whole, the proof last; then remove what the index lists no more.
+
+    Whoever reads in between finds a hand-over that does not hold, never one that holds and is wrong.
+    """
+    order = sorted(files, key=lambda name: (name == PROOF, name == CHECKPOINT, name == INDEX, name))
+    try:
+        for name in order:
+            path = folder / name
+            make_folder(path.parent)
+            if before.get(name) != files[name]:
+                replace_atomic(path, files[name])
+        for name in before.keys() - files.keys():
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{error.filename or folder} cannot be written: {error.strerror or error}.",
+            next_step="name a folder that can be written with --out DIR",
+        ) from None
+
+
+def _readme(stated: Stated, superseded: Sequence[_Document], origin: str, vkey: str, report_name: str) -> str:
+    """Tell the recipient what to read first and how to check it."""
+    for_whom = f" for {text(stated.to)}" if stated.to else ""
+    state = "" if stated.final else " The run is not closed in the ledger: this is interim."
+    files = [
+        [code(EVIDENCE), f"what your program reads: the evidence, by the contract {code(stated.contract)}"],
+        [code(INDEX), "what is in this folder, each file with its SHA-256, and what this supersedes"],
+        [code(report_name), "the run evidence report, which the evidence names: for whoever asks why"],
+        [code(STATEMENT), "the same evidence as an in-toto statement in a signed DSSE envelope"],
+        [code(PROOF), "that the log recorded the index, the evidence, and what the run came to"],
+        [code(CHECKPOINT), "the signed head of the log that the proof leads to"],
+        [code(POLICY), "whom to trust, as a C2SP tlog-policy; compare it with the key that you were given"],
+    ]
+    lines = [
+        f"# {code(stated.product)}, partition {code(stated.partition)}: {code(stated.decision)}",
+        "",
+        f"Hand-over{for_whom} of run {code(stated.run_id)}, status {code(stated.status)}.{state}",
+        f"From the log {code(origin)}.",
+        "",
+        "**Check it before you read on**: nothing in this folder is to be believed before, this page neither.",
+        "",
+        "```text",
+        f"ledger accept FOLDER --partition {stated.partition} --key VKEY",
+        "```",
+        "",
+        f"VKEY is the verifier key that you were given by another way; its id is `{vkey.split('+')[1]}` if it is",
+        "the one that signed this. The command needs no ledger and no network. It prints the decision, or refuses",
+        "and names what is wrong. Where only Python and `cryptography` are installed, `run-evidence-check` has it",
+        "as `ledger-check accept`.",
+        "",
+        "## Files",
+        *table(["file", "what it is"], files),
+        "",
+        "## What it supersedes",
+    ]
+    if not superseded:
+        return "\n".join([*lines, "Nothing: it is the first of this partition.", ""])
+    rows = [
+        [code(each.run_id), code(each.decision), code(each.name) if each.content else "not kept"]
+        for each in superseded
+    ]
+    return "\n".join([*lines, *table(["run", "decision", "file"], rows), ""])
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
