@@ -42,9 +42,10 @@ lint: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# dist/run_evidence_ledger-VERSION-py3-none-any.whl
+# dist/run_evidence_ledger-VERSION-py3-none-any.whl, and run_evidence_check-…, which needs cryptography alone
 wheel: .venv/.installed
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	$(BIN)/python -m checker dist
 	@ls dist/*.whl
 
 bench: .venv/.installed

@@ -89,6 +89,18 @@ class Accepted:
     cosigned_by: tuple[tuple[str, int], ...]
     supersedes: tuple[Mapping[str, Any], ...] = field(repr=False)
 
+    @property
+    def told(self) -> list[str]:
+        """Tell it to a person, in lines."""
+        state, whom = "" if self.final else ", interim", f", for {self.to}" if self.to else ""
+        return [
+            f"{self.decision}: {self.product} {self.partition}{whom}, {self.status}, run {self.run_id}{state}",
+            f"recorded as entry {self.recorded_at} of {self.origin}, proved under {self.size} entries",
+            *(f"signed by {key}" for key in self.signed_by),
+            *(f"cosigned by {key}" for key, _ in self.cosigned_by),
+            *(f"supersedes {each.get('decision')} of run {each.get('run_id')}" for each in self.supersedes),
+        ]
+
 
 def accept(
     path: str | Path,

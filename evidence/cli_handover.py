@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from run_evidence.ledger.cli.session import JsonOption, Session
 from run_evidence.ledger.terminal import out, out_json_text, say, styled
-
-if TYPE_CHECKING:
-    from run_evidence.evidence.acceptance import Accepted
 
 NOT_MET = 1
 """The exit code that says that a verdict is not met, and nothing else."""
@@ -119,27 +116,9 @@ def accept(  # noqa: PLR0913, PLR0917 - one argument for each option
     if as_json:
         _out_json({"ok": met, **asdict(accepted)})
     else:
-        tell(accepted)
-        if not met:
-            out(f"{styled('not met', 'red')}: {require} was required")
+        out(*accepted.told, *([] if met else [f"{styled('not met', 'red')}: {require} was required"]))
     if not met:
         raise typer.Exit(NOT_MET)
-
-
-def tell(accepted: Accepted) -> None:
-    """Print what was accepted, for a person."""
-    colour = "green" if accepted.proceeds else "yellow"
-    interim = "" if accepted.final else ", interim"
-    out(
-        f"{styled(accepted.decision, colour)}: {accepted.product} {accepted.partition}, status {accepted.status}, "
-        f"run {accepted.run_id}{interim}" + (f", for {accepted.to}" if accepted.to else "")
-    )
-    out(f"recorded as entry {accepted.recorded_at} of {accepted.origin}, proved under {accepted.size} entries")
-    out(*(f"signed by {key}" for key in accepted.signed_by))
-    if accepted.cosigned_by:
-        out(*(f"cosigned by {key}" for key, _ in accepted.cosigned_by))
-    for each in accepted.supersedes:
-        out(f"supersedes {each.get('decision')} of run {each.get('run_id')}")
 
 
 def _out_json(value: Any) -> None:

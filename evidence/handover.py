@@ -43,6 +43,7 @@ from run_evidence.ledger import (
     IN_TOTO,
     NOW,
     RECORDED,
+    TMP_PREFIX,
     AsOf,
     EnvironmentFault,
     IntegrityError,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from run_evidence.ledger import Ledger, Signer
 
 _PARENT: Final = "dagster/parent_run_id"
+_ALWAYS: Final = frozenset({README, INDEX, EVIDENCE, STATEMENT, POLICY, CHECKPOINT, PROOF})
 _ANOTHER: Final = "name an empty folder with --out DIR, or the one of this product, partition and recipient"
 
 
@@ -332,41 +334,41 @@ def _ancestry(current: DerivedDocuments) -> Iterator[str | None]:
 
 
 def _present(folder: Path, origin: str, product: str, partition: str, to: str | None) -> dict[str, bytes]:
-    """Return the files of a folder that holds this hand-over, or an earlier one; none where there is nothing.
+    """Return the files of a folder that holds this hand-over, an earlier one, or what a kill left of one.
 
     Raises: UsageError when it holds something else.
     """
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return {}
     try:
-        index = orjson.loads(read_regular(folder / INDEX))
-        mine = (index["log"]["origin"], index["product"], index["partition"], index.get("to"))
-        names = {each["name"] for each in index["files"]}
-        others = index["handover_schema_version"] != SCHEMA or mine != (origin, product, partition, to)
-    except FileNotFoundError:
-        others, names = True, set()
+        names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()]
+        foreign = [name for name in names if not _is_ours(name)]
+        found = {name: read_regular(folder / name) for name in names if not foreign}
+        index = orjson.loads(found[INDEX]) if INDEX in found else None
+        mine = index and (index["log"]["origin"], index["product"], index["partition"], index.get("to"))
     except (OSError, IntegrityError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"{folder / INDEX} cannot be read as one of a hand-over: {error}", next_step=_ANOTHER
-        ) from None
-    if others:
-        raise UsageError(f"{folder} holds something else than this hand-over.", next_step=_ANOTHER)
-    there = {name: folder / name for name in {INDEX, *names} if _is_ours(name)}
-    return {name: read_regular(path) for name, path in there.items() if path.is_file() and not path.is_symlink()}
+        raise UsageError(f"{folder} cannot be read as a hand-over: {error}", next_step=_ANOTHER) from None
+    begun = all(name.startswith(SUPERSEDED) or TMP_PREFIX in name for name in found)
+    if foreign or not (mine == (origin, product, partition, to) or (index is None and begun)):
+        what = f": {min(foreign)}" if foreign else ""
+        raise UsageError(f"{folder} holds something else than this hand-over{what}.", next_step=_ANOTHER)
+    return found
 
 
 def _is_ours(name: str) -> bool:
-    """Return whether a name that an index lists is one that a hand-over can have: nobody has checked that index."""
+    """Return whether a file can be one of a hand-over, or one that was being written when a process was killed."""
     folder, _, rest = name.rpartition("/")
-    return rest not in {"", ".", ".."} and folder in {"", REPORTS, SUPERSEDED}
+    if rest.startswith(TMP_PREFIX):
+        return folder in {"", REPORTS, SUPERSEDED}
+    return name in _ALWAYS or (folder in {REPORTS, SUPERSEDED} and rest.endswith(".json"))
 
 
 def _write(folder: Path, files: Mapping[str, bytes], before: Mapping[str, bytes]) -> None:
-    """Write each file whole, the proof last; then remove what the index lists no more.
+    """Write each file whole: first what is superseded, so that nothing is lost, then the index, the proof last.
 
-    Whoever reads in between finds a hand-over that does not hold, never one that holds and is wrong.
+    What is not of it any more is removed. Whoever reads in between finds a hand-over that does not hold, never one
+    that holds and is wrong.
     """
-    order = sorted(files, key=lambda name: (name == PROOF, name == CHECKPOINT, name == INDEX, name))
+    first, last = (SUPERSEDED, INDEX), (CHECKPOINT, PROOF)
+    order = sorted(files, key=lambda name: (name in last, not name.startswith(first), name == INDEX, name))
     try:
         for name in order:
             path = folder / name

@@ -30,7 +30,7 @@ def sha256(data: bytes) -> str:
 
 
 class Consumer:
-    """One recipient, with the key of a log. `last` remembers by (log, product, partition) the entry and the evidence."""
+    """One recipient, with the key of a log. `last` is by (log, product, partition) the entry and the evidence."""
 
     def __init__(self, vkey: str, origin: str) -> None:
         self.origin = origin

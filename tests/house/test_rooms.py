@@ -259,7 +259,7 @@ def test_files_are_read_and_written_in_storage_alone() -> None:
 FACE = {"ledger", "ledger.cli.session", "ledger.terminal"}
 
 
-@pytest.mark.parametrize("folder", ["sensors", "evidence", "pipelines"])
+@pytest.mark.parametrize("folder", ["sensors", "evidence", "pipelines", "checker"])
 def test_the_face_of_the_ledger_is_its_border(folder: str) -> None:
     """The other rooms import what `run_evidence.ledger` exports, and for their commands two modules more."""
     for path in (REPOSITORY / folder).rglob("*.py"):
@@ -274,7 +274,7 @@ def test_everything_on_the_face_is_there_and_somebody_wants_it() -> None:
 
     wanted = "".join(
         path.read_text(encoding="utf-8")
-        for folder in ("sensors", "evidence", "pipelines", "docs", "tests/ledger", "tests/trust")
+        for folder in ("sensors", "evidence", "pipelines", "checker", "docs", "tests/ledger", "tests/trust")
         for path in (REPOSITORY / folder).rglob("*.[pm][yd]")
     )
     source = ast.parse((REPOSITORY / "ledger/__init__.py").read_text(encoding="utf-8"))
