@@ -158,6 +158,7 @@ def _collect(instance: dg.DagsterInstance, ledger: Ledger, run_ids: Sequence[str
 
 
 def _tell(ledger: Ledger, run_ids: Sequence[str], documents: Sequence[WrittenDocuments], seconds: float) -> bool:
+    from pipelines.delivery import WEEK06
     from run_evidence.ledger import verify
 
     out()
@@ -176,6 +177,8 @@ def _tell(ledger: Ledger, run_ids: Sequence[str], documents: Sequence[WrittenDoc
     out("try next:")
     command = f"{_ledger_command()} --ledger {DEMO}/ledger"
     everything = "SELECT run_id, asset_key, outcome, reason FROM outcomes WHERE verdict <> 'passed'"
+    asked = f"--product {WEEK06.product} --partition {demo_runs()[2].partition}"
+    out(f"  {command} gate --profile pipelines.delivery:WEEK06 {asked}")
     out(f"  {command} show {run_ids[0][:8]}")
     out(f'  {command} query "{everything}"')
     out(f"  cat {DEMO}/reports/week06/week06_delivery_summary.md")
