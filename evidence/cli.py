@@ -76,15 +76,15 @@ def runs(  # noqa: PLR0913, PLR0917 - one argument for each option
     from run_evidence.evidence.facts import read_rows, read_runs, read_verdicts
     from run_evidence.evidence.prefix import open_prefix
     from run_evidence.evidence.profile_choice import find_profile
-    from run_evidence.evidence.run_filter import RunFilter, parse_list, parse_moment, parse_verdicts
-    from run_evidence.ledger import parse_as_of
+    from run_evidence.evidence.run_filter import RunFilter, parse_list, parse_verdicts
+    from run_evidence.ledger import parse_as_of, parse_moment
 
     session: Session = ctx.obj
     ledger, chosen = session.ledger(), find_profile(profile)
     now = ledger.clock()
     wanted = RunFilter(
-        since=parse_moment("--since", since, now),
-        until=parse_moment("--until", until, now),
+        since=parse_moment("--since", since, now) if since else None,
+        until=parse_moment("--until", until, now) if until else None,
         verdicts=parse_verdicts(verdict),
         jobs=parse_list(job),
         releases=parse_list(release),

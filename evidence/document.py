@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+from run_evidence.ledger import rfc3339
 
 Document = Mapping[str, Any]
 
@@ -20,5 +19,4 @@ def encode_document(document: Document) -> bytes:
 
 def timestamp(microseconds: int) -> str:
     """Write a time as RFC 3339 in UTC, always with microseconds and Z."""
-    moment = _EPOCH + timedelta(microseconds=microseconds)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return rfc3339(microseconds, "microseconds")

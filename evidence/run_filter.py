@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from run_evidence.ledger import OUTCOMES, UsageError
 
 if TYPE_CHECKING:
     from run_evidence.evidence.prefix import Prefix
-
-_AGO: Final = re.compile(r"([0-9]{1,6})(m|h|d|w)")
-_MINUTES: Final = {"m": 1, "h": 60, "d": 1_440, "w": 10_080}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,25 +44,6 @@ class RunFilter:
     def __bool__(self) -> bool:
         """Return whether it leaves any run out."""
         return self != RunFilter()
-
-
-def parse_moment(option: str, text: str | None, now: int) -> int | None:
-    """Read a time: so long before `now` (`30m`, `12h`, `1d`, `2w`), or ISO 8601, UTC where it names no offset.
-
-    Raises: UsageError for anything else.
-    """
-    if text is None:
-        return None
-    if ago := _AGO.fullmatch(text):
-        return now - int(ago[1]) * _MINUTES[ago[2]] * 60_000_000
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(
-            f"{option} {text!r:.100} is no time.",
-            next_step=f"for example {option} 12h, or 2026-04-17T12:00:00Z",
-        ) from None
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000_000)
 
 
 def parse_verdicts(text: str | None) -> tuple[str, ...]:

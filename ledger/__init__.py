@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from run_evidence.ledger.model.plan import Kind, Plan, PlanItem, ancestors, plan_parts, read_plan
     from run_evidence.ledger.model.settings_text import parse_settings
     from run_evidence.ledger.model.stated import identifier, is_identifier
+    from run_evidence.ledger.model.times import parse_moment, rfc3339
     from run_evidence.ledger.project_file import ProjectSettings
     from run_evidence.ledger.proving.check import check_proof, proven_events
     from run_evidence.ledger.proving.included import require_included
@@ -132,6 +133,7 @@ _PLACES: Final = {
         "read_plan",
     ),
     "model.settings_text": ("parse_settings",),
+    "model.times": ("parse_moment", "rfc3339"),
     "model.stated": (
         "identifier",
         "is_identifier",
@@ -310,6 +312,7 @@ __all__ = [
     "own_signers",
     "parse_as_of",
     "parse_json",
+    "parse_moment",
     "parse_proof",
     "parse_settings",
     "parse_trust_policy",
@@ -329,6 +332,7 @@ __all__ = [
     "require_included",
     "require_outside",
     "require_trusted",
+    "rfc3339",
     "runs_starting_with",
     "sealed_size",
     "sql_text",

@@ -13,7 +13,8 @@ import os
 import re
 import select
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from run_evidence.ledger.errors import EnvironmentFault
@@ -92,6 +93,30 @@ def out_bytes(data: bytes) -> None:
     if is_terminal(sys.stdout):
         raise EnvironmentFault("Binary data is not for a terminal.", next_step="name a file with -o FILE")
     _put("stdout", data)
+
+
+@contextlib.contextmanager
+def progress_line(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Give what shows, on stderr and on a terminal only, how many of how many are done; it is gone at the end."""
+    shown = 0.0
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown
+        if sys.stderr.isatty() and time.monotonic() - shown > _REFRESH_S:
+            shown = time.monotonic()
+            filled = 30 * min(done, total) // max(total, 1)
+            sys.stderr.write(f"\r[{'#' * filled}{'.' * (30 - filled)}] {done:,} of {total:,} {what}")
+            sys.stderr.flush()
+
+    try:
+        yield show
+    finally:
+        if shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+_REFRESH_S: Final = 0.1
 
 
 def _put(name: str, data: str | bytes) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from run_evidence.ledger import EnvironmentFault, UsageError, project_settings
+from run_evidence.ledger import EnvironmentFault, UsageError, parse_moment, project_settings
 from run_evidence.ledger.cli.session import JsonOption, Session
-from run_evidence.ledger.terminal import out, out_json, printable, say, styled
+from run_evidence.ledger.terminal import out, out_json, printable, progress_line, say, styled
 
 if TYPE_CHECKING:
     from run_evidence.sensors.capture.context import CaptureContext
@@ -67,7 +66,7 @@ def sync(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
     session: Session = ctx.obj
     if not grace >= 0:
         raise UsageError(f"--grace {grace} is not a number of seconds.", next_step="for example --grace 60")
-    after = moment_of("--since", since) if since else 0
+    after = parse_moment("--since", since, session.ledger().clock()) if since else 0
     instance = open_instance(dagster_home, "sync")
     policy = policy or project_settings().policy
     declared = read_policy(policy) if policy else None
@@ -111,41 +110,9 @@ def open_instance(home: Path | None, command: str) -> Any:
         ) from error
 
 
-def moment_of(option: str, text: str) -> int:
-    """Return a time, or now less an age, in microseconds since 1970. Raises `UsageError` for anything else."""
-    units = {"m": "minutes", "h": "hours", "d": "days"}
-    try:
-        if text[:-1].isdecimal() and text[-1:] in units:
-            moment = datetime.now(tz=UTC) - timedelta(**{units[text[-1]]: int(text[:-1])})
-        else:
-            moment = datetime.fromisoformat(text)
-        return max(round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000_000), 0)
-    except (ValueError, OverflowError):
-        raise UsageError(
-            f"{option} {text!r} is neither a time nor an age.", next_step="for example 2026-04-17 or 12h or 30d"
-        ) from None
-
-
 def counted_runs(number: int) -> str:
     """Put a number before what it counts."""
     return "1 run" if number == 1 else f"{number} runs"
-
-
-def progress_bar(total: int) -> Callable[[int | None], None]:
-    """Return what shows how far along a walk over `total` runs is; `None` takes the bar away.
-
-    Only on a terminal, and never on stdout.
-    """
-    live = sys.stderr.isatty()
-
-    def show(done: int | None) -> None:
-        if live:
-            filled = 30 * min(done or 0, total) // max(total, 1)
-            bar = f"[{'#' * filled}{'.' * (30 - filled)}] {done} of {counted_runs(total)}"
-            sys.stderr.write("\r\x1b[K" if done is None else f"\r{bar}")
-            sys.stderr.flush()
-
-    return show
 
 
 def _runs(instance: Any, how: CaptureContext, run_ids: list[str]) -> Synced:
@@ -194,10 +161,11 @@ def _whole_id(instance: Any, asked: str) -> str:
 def _all(instance: Any, how: CaptureContext, after: int, also: Sequence[OpenRun]) -> Synced:
     from run_evidence.sensors.sync import sync_runs
 
-    bar = progress_bar(instance.get_runs_count())
-    done = sync_runs(instance, how, updated_after=after, also=also, progress=lambda so_far: bar(so_far.runs))
-    bar(None)
-    return done
+    total = instance.get_runs_count()
+    with progress_line("runs") as show:
+        return sync_runs(
+            instance, how, updated_after=after, also=also, progress=lambda so_far: show(so_far.runs, total)
+        )
 
 
 def _print(done: Synced, *, as_json: bool) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from run_evidence.ledger import parse_moment, rfc3339
 from run_evidence.ledger.cli.session import JsonOption, Session
-from run_evidence.ledger.terminal import out, out_json, say, styled, table
-from run_evidence.sensors.cli import HomeOption, counted_runs, moment_of, open_instance, progress_bar
+from run_evidence.ledger.terminal import out, out_json, progress_line, say, styled, table
+from run_evidence.sensors.cli import HomeOption, counted_runs, open_instance
 
 if TYPE_CHECKING:
     from run_evidence.sensors.reconcile import Compared, Reconciled
@@ -35,9 +35,9 @@ def reconcile(
 
     session: Session = ctx.obj
     instance = open_instance(dagster_home, "reconcile")
-    bar = progress_bar(instance.get_runs_count())
-    done = compare(instance, session.ledger(), full=full, progress=lambda so_far: bar(so_far.runs))
-    bar(None)
+    total = instance.get_runs_count()
+    with progress_line("runs") as show:
+        done = compare(instance, session.ledger(), full=full, progress=lambda so_far: show(so_far.runs, total))
     if as_json:
         out_json({**asdict(done), "whole": done.whole})
     else:
@@ -91,7 +91,7 @@ def prunable(
     from run_evidence.sensors.prunable import prunable as find
 
     session: Session = ctx.obj
-    ended_before = moment_of("--older-than", older_than)
+    ended_before = parse_moment("--older-than", older_than, session.ledger().clock())
     instance = open_instance(dagster_home, "prunable")
     found = list(find(instance, session.ledger(), ended_before))
     if as_json:
@@ -111,4 +111,4 @@ def prunable(
 
 
 def _time(moment: int) -> str:
-    return datetime.fromtimestamp(moment / 1_000_000, tz=UTC).isoformat()
+    return rfc3339(moment)

@@ -13,7 +13,7 @@ import typer
 from run_evidence.ledger.cli.session import JsonOption, Session
 from run_evidence.ledger.errors import EnvironmentFault, NewerSchemaError
 from run_evidence.ledger.model.times import rfc3339
-from run_evidence.ledger.terminal import out, out_json, say, spell_bytes, styled
+from run_evidence.ledger.terminal import out, out_json, progress_line, say, spell_bytes, styled
 
 
 def verify(
@@ -71,12 +71,12 @@ def verify(
             )
     memory = VerifierMemory(verified_folder()) if use_memory else None
     started = time.monotonic()
-    with _Bar() as bar:
+    with progress_line("entries") as show:
         if sample is not None:
-            result = verify_sample(ledger, sample, bar.show, trust=trust, since=since or (), memory=memory)
+            result = verify_sample(ledger, sample, show, trust=trust, since=since or (), memory=memory)
         else:
             workers = None if parallel else 1
-            result = run(ledger, bar.show, trust=trust, since=since or (), workers=workers, memory=memory)
+            result = run(ledger, show, trust=trust, since=since or (), workers=workers, memory=memory)
     seconds = max(time.monotonic() - started, 1e-6)
     if as_json:
         out_json({"ok": result.ok, **asdict(result)})
@@ -157,24 +157,3 @@ def _print_signatures(result: Any, brought: frozenset[str]) -> None:
             f"{styled('not signed', 'yellow')}: this shows that the ledger agrees with itself, and not that nobody "
             "who can write it has replaced all of it; next: ledger key new"
         )
-
-
-class _Bar:
-    """A progress line on stderr, on a terminal only, gone when it is done."""
-
-    def __enter__(self) -> _Bar:
-        self._live = sys.stderr.isatty()
-        self._shown = 0.0
-        return self
-
-    def show(self, done: int, total: int) -> None:
-        if self._live and time.monotonic() - self._shown > 0.1:
-            self._shown = time.monotonic()
-            filled = 30 * done // max(total, 1)
-            sys.stderr.write(f"\r[{'#' * filled}{'.' * (30 - filled)}] {done:,} of {total:,} entries")
-            sys.stderr.flush()
-
-    def __exit__(self, *_: object) -> None:
-        if self._live and self._shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()

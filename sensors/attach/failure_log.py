@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from run_evidence.ledger import CAPTURE_LOG
+from run_evidence.ledger import CAPTURE_LOG, rfc3339
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -24,7 +24,7 @@ def report_trouble(instance: DagsterInstance | None, where: str, run_id: str, pr
     Nothing is lost by it: the records are still in Dagster, and the next capture takes them. Where the file cannot
     be written, the warning says so instead of naming it.
     """
-    stamp = datetime.now(tz=UTC).isoformat(timespec="seconds")
+    stamp = rfc3339(datetime.now(tz=UTC), "seconds")
     line = f"{stamp} {where} run={run_id or '-'} {' '.join(problem.split())}\n"
     see = "next: ledger sync"
     try:

@@ -9,8 +9,8 @@ import pytest
 from calling import Call
 from evidence_runs import DAY, RAW, START, Tell, dry_run, failed_run, good_run, open_run, warned_run
 
-from run_evidence.evidence.run_filter import parse_moment, parse_verdicts
-from run_evidence.ledger import OUTCOMES, UsageError
+from run_evidence.evidence.run_filter import parse_verdicts
+from run_evidence.ledger import OUTCOMES, UsageError, parse_moment
 
 HOUR = 3_600_000_000
 PROFILE = ("--profile", "pipelines.delivery:WEEK06")
@@ -90,7 +90,7 @@ def test_latest_is_the_run_that_started_last(call: Call, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("text", ["", "1", "d", "1y", "-1d", "yesterday", "2026-13-01", "1d "])
 def test_what_is_no_time_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(UsageError, match="is no time") as caught:
+    with pytest.raises(UsageError, match="neither a time nor an age") as caught:
         parse_moment("--since", text, START)
     assert "12h" in str(caught.value.next_step)
 
@@ -100,7 +100,6 @@ def test_a_time_is_so_long_ago_or_a_moment() -> None:
     assert parse_moment("--since", "2w", START) == START - 14 * 24 * HOUR
     assert parse_moment("--since", "2026-04-17", 0) == START
     assert parse_moment("--since", "2026-04-17T02:00:00+02:00", 0) == START
-    assert parse_moment("--since", None, 0) is None
 
 
 def test_verdicts_are_words_of_the_lattice_or_all_but_some() -> None:
