@@ -102,7 +102,7 @@ def progress_line(what: str) -> Iterator[Callable[[int, int], None]]:
 
     def show(done: int, total: int) -> None:
         nonlocal shown
-        if sys.stderr.isatty() and time.monotonic() - shown > _REFRESH_S:
+        if sys.stderr.isatty() and (done >= total or time.monotonic() - shown > _REFRESH_S):
             shown = time.monotonic()
             filled = 30 * min(done, total) // max(total, 1)
             sys.stderr.write(f"\r[{'#' * filled}{'.' * (30 - filled)}] {done:,} of {total:,} {what}")
