@@ -349,20 +349,32 @@ def _read_events(
     if not run_ids:
         return found
     types = None if event_types is None else sorted(event_types)
-    names = tuple(name for name in Recorded.__slots__ if name not in {"data", "payload", "payload_state"})
     beside = _Payloads(prefix)
     for run_id, *values, text in prefix.select("run_events", run_ids=list(run_ids), event_types=types):
-        data, payload, state = beside.data(text)
-        about = dict(zip(names, values, strict=True))
-        event = Recorded(**about, data=data, payload=payload, payload_state=state)
-        if state in _NOT_THERE and event.event_type in _OF_OUTCOMES | {"plan.committed.v1"}:
+        event = _recorded(values, text, beside)
+        if event.payload_state in _NOT_THERE and event.event_type in _OF_OUTCOMES | {"plan.committed.v1"}:
             raise IntegrityError(
-                f"The payload of {event.event_type} {event.event_id} is not at blobs/{payload}, "
+                f"The payload of {event.event_type} {event.event_id} is not at blobs/{event.payload}, "
                 f"so run {run_id} cannot be judged.",
                 next_step="ledger verify",
             )
         found[run_id].append(event)
     return found
+
+
+def read_events_by_id(prefix: Prefix, event_ids: Sequence[str]) -> dict[str, Recorded]:
+    """Read these events, whichever run they are of, by their ids. One that the ledger does not have is left out."""
+    rows = prefix.select("events_by_id", event_ids=list(event_ids)) if event_ids else []
+    beside = _Payloads(prefix)
+    found = (_recorded(values, text, beside) for _, *values, text in rows)
+    return {event.event_id: event for event in found}
+
+
+def _recorded(values: Sequence[Any], text: str, beside: _Payloads) -> Recorded:
+    names = tuple(name for name in Recorded.__slots__ if name not in {"data", "payload", "payload_state"})
+    data, payload, state = beside.data(text)
+    about = dict(zip(names, values, strict=True))
+    return Recorded(**about, data=data, payload=payload, payload_state=state)
 
 
 class _Payloads:

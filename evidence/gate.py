@@ -13,6 +13,14 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import orjson
 
+from run_evidence.evidence.contradictions import (
+    NOTHING_DECLARED,
+    VIEWS,
+    Contradiction,
+    Declared,
+    declared_by,
+    find_contradictions,
+)
 from run_evidence.evidence.corrections import Correction, corrections_of
 from run_evidence.evidence.document import timestamp
 from run_evidence.evidence.gate_policy import PROCEED, RULES, GatePolicy, required_decision
@@ -104,19 +112,23 @@ def ask_gate(
     """
     asked.require_one()
     required = required_decision(require, policy, profile)
-    with open_prefix(ledger) as prefix:
+    with open_prefix(ledger, also=VIEWS) as prefix:
         if asked.run_id is not None:
             asked = Asked(run_id=resolve_run(prefix, asked.run_id))
-        return judge_gate(prefix, read_subject(prefix, asked, profile), policy, required)
+        subject = read_subject(prefix, asked, profile)
+        declared = declared_by(profile, policy.rows_read, policy.rows_written)
+        return judge_gate(prefix, subject, policy, required, declared)
 
 
-def judge_gate(prefix: Prefix, subject: Subject, policy: GatePolicy, required: str) -> Gate:
-    """Hold a subject against a policy.
+def judge_gate(
+    prefix: Prefix, subject: Subject, policy: GatePolicy, required: str, declared: Declared = NOTHING_DECLARED
+) -> Gate:
+    """Hold a subject against a policy; `declared` are the names of metadata that are counts.
 
     Raises: IntegrityError when a signature by a trusted key is wrong, or an entry that it rests on does not lie
     under the checkpoint: what was altered is no verdict.
     """
-    reading = _Reading(prefix, subject, policy, required)
+    reading = _Reading(prefix, subject, policy, required, declared)
     rules = tuple(map(reading.rule, RULES))
     return Gate(subject, required, rules, reading.head)
 
@@ -127,6 +139,7 @@ class _Reading:
     subject: Subject
     policy: GatePolicy
     required: str
+    declared: Declared
     head: StoredCheckpoint | None = field(default=None, init=False)
     vouched: Vouched = field(default_factory=Vouched, init=False)
 
@@ -206,6 +219,23 @@ class _Reading:
         wrong = [_corrected(correction) for correction in corrections_of(self.prefix, basis)]
         got = wrong[0] if wrong else f"none of {counted(len(basis), 'event')} it rests on"
         return _stands("amended", "no event it rests on was corrected", got, wrong or self._nothing(basis))
+
+    def _contradictions(self) -> Rule:
+        found = {
+            contradiction.sentence: None
+            for part in self.subject.parts
+            for contradiction in find_contradictions(self.prefix, part.facts, part.outcomes, self.declared)
+            if not self._is_allowed(contradiction)
+        }
+        wrong = list(found)
+        compared = "" if self.declared.read and self.declared.written else "; nobody declares which counts are rows"
+        got = _of_findings(wrong) if wrong else f"none{compared}"
+        return _stands("contradictions", "nothing that says otherwise", got, wrong or self._nothing())
+
+    def _is_allowed(self, found: Contradiction) -> bool:
+        """Tell what was not made on purpose, where a decision is enough that allows for it."""
+        allowed = self.required != PROCEED and found.outcome.verdict in _ACCEPTED[False]
+        return allowed and found.kind == "never_made"
 
     def _sealed(self) -> Rule:
         """Choose the checkpoint, and lead every event that the verdicts rest on to its root."""
@@ -306,6 +336,11 @@ def _of(number: int, wrong: Sequence[str], word: str) -> str:
     more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
     named = f"; {'; '.join(wrong[:_NAMED])}{more}" if wrong else ""
     return f"{max(number - len(wrong), 0)} of {number} {word}{named}"
+
+
+def _of_findings(found: Sequence[str]) -> str:
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return f"{'; '.join(found[:_NAMED])}{more}"
 
 
 def _told(part: Part) -> str:

@@ -29,11 +29,12 @@ REQUIRABLE: Final = (PROCEED, REVIEW, DRY_RUN_ONLY)
 
 RULES: Final = (
     *("runs", "closed", "capture", "verdict", "decision", "newest", "amended"),
+    *("contradictions",),
     *("sealed", "signed", "witnessed"),
 )
 """Every rule, in the order in which they are shown."""
 
-MAY_BE_OFF: Final = ("capture", "newest", "amended")
+MAY_BE_OFF: Final = ("capture", "newest", "amended", "contradictions")
 """The rules that a policy may leave out. The others decide what an answer is worth at all."""
 
 _NEXT: Final = "correct the policy; docs/gate.md says what each member means"
@@ -48,12 +49,17 @@ class GatePolicy:
 
     `off`: rules that are not asked, of `MAY_BE_OFF`.
 
+    `rows_read`, `rows_written`: the names under which assets state how many rows they read and wrote, where no
+    profile says it.
+
     `trust`: the logs whose key has to have signed the checkpoint, and the witnesses that have to have cosigned it.
     Without it nobody is asked for.
     """
 
     require: str = PROCEED
     off: tuple[str, ...] = ()
+    rows_read: str | None = None
+    rows_written: str | None = None
     trust: TrustPolicy | None = None
 
     def __post_init__(self) -> None:
@@ -102,7 +108,7 @@ def _of_members(body: Any) -> GatePolicy:
 
 def _member(name: str, value: Any) -> Any:
     """Return a member as `GatePolicy` has it."""
-    if name in {"require"}:
+    if name in {"require", "rows_read", "rows_written"}:
         return _checked(name, value, str, "text")
     if name == "trust":
         return parse_trust_policy(_checked(name, value, str, "the text of a tlog-policy"))

@@ -26,8 +26,7 @@ def tell_gate(gate: Gate, width: int | None) -> list[str]:
 
 def _got(got: str, failing: tuple[str, ...]) -> str:
     """Return what there is, and how many cases more there are than it names."""
-    named = sum(case in got for case in failing)
-    return f"{got} (and {len(failing) - 1} more)" if len(failing) > 1 and named == 1 and " of " not in got else got
+    return f"{got} (and {len(failing) - 1} more)" if len(failing) > 1 and got == failing[0] else got
 
 
 def gate_json(gate: Gate) -> Document:

@@ -59,12 +59,16 @@ class Field:
 
     `told`: what the summaries call the value: before a text or an id (`snapshot`), after a count (`row written`,
     shown as "119 rows written": the first word gets an s). A field without it is in the document alone.
+
+    `rows`: of a count, that it is the rows an asset `read` or those it has `written`. Where a profile says so, what
+    an asset read is held against what that which it was made from has written.
     """
 
     name: str
     kind: Kind = "text"
     sources: tuple[str, ...] = (ASSETS,)
     told: str = ""
+    rows: Literal["", "read", "written"] = ""
 
     def __post_init__(self) -> None:
         for problem in self._problems():
@@ -77,6 +81,8 @@ class Field:
             yield "is in every hand-over document already"
         if self.kind not in get_args(Kind):
             yield f"is of kind {self.kind!r}, and not text, count or id"
+        if self.rows not in {"", "read", "written"} or (self.rows and self.kind != "count"):
+            yield f"has rows {self.rows!r}, which is neither read nor written of a count"
         if not isinstance(self.sources, tuple) or not self.sources:
             yield "has no tuple of sources"
         for source in self.sources:
@@ -149,6 +155,9 @@ class DeliveryProfile:
         if self.proceed in HOLDING_BACK:
             yield f"its proceed is {self.proceed}, which holds a partition back"
         yield from self._problems_of_assets()
+        for rows in ("read", "written"):
+            if sum(field.rows == rows for field in self.fields) > 1:
+                yield f"it has several fields of the rows {rows}"
         names = Counter(field.name for field in self.fields)
         yield from (f"it has {count} fields {name}" for name, count in names.items() if count > 1)
         try:

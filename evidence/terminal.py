@@ -8,7 +8,8 @@ from itertools import groupby
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
-from run_evidence.evidence.delivery import Delivery, deliveries
+from run_evidence.evidence.contradictions import declared_by, find_contradictions
+from run_evidence.evidence.delivery import Delivery, by_profile, deliveries
 from run_evidence.evidence.document import timestamp
 from run_evidence.evidence.facts import JudgedRun, RunRow
 from run_evidence.evidence.recorded_event import Recorded
@@ -161,9 +162,12 @@ def tell_run(
 ) -> list[str]:
     """Tell one run: what it was, its verdict and decisions, timeline, assets, checks, skips, provenance.
 
-    Without a profile there is nothing to decide. Returns the lines, for `ledger.terminal.out`.
+    Without a profile there is nothing to decide, and no count is known. The prefix has the views that
+    `contradictions.VIEWS` names. Returns the lines, for `ledger.terminal.out`.
     """
     delivered = deliveries(facts, profile) if profile else ()
+    outcomes = by_profile(facts, profile)
+    contradictions = find_contradictions(prefix, facts, outcomes, declared_by(profile))
     sections = [
         _section("", _head(facts, delivered, width)),
         _section("Timeline", _timeline(facts, width)),
@@ -171,6 +175,7 @@ def tell_run(
         _section("Checks", _checks(facts, width)),
         _section("Left out", _left_out(facts, width)),
         _section("Failures", _failures(facts, width)),
+        _section("Contradictions", (line for c in contradictions for line in _wrapped(c.sentence, width, 2))),
         _section("Corrections", _corrections(facts, width)),
         _section("Payloads", (f"{e.name}: payload {e.payload_state}" for e in facts.without_payload)),
         _section("Where this comes from", _origin(prefix, facts, width)),

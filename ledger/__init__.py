@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from run_evidence.ledger.model.outcomes import (
         NO_ASSET,
         RUN_ENDED,
+        SAYS_STATUS,
         Outcome,
         RunEvent,
         derive_outcomes,
@@ -121,6 +122,7 @@ _PLACES: Final = {
         "Outcome",
         "RUN_ENDED",
         "RunEvent",
+        "SAYS_STATUS",
         "derive_outcomes",
         "outcome_parts",
     ),
@@ -133,10 +135,13 @@ _PLACES: Final = {
         "read_plan",
     ),
     "model.settings_text": ("parse_settings",),
-    "model.times": ("parse_moment", "rfc3339"),
     "model.stated": (
         "identifier",
         "is_identifier",
+    ),
+    "model.times": (
+        "parse_moment",
+        "rfc3339",
     ),
     "project_file": ("ProjectSettings",),
     "proving.check": (
@@ -247,6 +252,7 @@ __all__ = [
     "OUTCOMES",
     "RECORDED",
     "RUN_ENDED",
+    "SAYS_STATUS",
     "TMP_PREFIX",
     "AsOf",
     "Checkpoint",

@@ -443,10 +443,14 @@ def _asset_word(event: RunEvent, word: str) -> str:
     return ASSET_STATUS.get(stated_status(event.data) or "", word)
 
 
+SAYS_STATUS: Final = "its own metadata says status "
+"""How the reason begins of an outcome that an asset or a check states of itself, against what Dagster recorded."""
+
+
 def _stated_reason(event: RunEvent, status: str) -> tuple[str, str]:
     codes = stated_codes(event.data)
     told = f": {', '.join(codes)}" if codes else ""
-    return codes[0] if codes else f"status_{status}", f"its own metadata says status {status}{told}"
+    return codes[0] if codes else f"status_{status}", f"{SAYS_STATUS}{status}{told}"
 
 
 def _asset(seen: _Seen, plan: Plan, item: PlanItem) -> Outcome:

@@ -45,6 +45,7 @@ VIEWS: Final = (
     "steps",
     "lineage",
     "check_history",
+    "contradictions",
 )
 """The views of a ledger, in the order in which they build on each other."""
 
