@@ -1,4 +1,4 @@
-"""The command `ledger gate`. Light to import: it imports what it does."""
+"""The commands `ledger gate` and `ledger sign-off`. Light to import: it imports what it does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from run_evidence.evidence.cli import _PROFILE, _width
-from run_evidence.ledger.cli.session import JsonOption, Session
+from run_evidence.ledger.cli.session import JsonOption, Session, say_problems
 from run_evidence.ledger.terminal import out, out_json, say
 
 if TYPE_CHECKING:
@@ -69,6 +69,38 @@ def gate(  # noqa: PLR0913, PLR0917 - one argument for each option
         out(*tell_gate(answer, _width()))
     if not answer.met:
         raise typer.Exit(_NOT_MET)
+
+
+def sign_off(
+    ctx: typer.Context,
+    product: Annotated[str, typer.Option("--product", metavar="ASSET_KEY", help="The product.")],
+    actor: Annotated[str, typer.Option("--actor", help="Who decides.")],
+    decision: Annotated[str, typer.Option("--decision", metavar="proceed|hold", help="What is decided.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why.")],
+    partition: _PARTITION = None,
+    profile: _PROFILE = None,
+) -> None:
+    """Release a delivery, or hold it: recorded with who, why, and on what evidence. Prints its event id.
+
+    It holds of the delivery as it is now, and lapses when that changes: a newer run, a correction, late records,
+    newer data. It sets nothing free that the evidence holds back, unless a gate's policy lets a person override.
+    The one made last counts; ledger void withdraws it. Seals first and after.
+    """
+    from run_evidence.evidence.gate_policy import PROCEED
+    from run_evidence.evidence.gate_subject import Asked
+    from run_evidence.evidence.sign_off import sign_off as run
+
+    session: Session = ctx.obj
+    ledger = session.ledger()
+    asked = Asked(product=product, partition=partition)
+    asked.require_one()
+    chosen = _profile_of(profile, asked)
+    event_id, part = run(ledger, asked, actor=actor, decision=decision, reason=reason, profile=chosen)
+    out(event_id)
+    say(f"signed off: {decision} for {part.name}, of which the evidence says {part.decision}")
+    if decision == PROCEED and part.decision != part.proceed:
+        say("the evidence holds it back, and this does not set it free, unless a policy lets a person override")
+    say_problems(ledger.seal())
 
 
 def _profile_of(named: str | None, asked: Asked) -> DeliveryProfile | None:

@@ -7,11 +7,9 @@ the fulfilled ones too; what compared nothing is not met.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal
-
-import orjson
 
 from run_evidence.evidence.contradictions import (
     NOTHING_DECLARED,
@@ -22,11 +20,12 @@ from run_evidence.evidence.contradictions import (
     find_contradictions,
 )
 from run_evidence.evidence.corrections import Correction, corrections_of
-from run_evidence.evidence.document import timestamp
+from run_evidence.evidence.data_changes import read_changes
 from run_evidence.evidence.gate_policy import PROCEED, RULES, GatePolicy, required_decision
 from run_evidence.evidence.gate_subject import SHORT_ID, Asked, Part, Subject, read_subject
 from run_evidence.evidence.prefix import open_prefix, resolve_run
 from run_evidence.evidence.profile import HOLDING_BACK
+from run_evidence.evidence.sign_off import SignOff, sign_offs_of
 from run_evidence.evidence.signing import read_signing
 from run_evidence.evidence.words import counted, listed
 from run_evidence.ledger import (
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from run_evidence.evidence.profile import DeliveryProfile
     from run_evidence.ledger import Ledger, StoredCheckpoint
 
-Mark = Literal["met", "not_met", "not_asked"]
+Mark = Literal["met", "not_met", "not_asked", "overridden"]
 NOTHING: Final = "nothing to judge: 0 of 0"
 _NAMED: Final = 3
 _SENTENCE_CHARS: Final = 200
@@ -76,6 +75,7 @@ class Gate:
     required: str
     rules: tuple[Rule, ...]
     head: StoredCheckpoint | None
+    signed_off: tuple[tuple[Part, SignOff | None], ...] = ()
 
     @property
     def met(self) -> bool:
@@ -89,6 +89,9 @@ class Gate:
         if self.met:
             told = "; ".join(dict.fromkeys(part.verdict.denominators.sentence for part in self.subject.parts))
             short = told if len(told) <= _SENTENCE_CHARS else counted(len(self.subject.parts), "part")
+            if set_aside := [rule.name for rule in self.rules if rule.mark == "overridden"]:
+                by = listed(sorted({each.actor for _, each in self.signed_off if each is not None}))
+                return f"MET: {named}, {listed(set_aside)} overridden by {by} ({short})"
             return f"MET: {named} ({short})"
         failing = [rule for rule in self.rules if rule.mark == "not_met"]
         asked = sum(rule.mark != "not_asked" for rule in self.rules)
@@ -129,8 +132,8 @@ def judge_gate(
     under the checkpoint: what was altered is no verdict.
     """
     reading = _Reading(prefix, subject, policy, required, declared)
-    rules = tuple(map(reading.rule, RULES))
-    return Gate(subject, required, rules, reading.head)
+    rules = reading.overridden([reading.rule(name) for name in RULES])
+    return Gate(subject, required, rules, reading.head, reading.signed_off)
 
 
 @dataclass(slots=True)
@@ -142,11 +145,56 @@ class _Reading:
     declared: Declared
     head: StoredCheckpoint | None = field(default=None, init=False)
     vouched: Vouched = field(default_factory=Vouched, init=False)
+    signed_off: tuple[tuple[Part, SignOff | None], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.signed_off = tuple(sign_offs_of(self.prefix, self.subject))
 
     def rule(self, name: str) -> Rule:
         """Return the rule of this name as it stands; one that is off as not asked."""
         found: Rule = getattr(self, f"_{name}")()
         return Rule(name, "not_asked", found.wanted, found.got) if name in self.policy.off else found
+
+    def overridden(self, rules: Sequence[Rule]) -> tuple[Rule, ...]:
+        """Return the rules, those marked as overridden that the policy lets a person override and somebody did."""
+        by = [found for part, found in self.signed_off if found is not None and not self._refused(part, found)]
+        if not by or len(by) < len(self.signed_off):
+            return tuple(rules)
+        told = listed(sorted({found.actor for found in by}))
+        return tuple(
+            replace(rule, mark="overridden", got=f"{rule.got}; overridden by {told}")
+            if rule.mark == "not_met" and rule.name in self.policy.override
+            else rule
+            for rule in rules
+        )
+
+    def _refused(self, part: Part, found: SignOff | None) -> str | None:
+        """Say why a delivery is not released by a sign-off, if it is not."""
+        if found is None:
+            return f"{part.name}: nobody signed it off"
+        if found.lapsed or found.decision != PROCEED:
+            return f"{part.name}: {found.sentence}"
+        if self.policy.actors and found.actor not in self.policy.actors:
+            return f"{part.name}: {found.sentence}, and {found.actor} is none of {listed(self.policy.actors)}"
+        return None
+
+    def _sign_off(self) -> Rule:
+        refused = [why for part, found in self.signed_off if (why := self._refused(part, found))]
+        holding = [
+            f"{part.name}: {found.sentence}"
+            for part, found in self.signed_off
+            if found is not None and not found.lapsed and found.decision != PROCEED
+        ]
+        there = [found.sentence for _, found in self.signed_off if found is not None]
+        got = "; ".join(there[:_NAMED]) or "nobody signed it off"
+        if self.policy.sign_off:
+            by = f" by {' or '.join(self.policy.actors)}" if self.policy.actors else ""
+            got = _of_findings(refused) if refused else got
+            failing = refused or self._nothing(self.signed_off)
+            return _stands("sign_off", f"each delivery released{by}", got if self.signed_off else NOTHING, failing)
+        if holding or (there and not refused):
+            return _stands("sign_off", "nobody holds it", holding[0] if holding else got, holding)
+        return Rule("sign_off", "not_asked", "nobody holds it", got)
 
     def _runs(self) -> Rule:
         count = len(self.subject.runs)
@@ -206,13 +254,22 @@ class _Reading:
         return Rule("newest", "not_asked", "no newer data, no wipe", "nothing was made, and that is allowed")
 
     def _older(self) -> Iterator[str]:
-        changes = _Changes.read(self.prefix, self.subject)
-        for part in self.subject.parts:
-            for outcome in part.made():
-                key, partition = outcome.item.asset_key, outcome.item.partition
-                for change in changes.since(key, partition, part):
-                    on = f" [{partition}]" if partition else ""
-                    yield f"{key}{on} was {change}"
+        """Yield what others did to an asset since a part made it; the same moment counts.
+
+        What another run that is judged too made is no other's.
+        """
+        parts, judged = self.subject.parts, {facts.row.run_id for facts in self.subject.runs}
+        items = {(o.item.asset_key, o.item.partition) for part in parts for o in part.made()}
+        changes = read_changes(self.prefix, items)
+        for part, item in ((p, (o.item.asset_key, o.item.partition)) for p in parts for o in p.made()):
+            about = [change for change in changes if change.touches(*item)]
+            own = [c for c in about if c.run_id == part.facts.row.run_id or c.event_id in part.basis]
+            made_at = max((change.occurred_at for change in own), default=None)
+            on = f"{item[0]} [{item[1]}]" if item[1] else item[0]
+            for change in about:
+                others = change not in own and change.run_id not in judged
+                if made_at is not None and others and change.occurred_at >= made_at:
+                    yield f"{on} was {change.sentence}"
 
     def _amended(self) -> Rule:
         basis = sorted({event_id for part in self.subject.parts for event_id in part.basis})
@@ -241,6 +298,7 @@ class _Reading:
         """Choose the checkpoint, and lead every event that the verdicts rest on to its root."""
         ids = {event.event_id for facts in self.subject.runs for event in facts.events}
         basis = {event_id for part in self.subject.parts for event_id in part.basis}
+        basis |= {found.event_id for _, found in self.signed_off if found is not None and not found.lapsed}
         wanted = "under a checkpoint, each entry led to its root"
         last, unsealed, found = self.prefix.select("places", event_ids=sorted(ids | basis))[0]
         missing = len(ids | basis) - found
@@ -364,65 +422,3 @@ def _capture_problem(facts: JudgedRun, conflicts: int) -> str | None:
     if not isinstance(theirs, int) or theirs != ours:
         return f"Dagster's log had {theirs} records, the ledger {ours}"
     return f"{unread} records could not be read" if unread != 0 else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Change:
-    """A materialization or a wipe (of `partitions`, `None` for all) of an asset. `occurred_at` in microseconds."""
-
-    asset_key: str
-    partition: str | None
-    run_id: str
-    event_id: str
-    event_type: str
-    occurred_at: int
-    wiped: frozenset[str] | None
-
-    def touches(self, partition: str | None) -> bool:
-        """Tell whether it was done to the data of a partition."""
-        if self.event_type == "asset.materialized.v1":
-            return self.partition == partition
-        return not self.wiped or partition is None or partition in self.wiped
-
-    @property
-    def sentence(self) -> str:
-        """Say what was done, by whom and when."""
-        when = timestamp(self.occurred_at)
-        if self.event_type != "asset.materialized.v1":
-            return f"wiped at {when}"
-        by = f"by run {self.run_id[:SHORT_ID]}" if self.run_id else "from outside"
-        return f"materialized {by} at {when}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Changes:
-    """What was done to the data of a subject's assets, in order. A wipe with unreadable partitions is of all."""
-
-    changes: tuple[_Change, ...]
-    judged: frozenset[str]
-
-    @staticmethod
-    def read(prefix: Prefix, subject: Subject) -> _Changes:
-        """Read them of all assets that the parts of a subject made."""
-        items = {(o.item.asset_key, o.item.partition) for part in subject.parts for o in part.made()}
-        keys = sorted({key for key, _ in items})
-        partitions = sorted({partition for _, partition in items if partition is not None})
-        rows = prefix.select("data_changes", asset_keys=keys, partitions=partitions) if keys else []
-        names = _Change.__slots__[:-1]
-        found = tuple(
-            _Change(**dict(zip(names, about, strict=True)), wiped=frozenset(orjson.loads(wiped or "[]")))
-            for *about, wiped in rows
-        )
-        return _Changes(found, frozenset(facts.row.run_id for facts in subject.runs))
-
-    def since(self, asset_key: str, partition: str | None, part: Part) -> Iterator[str]:
-        """Yield what others did to an asset since a part of the subject made it; the same moment counts.
-
-        What another run that is judged too made is no other's.
-        """
-        about = [c for c in self.changes if c.asset_key == asset_key and c.touches(partition)]
-        own = [c.occurred_at for c in about if c.run_id == part.facts.row.run_id or c.event_id in part.basis]
-        for change in about:
-            ours = change.run_id in self.judged or change.event_id in part.basis
-            if own and not ours and change.occurred_at >= max(own):
-                yield change.sentence

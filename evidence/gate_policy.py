@@ -30,12 +30,15 @@ REQUIRABLE: Final = (PROCEED, REVIEW, DRY_RUN_ONLY)
 RULES: Final = (
     *("runs", "closed", "capture", "verdict", "decision", "newest", "amended"),
     *("contradictions",),
-    *("sealed", "signed", "witnessed"),
+    *("sealed", "signed", "witnessed", "sign_off"),
 )
 """Every rule, in the order in which they are shown."""
 
 MAY_BE_OFF: Final = ("capture", "newest", "amended", "contradictions")
 """The rules that a policy may leave out. The others decide what an answer is worth at all."""
+
+MAY_BE_OVERRIDDEN: Final = ("verdict", "decision", "amended", "contradictions")
+"""The rules that a policy may let a person override. What is not closed, captured, newest or proved stays so."""
 
 _NEXT: Final = "correct the policy; docs/gate.md says what each member means"
 
@@ -54,6 +57,11 @@ class GatePolicy:
 
     `trust`: the logs whose key has to have signed the checkpoint, and the witnesses that have to have cosigned it.
     Without it nobody is asked for.
+
+    `sign_off`: whether somebody has to have signed each delivery off, one of `actors` where there are any. Who
+    holds a delivery holds it without this.
+
+    `override`: rules that such a sign-off sets aside, of `MAY_BE_OVERRIDDEN`.
     """
 
     require: str = PROCEED
@@ -61,6 +69,9 @@ class GatePolicy:
     rows_read: str | None = None
     rows_written: str | None = None
     trust: TrustPolicy | None = None
+    sign_off: bool = False
+    actors: tuple[str, ...] = ()
+    override: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for problem in self._problems():
@@ -70,6 +81,7 @@ class GatePolicy:
         if self.require not in REQUIRABLE:
             yield f"requires {self.require!r:.100}, which is none of {', '.join(REQUIRABLE)}"
         yield from _not_among("off", self.off, MAY_BE_OFF)
+        yield from _not_among("override", self.override, MAY_BE_OVERRIDDEN)
 
 
 def _not_among(member: str, names: tuple[str, ...], known: tuple[str, ...]) -> Iterator[str]:
@@ -110,6 +122,8 @@ def _member(name: str, value: Any) -> Any:
     """Return a member as `GatePolicy` has it."""
     if name in {"require", "rows_read", "rows_written"}:
         return _checked(name, value, str, "text")
+    if name == "sign_off":
+        return _checked(name, value, bool, "true or false")
     if name == "trust":
         return parse_trust_policy(_checked(name, value, str, "the text of a tlog-policy"))
     names = _checked(name, value, list, "a list of text")

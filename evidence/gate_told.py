@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from run_evidence.evidence.document import Document
+from run_evidence.evidence.document import Document, timestamp
 from run_evidence.evidence.terminal import wrapped_table
 from run_evidence.ledger.terminal import printable, styled
 
 if TYPE_CHECKING:
     from run_evidence.evidence.gate import Gate, Mark
 
-_MARKS: Final[Mapping[Mark, str]] = {"met": "✓ met", "not_met": "✗ not met", "not_asked": "– not asked"}
-_STYLES: Final[Mapping[Mark, str]] = {"met": "green", "not_met": "red", "not_asked": "dim"}
+_MARKS: Final[Mapping[Mark, str]] = {
+    "met": "✓ met",
+    "not_met": "✗ not met",
+    "not_asked": "– not asked",
+    "overridden": "! overridden",
+}
+_STYLES: Final[Mapping[Mark, str]] = {"met": "green", "not_met": "red", "not_asked": "dim", "overridden": "yellow"}
 
 
 def tell_gate(gate: Gate, width: int | None) -> list[str]:
@@ -57,6 +62,24 @@ def gate_json(gate: Gate) -> Document:
                 "decision": part.decision,
             }
             for part in subject.parts
+        ],
+        "sign_offs": [
+            {
+                "event_id": found.event_id,
+                "index": found.index,
+                "product": found.said["product"],
+                "partition": found.said.get("partition") or None,
+                "run_id": found.said["run_id"],
+                "decision": found.decision,
+                "actor": found.actor,
+                "reason": found.said["reason"],
+                "signed_at": timestamp(found.signed_at),
+                "evidence_decision": found.said["evidence_decision"],
+                "basis_sha256": found.said["basis_sha256"],
+                "lapsed": found.lapsed,
+            }
+            for _, found in gate.signed_off
+            if found is not None
         ],
         "replaced_runs": dict(subject.replaced),
         "checkpoint": None

@@ -19,6 +19,7 @@ from run_evidence.evidence.prefix import query_digests
 from run_evidence.evidence.profile import DRY_RUN_ONLY, HOLD, REVIEW, DeliveryProfile, Field
 from run_evidence.evidence.provenance import read_from
 from run_evidence.evidence.report import made_when
+from run_evidence.evidence.sign_off import SIGN_OFF_QUERIES, read_sign_offs
 from run_evidence.evidence.verdict import RunVerdict, item_name
 from run_evidence.evidence.words import counted, listed
 
@@ -62,12 +63,15 @@ def derive_delivery_summary(prefix: Prefix, profile: DeliveryProfile, run_ids: S
     lines = [heading(profile), "", *_opening(prefix, profile, partitions, damaged), ""]
     if partitions:
         lines += [*_overview(partitions), ""]
-    for partition in partitions:
+    signed_off = read_sign_offs(prefix, [partition.delivery for partition in partitions])
+    for partition, found in zip(partitions, signed_off, strict=True):
         delivery = partition.delivery
         lines += [f"## {code(delivery.partition)}: {code(delivery.decision)}", "", _product(delivery)]
+        lines += [f"- Sign-off: {text(found.sentence)}"] if found else []
         within = delivery.facts.row.partition
         lines += [*_run_section(delivery.facts, delivery.verdict, delivery.outcomes, within), ""]
-    queries = (*QUERIES, "planned_partitions", *(["plans_beside"] if damaged else []))
+    of_sign_offs = SIGN_OFF_QUERIES if any(signed_off) else ()
+    queries = (*QUERIES, "planned_partitions", *(["plans_beside"] if damaged else []), *of_sign_offs)
     return "\n".join([*lines, *_closing(prefix, queries)])
 
 

@@ -14,6 +14,7 @@ from run_evidence.evidence.document import timestamp
 from run_evidence.evidence.facts import JudgedRun, RunRow
 from run_evidence.evidence.recorded_event import Recorded
 from run_evidence.evidence.report import statement
+from run_evidence.evidence.sign_off import read_sign_offs
 from run_evidence.evidence.verdict import RunVerdict, item_name
 from run_evidence.evidence.words import counted
 from run_evidence.ledger.terminal import VERDICT_STYLES, printable, shortened, styled, table, width_of
@@ -21,6 +22,7 @@ from run_evidence.ledger.terminal import VERDICT_STYLES, printable, shortened, s
 if TYPE_CHECKING:
     from run_evidence.evidence.prefix import Prefix
     from run_evidence.evidence.profile import DeliveryProfile
+    from run_evidence.evidence.sign_off import SignOff
     from run_evidence.ledger import Outcome
 
 _SHORT_ID: Final = 8
@@ -168,8 +170,9 @@ def tell_run(
     delivered = deliveries(facts, profile) if profile else ()
     outcomes = by_profile(facts, profile)
     contradictions = find_contradictions(prefix, facts, outcomes, declared_by(profile))
+    signed_off = read_sign_offs(prefix, delivered)
     sections = [
-        _section("", _head(facts, delivered, width)),
+        _section("", _head(facts, delivered, signed_off, width)),
         _section("Timeline", _timeline(facts, width)),
         _section("Assets", _assets(facts, width)),
         _section("Checks", _checks(facts, width)),
@@ -191,7 +194,9 @@ def _section(heading: str, lines: Iterable[str]) -> list[str]:
     return [styled(heading, "bold"), *body] if body else []
 
 
-def _head(facts: JudgedRun, delivered: Sequence[Delivery], width: int | None) -> Iterator[str]:
+def _head(
+    facts: JudgedRun, delivered: Sequence[Delivery], signed_off: Sequence[SignOff | None], width: int | None
+) -> Iterator[str]:
     row, verdict = facts.row, facts.verdict
     yield f"{styled(f'Run {row.run_id}', 'bold')}  {row.job_name or ''}".rstrip()
     word = styled(verdict.verdict, VERDICT_STYLES[verdict.verdict])
@@ -200,7 +205,10 @@ def _head(facts: JudgedRun, delivered: Sequence[Delivery], width: int | None) ->
         told.append(("because", f"{verdict.reason_code}: {verdict.reason}"))
     if count := len(verdict.corrections):
         told.append(("amended", f"it rests on events that were corrected since ({count}, see Corrections)"))
-    told += [("decision", f"{d.decision} for {d.partition}") for d in delivered]
+    for delivery, found in zip(delivered, signed_off, strict=True):
+        told.append(("decision", f"{delivery.decision} for {delivery.partition}"))
+        if found is not None:
+            told.append(("sign-off", f"{found.sentence} ({delivery.partition})"))
     told += [("partition", row.partition or ""), ("dagster", f"{row.status}, {_span(row)}")]
     told += [("trace", row.trace_id or ""), ("release", row.release_id or ""), ("batch", row.batch_id or "")]
     for name, value in told:

@@ -53,9 +53,10 @@ NEEDED_PAYLOADS: Final = frozenset(
         "run.closed.v1",
         "run.reopened.v1",
         "policy.declared.v1",
+        "delivery.signed_off.v1",
     }
 )
-"""The ledger's own events without whose payload a run cannot be captured or judged any more."""
+"""The ledger's own events without whose payload a run cannot be captured or judged, or who held it is not known."""
 
 
 def system_clock() -> int:
