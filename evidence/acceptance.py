@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -366,40 +367,54 @@ def _require_derived(stated: Stated, evidence: Mapping[str, Any], events: Mappin
     if own is None:
         raise Refused("not_derived", "nothing proves what the run came to", PROOF, None, stated.run_id)
     others = [outcome for run_id, outcomes in derived.items() if run_id != stated.run_id for outcome in outcomes]
-    told: dict[tuple[Any, Any], Any] = {}
-    for position, check in enumerate(_list(evidence, "checks")):
-        name, asset_key = check.get("name"), _member(check, "metadata").get("asset_key")
-        if name == _CORRECTIONS:
-            continue
-        path, told[name, asset_key] = f"$.checks[{position}].status", check.get("status")
-        same = [[o for o in found if _identity(o) == (name, asset_key)] for found in (own, others)]
-        wanted = {_CHECK_STATUS.get(str(o.get("outcome")), "skipped") for o in same[0] or same[1]}
-        if check.get("status") not in wanted:
-            raise Refused(
-                "record_differs",
-                f"the log says otherwise what came of check {name} of {asset_key}",
-                EVIDENCE,
-                path,
-                " or ".join(sorted(wanted)) or None,
-                check.get("status"),
-            )
-    for outcome in own:
-        if outcome.get("kind") == "check" and _identity(outcome) not in told:
-            name, asset_key = _identity(outcome)
-            problem = f"check {name} of {asset_key} is left out"
-            raise Refused("record_differs", problem, EVIDENCE, "$.checks", outcome.get("outcome"))
+    of_run, inherited, told = _by_check(own), _by_check(others), _checks_of(evidence)
+    for identity, places in told.items():
+        mine = of_run.get(identity, [])
+        wanted = {*mine, *(inherited.get(identity, []) if len(places) > len(mine) else [])}
+        for path, status in places:
+            if status not in wanted:
+                problem = f"the log says otherwise what came of check {identity[0]} of {identity[1]}"
+                expected = " or ".join(sorted(wanted)) or None
+                raise Refused("record_differs", problem, EVIDENCE, path, expected, status)
+    for identity, statuses in of_run.items():
+        if left_out := Counter(statuses) - Counter(status for _, status in told.get(identity, [])):
+            problem = f"check {identity[0]} of {identity[1]} is left out"
+            raise Refused("record_differs", problem, EVIDENCE, "$.checks", min(left_out), _ABSENT)
     if stated.decision not in HOLDING_BACK:
         _require_fit(stated, told, [*own, *others])
 
 
-def _require_fit(stated: Stated, told: Mapping[Any, Any], outcomes: Sequence[Event]) -> None:
+_Check = tuple[str, str]
+"""A check's name and asset key."""
+
+
+def _by_check(outcomes: Sequence[Event]) -> dict[_Check, list[str]]:
+    """Return the status that evidence has to say of each check, of one of several partitions once each."""
+    found: dict[_Check, list[str]] = {}
+    for outcome in (each for each in outcomes if each.get("kind") == "check"):
+        identity = str(outcome.get("check_name")), str(outcome.get("asset_key"))
+        found.setdefault(identity, []).append(_CHECK_STATUS.get(str(outcome.get("outcome")), "skipped"))
+    return found
+
+
+def _checks_of(evidence: Mapping[str, Any]) -> dict[_Check, list[tuple[str, str]]]:
+    """Return (path, status) of each check that the evidence tells."""
+    found: dict[_Check, list[tuple[str, str]]] = {}
+    for position, check in enumerate(_list(evidence, "checks")):
+        if check.get("name") != _CORRECTIONS:
+            identity = str(check.get("name")), str(_member(check, "metadata").get("asset_key"))
+            found.setdefault(identity, []).append((f"$.checks[{position}].status", str(check.get("status"))))
+    return found
+
+
+def _require_fit(stated: Stated, told: Mapping[_Check, list[tuple[str, str]]], outcomes: Sequence[Event]) -> None:
     """Pass if the log says that the product was made and that every check passed: else nothing may proceed."""
     made = [o for o in outcomes if o.get("asset_key") == stated.product and o.get("kind") != "check"]
     became = made[0].get("outcome") if made else None
-    wrong = {"product": became} if became != "materialized" else {}
-    wrong |= {str(name): status for (name, _), status in told.items() if status != "passed"}
+    wrong = [f"product {became}"] if became != "materialized" else []
+    wrong += [f"{name} {status}" for (name, _), of in told.items() for _, status in of if status != "passed"]
     if wrong or not stated.final:
-        got = ", ".join(f"{name} {what}" for name, what in wrong.items()) or "an open run"
+        got = ", ".join(wrong) or "an open run"
         problem = f"{stated.decision} takes a closed run, the product and every check passed"
         raise Refused("not_fit", problem, EVIDENCE, "$.downstream_decision", "a decision that holds back", got)
 
@@ -422,10 +437,6 @@ def _derived(stated: Stated, events: Mapping[int, Event]) -> dict[str, list[Even
             of_all = [outcome for _, data in sorted(found.items()) for outcome in _list(data, "outcomes")]
             newest[run_id] = [o for o in of_all if o.get("partition") in {None, stated.partition}]
     return newest
-
-
-def _identity(outcome: Event) -> tuple[Any, Any]:
-    return outcome.get("check_name"), outcome.get("asset_key")
 
 
 def _difference(expected: Any, got: Any, path: str) -> tuple[str, Any, Any] | None:

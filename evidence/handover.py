@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,7 @@ from run_evidence.ledger import (
     AsOf,
     EnvironmentFault,
     IntegrityError,
+    LedgerError,
     UsageError,
     format_envelope,
     format_proof,
@@ -83,17 +85,20 @@ class HandedOver:
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """A hand-over document that another takes the place of; `content` is `None` where nobody has it any more."""
+    """A hand-over document that another takes the place of; `content` is `None` where nobody has it any more.
+
+    Of a run that cannot be read nothing but its id is known.
+    """
 
     run_id: str
-    sha256: str
-    status: str
-    decision: str
-    content: bytes | None
+    sha256: str | None = None
+    status: str | None = None
+    decision: str | None = None
+    content: bytes | None = None
 
     @property
-    def name(self) -> str:
-        return f"{SUPERSEDED}/{self.sha256[:16]}.json"
+    def name(self) -> str | None:
+        return None if self.content is None else f"{SUPERSEDED}/{_sha256(self.content)[:16]}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +131,10 @@ def hand_over(
     origin = ledger.require()
     before = _present(folder, origin, profile.product, partition, to)
     vkey = format_vkey(signer.verifier())
-    *earlier, current = [
-        derive_run_documents(ledger, run_id, NOW, profile) for run_id in _runs(ledger, profile, partition)
-    ]
-    for derived in (*earlier, current):
+    *before_it, run_id = _runs(ledger, profile, partition)
+    earlier = {each: _derived_if_sound(ledger, each, NOW, profile) for each in before_it}
+    current = derive_run_documents(ledger, run_id, NOW, profile)
+    for derived in (*filter(None, earlier.values()), current):
         record_documents(ledger, derived.facts.row.run_id, derived.size, derived.documents)
     stated = _stated(current, profile, partition, to)
     known = _recorded(ledger, profile.product, partition)
@@ -143,6 +148,16 @@ def hand_over(
     _write(folder, files, before)
     accept(folder, vkey)  # what this ledger's own key does not accept is handed over to nobody
     return _told(folder, stated, superseded, vkey, changed=True)
+
+
+def _derived_if_sound(
+    ledger: Ledger, run_id: str, as_of: AsOf, profile: DeliveryProfile
+) -> DerivedDocuments | None:
+    """Derive the documents of a run that is superseded; `None` where its payloads are gone or damaged."""
+    try:
+        return derive_run_documents(ledger, run_id, as_of, profile)
+    except (LedgerError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _told(folder: Path, stated: Stated, superseded: Sequence[_Document], vkey: str, *, changed: bool) -> HandedOver:
@@ -235,16 +250,19 @@ def _superseded(
     ledger: Ledger,
     profile: DeliveryProfile,
     stated: Stated,
-    earlier: Sequence[DerivedDocuments],
+    earlier: Mapping[str, DerivedDocuments | None],
     known: Sequence[_Recorded],
     before: Mapping[str, bytes],
 ) -> Iterator[_Document]:
     """Yield what the current document takes the place of, each once: of earlier runs, then handed over before."""
     seen = {stated.evidence_sha256}
-    for derived in earlier:
+    for run_id, derived in earlier.items():
+        if derived is None:
+            yield _Document(run_id)
+            continue
         for delivery in (each for each in derived.deliveries if each.partition == stated.partition):
             content = derived.evidence(stated.partition)
-            digest, run_id = _sha256(content), derived.facts.row.run_id
+            digest = _sha256(content)
             if digest not in seen:
                 seen.add(digest)
                 yield _Document(run_id, digest, delivery.status, delivery.decision, content)
@@ -252,8 +270,9 @@ def _superseded(
     for each in known:
         if each.evidence_sha256 not in seen:
             seen.add(each.evidence_sha256)
-            again = derive_run_documents(ledger, each.run_id, AsOf(size=each.as_of_size), profile)
-            found = {_sha256(content): content for content in again.documents.values()} | kept
+            again = _derived_if_sound(ledger, each.run_id, AsOf(size=each.as_of_size), profile)
+            derived_now = again.documents.values() if again else ()
+            found = {_sha256(content): content for content in derived_now} | kept
             content_of = found.get(each.evidence_sha256)
             yield _Document(each.run_id, each.evidence_sha256, each.status, each.decision, content_of)
 
@@ -270,7 +289,7 @@ def _files(
         STATEMENT: format_envelope(IN_TOTO, statement, signer),
         POLICY: f"log {vkey}\nquorum none\n".encode(),  # C2SP tlog-policy
         README: _readme(stated, superseded, origin, vkey, current.report_name).encode(),
-        **{each.name: each.content for each in superseded if each.content is not None},
+        **{each.name: each.content for each in superseded if each.name and each.content is not None},
     }
 
 
@@ -300,7 +319,7 @@ def _index(
                     "sha256": each.sha256,
                     "status": each.status,
                     "decision": each.decision,
-                    "file": None if each.content is None else each.name,
+                    "file": each.name,
                 }
                 for each in superseded
             ],
@@ -406,7 +425,7 @@ def _readme(stated: Stated, superseded: Sequence[_Document], origin: str, vkey: 
         "**Check it before you read on**: nothing in this folder is to be believed before, this page neither.",
         "",
         "```text",
-        f"ledger accept FOLDER --partition {stated.partition} --key VKEY",
+        f"ledger accept FOLDER --partition {_typed(stated.partition)} --key VKEY",
         "```",
         "",
         f"VKEY is the verifier key that you were given by another way; its id is `{vkey.split('+')[1]}` if it is",
@@ -422,10 +441,19 @@ def _readme(stated: Stated, superseded: Sequence[_Document], origin: str, vkey: 
     if not superseded:
         return "\n".join([*lines, "Nothing: it is the first of this partition.", ""])
     rows = [
-        [code(each.run_id), code(each.decision), code(each.name) if each.content else "not kept"]
+        [
+            code(each.run_id),
+            code(each.decision) if each.decision else "cannot be read",
+            code(each.name) if each.name else "not kept",
+        ]
         for each in superseded
     ]
     return "\n".join([*lines, *table(["run", "decision", "file"], rows), ""])
+
+
+def _typed(partition: str) -> str:
+    """Write a partition as a shell takes it; one that a page cannot show is for the reader to put in."""
+    return shlex.quote(partition) if partition.isprintable() and "`" not in partition else "PARTITION"
 
 
 def _sha256(content: bytes) -> str:

@@ -41,5 +41,8 @@ class Refused(IntegrityError):
 
 
 def _spelled(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = "a value that is nested deeply"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

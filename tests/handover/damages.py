@@ -81,6 +81,7 @@ class World:
             world._elsewhere(f"of another {name}", signer, origin)
         world._made_up("a skip that passes", skip_passes, "dry_run_only")
         world._made_up("a dry run set free", lambda _body: None, "proceed_to_week07")
+        world._made_up("a check told twice", told_twice, "dry_run_only")
         world._made_up("a check left out", lambda body: body["checks"].clear(), "dry_run_only")
         return world
 
@@ -123,6 +124,10 @@ class World:
 def skip_passes(body: dict[str, Any]) -> None:
     for check in body["checks"]:
         check.update(status="passed", reason_codes=[])
+
+
+def told_twice(body: dict[str, Any]) -> None:
+    body["checks"].append({**body["checks"][0], "status": "passed", "reason_codes": []})
 
 
 Act = Callable[[Path, World], None]
@@ -314,6 +319,10 @@ DAMAGES: Final = (
     Damage(
         "… by somebody who may append and has the key: recorded, proved and signed",
         *(None, "record_differs", EVIDENCE, CHECK, "a skip that passes"),
+    ),
+    Damage(
+        "… a skip is told as such, and as passed",
+        *(None, "record_differs", EVIDENCE, "$.checks[1].status", "a check told twice"),
     ),
     Damage("… a check is left out", None, "record_differs", EVIDENCE, "$.checks", "a check left out"),
     Damage(

@@ -143,6 +143,22 @@ def test_what_nobody_has_any_more_is_named_without_a_file(ledger: Ledger, tmp_pa
         assert accept(tmp_path / folder, VKEY).evidence["evidence_schema_version"] == another.contract
 
 
+def test_an_earlier_run_that_cannot_be_read_is_named_and_stops_nothing(ledger: Ledger, tmp_path: Path) -> None:
+    """What it came to is lost; the run that counts is not."""
+    lost = good_run(DRY).events
+    ledger.append(lost[:-2])
+    ledger.append(lost[-2:], personal=True)
+    ledger.append(good_run(GOOD, start=START + 10**9).events)
+    ledger.seal()
+    for blob in (ledger.root / "blobs").iterdir():
+        blob.unlink()
+    hand_over(ledger, WEEK06, DAY, tmp_path / "out")
+    nothing = dict.fromkeys(("sha256", "status", "decision", "file"))
+    assert index_of(tmp_path / "out")["supersedes"] == [{"run_id": DRY, **nothing}]
+    assert "cannot be read" in (tmp_path / "out" / "README.md").read_text()
+    assert accept(tmp_path / "out", VKEY).proceeds
+
+
 def test_a_re_execution_is_accepted_with_what_it_inherits(ledger: Ledger, tmp_path: Path) -> None:
     """Its check was made by the run that it re-executes: that run's end is proved, too."""
     ledger.append(good_run(DRY).events)
