@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from run_evidence.evidence import accept
 from tests.docs.test_blocks import home, shell  # noqa: F401 - a fixture
 from tests.docs.test_walks import fences, lines_of, walk
 
@@ -75,6 +76,10 @@ def test_a_project_has_its_documents_by_command_line_and_by_sensor(home: Path, t
     assert summary.startswith("# Orders: delivery summary\n")
     assert "1 may proceed (`ready_for_finance`)" in summary
     assert "`materialized`: 120 orders read, 119 orders written, file `orders-0417.csv`" in summary
+
+    handed_over = accept(folder / "handover", reader.known["VKEY"], to="finance")
+    assert handed_over.decision == "ready_for_finance"
+    assert handed_over.evidence == document
 
     reports.rename(folder / "by_command")
     assert shell(f"python - <<'END'{TICK}END", folder).startswith("1 runs closed since the last tick")
