@@ -1,6 +1,8 @@
 """What every room's tests share."""
 
 import multiprocessing
+import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +20,9 @@ settings.load_profile("ledger")
 
 def pytest_configure() -> None:
     watch_this_process()
+    # A shell that starts this in the background lets it ignore Ctrl-C, and whatever it starts would too.
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @event.listens_for(Engine, "connect")

@@ -113,8 +113,8 @@ def test_wrong_usage_is_exit_code_2(call: Call, ledger: Ledger, arguments: list[
 @pytest.mark.parametrize(
     ("sql", "said"),
     [
-        ("SELECT reason FROM runs", "it is a column of"),
-        ("SELECT r.reason FROM runs r", "it is a column of"),
+        ("SELECT required FROM runs", "it is a column of"),
+        ("SELECT r.required FROM runs r", "it is a column of"),
         ("SELECT asset_kye FROM events", "Did you mean asset_key?"),
         ("SELECT * FROM rnus", "Did you mean runs?"),
         ("SELECT RUN_IDD FROM runs", "Did you mean run_id?"),

@@ -18,8 +18,9 @@ from run_evidence.ledger.tlog.checkpoint import Checkpoint, format_checkpoint
 from run_evidence.ledger.tlog.keys import Signer, encode_base64, format_vkey
 from run_evidence.ledger.tlog.merkle import leaf_hash
 from run_evidence.ledger.tlog.note import sign_note
-from run_evidence.ledger.tlog.tiles import TileEdge, encode_bundle, new_bundles, tile_path
+from run_evidence.ledger.tlog.tiles import TileEdge, encode_bundle, tile_path
 from tests.trust.reference import Reference
+from tests.trust.tile_reference import new_bundles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
