@@ -123,7 +123,7 @@ def show(
 
     With a delivery profile also the decision on each partition that it delivers.
     """
-    from run_evidence.evidence.contradictions import VIEWS
+    from run_evidence.evidence.contradictions import declared_by
     from run_evidence.evidence.facts import read_runs
     from run_evidence.evidence.prefix import open_prefix, resolve_run
     from run_evidence.evidence.profile_choice import find_profile
@@ -132,7 +132,7 @@ def show(
 
     session: Session = ctx.obj
     chosen = find_profile(profile)
-    with open_prefix(session.ledger(), parse_as_of(as_of, as_of_occurred), VIEWS) as prefix:
+    with open_prefix(session.ledger(), parse_as_of(as_of, as_of_occurred), declared_by(chosen).views) as prefix:
         facts = read_runs(prefix, [resolve_run(prefix, run_id, as_of or as_of_occurred)])[0]
         if as_json:
             out_json(report_of(prefix, facts))

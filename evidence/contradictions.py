@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from run_evidence.evidence.recorded_event import Recorded
     from run_evidence.ledger import Outcome
 
-VIEWS: Final = ("lineage",)
-"""What of the ledger's views is needed beside those of the documents."""
-
 _STANDING: Final = frozenset({"passed", "warned"})
 
 
@@ -39,6 +36,11 @@ class Declared:
     written: str | None = None
     counts: frozenset[str] = frozenset()
     dry_run_code: str | None = None
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """What of the ledger's views is needed beside those of the documents: none where no rows are compared."""
+        return ("lineage",) if self.read and self.written else ()
 
 
 NOTHING_DECLARED: Final = Declared()
@@ -79,7 +81,7 @@ class Contradiction:
 def find_contradictions(
     prefix: Prefix, facts: JudgedRun, outcomes: Sequence[Outcome], declared: Declared
 ) -> tuple[Contradiction, ...]:
-    """Return every contradiction in what a run came to; the prefix has the views that `VIEWS` names."""
+    """Return every contradiction in what a run came to; the prefix has what `declared.views` names."""
     events = {event.event_id: event for event in facts.events}
     events |= read_events_by_id(prefix, sorted({e for o in outcomes for e in o.basis} - events.keys()))
     return (
@@ -151,7 +153,7 @@ def _rows_that_do_not_close(
         for event_id in outcome.basis
         if event_id in events and (count := _count(events[event_id], declared.read)) is not None
     }
-    if not reading or declared.written is None:
+    if not reading or not declared.views:
         return
     pairs = prefix.select("inputs", event_ids=sorted(reading))
     inputs = read_events_by_id(prefix, sorted({input_id for _, input_id in pairs}))

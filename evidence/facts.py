@@ -177,9 +177,12 @@ def read_rows(prefix: Prefix, run_ids: Sequence[str] | None = None, limit: int =
     return [RunRow(**dict(zip(names, row, strict=True))) for row in rows]
 
 
-def read_runs(prefix: Prefix, run_ids: Sequence[str]) -> list[JudgedRun]:
-    """Read everything about the named runs, newest first. A run the ledger does not know is left out."""
-    found = _read_runs(prefix, run_ids)
+def read_runs(prefix: Prefix, run_ids: Sequence[str], rows: Sequence[RunRow] | None = None) -> list[JudgedRun]:
+    """Read everything about the named runs, newest first. A run the ledger does not know is left out.
+
+    `rows` are theirs where they were read already, which spares reading them again.
+    """
+    found = _read_runs(prefix, run_ids, rows)
     read: dict[str, JudgedRun | None] = {facts.row.run_id: facts for facts in found}
     while missing := {parent for facts in read.values() if (parent := _parent(facts))} - read.keys():
         read |= dict.fromkeys(missing, None) | {
@@ -213,8 +216,8 @@ def _identity(outcome: Outcome) -> tuple[str, str | None, str | None]:
     return outcome.item.asset_key, outcome.item.partition, outcome.item.check_name
 
 
-def _read_runs(prefix: Prefix, run_ids: Sequence[str]) -> list[JudgedRun]:
-    rows = read_rows(prefix, run_ids)
+def _read_runs(prefix: Prefix, run_ids: Sequence[str], known: Sequence[RunRow] | None = None) -> list[JudgedRun]:
+    rows = read_rows(prefix, run_ids) if known is None else known
     found = [row.run_id for row in rows]
     events, corrections = _read_events(prefix, found, None), read_corrections(prefix, found)
     return [_facts(row, events[row.run_id], corrections.get(row.run_id, ())) for row in rows]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from run_evidence.evidence.contradictions import (
     NOTHING_DECLARED,
-    VIEWS,
     Contradiction,
     Declared,
     declared_by,
@@ -115,11 +114,11 @@ def ask_gate(
     """
     asked.require_one()
     required = required_decision(require, policy, profile)
-    with open_prefix(ledger, also=VIEWS) as prefix:
+    declared = declared_by(profile, policy.rows_read, policy.rows_written)
+    with open_prefix(ledger, also=declared.views) as prefix:
         if asked.run_id is not None:
             asked = Asked(run_id=resolve_run(prefix, asked.run_id))
         subject = read_subject(prefix, asked, profile)
-        declared = declared_by(profile, policy.rows_read, policy.rows_written)
         return judge_gate(prefix, subject, policy, required, declared)
 
 

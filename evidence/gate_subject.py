@@ -167,7 +167,7 @@ def _product(prefix: Prefix, asked: Asked, profile: DeliveryProfile) -> Subject:
     if not rows:
         return Subject(asked)
     latest = rows[0]
-    facts = read_runs(prefix, [latest.run_id])[0]
+    facts = read_runs(prefix, [latest.run_id], [latest])[0]
     unclosed = tuple(row.run_id for row in rows if not row.closed)
     replaced = {row.run_id: latest.run_id for row in rows[1:]}
     planned = {o.item.asset_key for o in facts.outcomes if o.planned and o.item.kind != "check"}

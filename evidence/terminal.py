@@ -165,7 +165,7 @@ def tell_run(
     """Tell one run: what it was, its verdict and decisions, timeline, assets, checks, skips, provenance.
 
     Without a profile there is nothing to decide, and no count is known. The prefix has the views that
-    `contradictions.VIEWS` names. Returns the lines, for `ledger.terminal.out`.
+    `Declared.views` of `contradictions` names. Returns the lines, for `ledger.terminal.out`.
     """
     delivered = deliveries(facts, profile) if profile else ()
     outcomes = by_profile(facts, profile)

@@ -7,7 +7,6 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from run_evidence.ledger.errors import IntegrityError
-from run_evidence.ledger.storage.segment import stated_frontier
 from run_evidence.ledger.storage.store import Store
 from run_evidence.ledger.storage.tile_cache import TileCache, leaves
 from run_evidence.ledger.tlog.checkpoint import Checkpoint
@@ -75,6 +74,8 @@ def stated_end(log: Log, origin: str) -> Checkpoint:
     What tiles say has to lead there: of a log that was exchanged without them they are those of the other one.
     Raises: IntegrityError when the segment cannot be read.
     """
+    from run_evidence.ledger.storage.segment import stated_frontier  # brings Arrow, which few questions need
+
     frontier = stated_frontier(log.segments[-1]) if log.segments else Frontier.empty()
     return Checkpoint(origin, frontier.size, frontier.root())
 

@@ -23,7 +23,7 @@ from evidence_runs import (
 )
 from test_gate import HOUR, LATER, RUN, failing, got, of_release
 
-from run_evidence.evidence.contradictions import VIEWS, Declared, declared_by, find_contradictions
+from run_evidence.evidence.contradictions import Declared, declared_by, find_contradictions
 from run_evidence.evidence.facts import read_rows, read_runs
 from run_evidence.evidence.prefix import open_prefix
 from run_evidence.evidence.profile import DeliveryProfile, Field
@@ -35,7 +35,7 @@ A, B, C = "shop/raw", "shop/rates", "shop/orders"
 
 def found(ledger: Ledger, declared: Declared = ROWS, run_id: str = RUN) -> list[tuple[str, str, str | None]]:
     """Return (kind, asset, partition) of each finding about a run."""
-    with open_prefix(ledger, also=VIEWS) as prefix:
+    with open_prefix(ledger, also=declared.views) as prefix:
         facts = read_runs(prefix, [run_id])[0]
         every = find_contradictions(prefix, facts, facts.outcomes, declared)
     return [(c.kind, c.outcome.item.asset_key, c.outcome.item.partition) for c in every]
@@ -156,7 +156,7 @@ def test_sql_says_what_python_says(told: Tell) -> None:
     """Of every run of a history, of the kinds that need no name."""
     odd = Story("odd").plan((planned(A), planned(C)), {}).made(A, status="failed").made(C, status="None")
     ledger = told(failed_run("failed"), dry_run("dry"), odd.end().close())
-    with open_prefix(ledger, also=(*VIEWS, "contradictions")) as prefix:
+    with open_prefix(ledger, also=("contradictions",)) as prefix:
         python = {
             (c.kind, facts.row.run_id, c.outcome.item.asset_key, c.outcome.item.partition)
             for facts in read_runs(prefix, [row.run_id for row in read_rows(prefix)])

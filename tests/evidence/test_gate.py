@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,8 @@ from tests.paths import paths
 
 HOUR = 3_600_000_000
 RUN, LATER = "11111111-aaaa", "22222222-bbbb"
+UNASKED = {"signed", "witnessed", "sign_off"}
+"""What only a policy asks for."""
 OF_FACT = ("--product", FACT, "--partition", DAY)
 PLAIN = (planned("shop/orders"), planned_check("complete", "shop/orders"))
 
@@ -79,7 +83,7 @@ def test_a_good_partition_is_met_and_every_rule_is_shown(told: Tell, call: Call)
     answer = call("gate", *OF_FACT, "--json")
     assert answer.json["met"] is True
     assert answer.json["checkpoint"]["size"] > 0
-    assert marks(answer) == dict.fromkeys(RULES, "met") | {"signed": "not_asked", "witnessed": "not_asked"}
+    assert marks(answer) == dict.fromkeys(RULES, "met") | dict.fromkeys(UNASKED, "not_asked")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +119,7 @@ def test_nothing_is_never_met(told: Tell, call: Call, asked: tuple[str, ...]) ->
     told(good_run(RUN))
     said = call("gate", *asked, "--json")
     assert said.code == 1
-    assert failing(said) == set(RULES) - {"signed", "witnessed"}
+    assert failing(said) == set(RULES) - UNASKED
     assert call("gate", *asked).code == 1
 
 
@@ -427,3 +431,22 @@ def test_what_was_recorded_reaches_no_terminal_unescaped(told: Tell, call: Call)
     assert said.code == 1
     assert "\x1b" not in said.out
     assert "\x07" not in said.out
+
+
+LOADED = """
+import sys
+from run_evidence.ledger.cli import main
+try:
+    main()
+finally:
+    print(*sorted({name.split(".")[0] for name in sys.modules}), file=sys.stderr)
+"""
+
+
+def test_it_loads_neither_dagster_nor_arrow(told: Tell) -> None:
+    """A line in a script is asked often, and waited for."""
+    ledger = told(good_run(RUN))
+    asked = ["--ledger", str(ledger.root), "gate", *OF_FACT]
+    done = subprocess.run([sys.executable, "-c", LOADED, *asked], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not {"dagster", "pyarrow", "cryptography"} & set(done.stderr.split())
