@@ -25,6 +25,7 @@ from run_evidence.ledger.proving.check import check_proof
 from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.ledger.tlog.keys import format_vkey, parse_vkey
 from run_evidence.ledger.tlog.note import add_signatures
+from run_evidence.ledger.tlog.policy import parse_trust_policy
 from run_evidence.ledger.tlog.proof_file import parse_proof
 from run_evidence.ledger.tlog.trust import read_trust
 from tests.evidence.evidence_runs import (
@@ -311,7 +312,8 @@ def test_the_proof_is_one_like_any_other(ledger: Ledger, tmp_path: Path) -> None
     proven = check_proof(parse_proof(found["handover.proof"]), read_trust([VKEY], []), found["index.json"])
     assert proven.subject is not None
     assert found["checkpoint"] == parse_proof(found["handover.proof"]).head.message
-    assert found["policy"].decode().splitlines() == [f"log {VKEY}", "quorum none"]
+    policy = parse_trust_policy(found["policy"].decode())
+    assert (policy.logs, policy.quorum) == ((LOG_KEY.verifier(),), "none")
 
 
 def test_it_is_accepted_by_one_of_several_keys_and_by_no_text(ledger: Ledger, tmp_path: Path) -> None:
