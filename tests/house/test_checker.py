@@ -100,8 +100,8 @@ def test_the_second_distribution_holds_what_it_needs_and_no_more() -> None:
     assert rooms <= {
         *("", "checker", "checker.main", "evidence", "ledger"),
         *("evidence.acceptance", "evidence.accepted_memory", "evidence.handover_form", "evidence.profile"),
-        *("evidence.refusal", "ledger.errors", "ledger.model", "ledger.proving", "ledger.settings"),
-        *("ledger.storage", "ledger.terminal", "ledger.tlog"),
+        *("evidence.refusal", "ledger.errors", "ledger.model", "ledger.project_file", "ledger.proving"),
+        *("ledger.settings", "ledger.storage", "ledger.terminal", "ledger.tlog"),
     }
     assert {name for name in needed() if name.startswith("ledger.storage.")} == {
         *("ledger.storage.checkpoints", "ledger.storage.files", "ledger.storage.layout", "ledger.storage.store"),
