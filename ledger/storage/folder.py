@@ -23,6 +23,7 @@ from run_evidence.ledger.storage.files import (
     make_folder,
     open_regular,
     read_regular,
+    remove,
     replace_atomic,
     replace_cached,
     sync_folder,
@@ -186,4 +187,4 @@ def _stored(name: str, found: os.stat_result) -> Stored:
 
 def _unlink(paths: Sequence[Path]) -> None:
     for path in paths:
-        path.unlink(missing_ok=True)
+        remove(path)

@@ -17,6 +17,7 @@ from deltalake import DeltaTable
 
 import run_evidence.ledger.sealing.seal
 import run_evidence.ledger.storage.commit
+import run_evidence.ledger.storage.folder
 import run_evidence.ledger.storage.inbox
 from run_evidence.ledger import Ledger
 from run_evidence.ledger.query.snapshot import open_snapshot
@@ -149,6 +150,6 @@ POINTS: dict[str, tuple[Any, str, int]] = {
     "committed, not flushed": (run_evidence.ledger.storage.commit, "_flush", 2),
     "committed": (run_evidence.ledger.sealing.seal, "write_checkpoint", 1),
     "checkpoint written": (run_evidence.ledger.storage.inbox, "discard", 1),
-    "inbox half emptied": (run_evidence.ledger.storage.inbox, "remove", 3),
+    "inbox half emptied": (run_evidence.ledger.storage.folder, "remove", 3),
 }
 """The function before whose so manieth call a first seal dies."""
