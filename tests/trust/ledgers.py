@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,12 +41,31 @@ def own_signing_setup(folder: Path, signer: Signer = LOG_KEY) -> SigningSetup:
 
 
 def signed_ledger(folder: Path, sizes: Sequence[int], signer: Signer | None = LOG_KEY) -> Ledger:
-    """Return a ledger sealed at each of `sizes` in turn, its origin the key's name."""
-    signing_setup = own_signing_setup(folder, signer) if signer else None
-    ledger = Ledger(folder, clock=Clock(), signing_setup=signing_setup)
+    """Return a ledger sealed at each of `sizes` in turn, its origin the key's name.
+
+    A new one is a copy of one made before; one that is there grows, and the signer is the one from now on.
+    """
+    if folder.exists():
+        grown = Ledger(folder, clock=Clock(), signing_setup=own_signing_setup(folder, signer) if signer else None)
+        grow(grown, sizes)
+        return grown
+    made, now = _made(tuple(sizes), signer)
+    for path in made.glob("ledger*"):  # the ledger, and the memory of its key; all files new, as if written here
+        shutil.copytree(path, folder.with_name(path.name.replace("ledger", folder.name)), copy_function=shutil.copy)
+    return Ledger(folder, clock=Clock(now), signing_setup=own_signing_setup(folder, signer) if signer else None)
+
+
+@functools.cache
+def _made(sizes: tuple[int, ...], signer: Signer | None) -> tuple[Path, int]:
+    """Return a folder with such a ledger, made once in a process, and the time on its clock."""
+    home = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, home)
+    clock = Clock()
+    signing_setup = own_signing_setup(home / "ledger", signer) if signer else None
+    ledger = Ledger(home / "ledger", clock=clock, signing_setup=signing_setup)
     ledger.create(LOG_KEY.name)
     grow(ledger, sizes)
-    return ledger
+    return home, clock.now
 
 
 def grow(ledger: Ledger, sizes: Sequence[int]) -> None:
