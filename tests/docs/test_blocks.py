@@ -254,7 +254,17 @@ RUN: dict[str, Callable[[Block, Path], None]] = {
 """How each block is run, by the page and how the block begins."""
 
 
-@pytest.mark.parametrize("block", blocks(), ids=lambda block: block.title)
+def cases() -> list[Any]:
+    """Return the blocks; those that start the programs of a user in a shell take long."""
+    slow = (ask, launch)
+    return [
+        pytest.param(block, id=block.title, marks=[pytest.mark.soak] if RUN.get(key) in slow else [])
+        for block in blocks()
+        for key in [next((begins for begins in RUN if block.title.startswith(begins)), "")]
+    ]
+
+
+@pytest.mark.parametrize("block", cases())
 def test_a_block_runs_as_it_is_written(block: Block, home: Path) -> None:
     """Every block has somebody who runs it, or its fence says that it is only shown (```text)."""
     runners = [run for begins, run in RUN.items() if block.title.startswith(begins)]

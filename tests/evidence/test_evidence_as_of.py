@@ -49,7 +49,10 @@ def event_of(ledger: Ledger, event_type: str) -> str:
     return str(rows[0][0])
 
 
-@pytest.mark.parametrize("story", [good_run, failed_run, dry_run, open_run])
+@pytest.mark.parametrize(
+    "story",
+    [good_run, open_run, *(pytest.param(each, marks=pytest.mark.soak) for each in (failed_run, dry_run))],
+)
 def test_a_report_of_the_past_is_the_one_that_was_given_then(
     told: Tell, ask: Ask, ledger: Ledger, tmp_path: Path, story: Callable[[str], Story]
 ) -> None:
