@@ -90,7 +90,7 @@ def _assert_the_same(ledger: Ledger) -> None:
         verdicts = read_verdicts(prefix, rows)
     expected = {run_id: (v.verdict, v.reason_code, v.reason) for run_id, v in verdicts.items()}
     counted = {run_id: v.denominators.planned for run_id, v in verdicts.items()}
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("runs",)) as snapshot:
         found = snapshot.rows("SELECT run_id, verdict, reason_code, reason, closed, planned FROM runs")
     assert {run_id: (word, code, reason) for run_id, word, code, reason, _, _ in found} == expected
     assert {run_id: planned or 0 for run_id, *_, closed, planned in found if closed} == {
@@ -120,7 +120,7 @@ def test_every_item_weighs_the_same_in_sql(items: list[Outcome]) -> None:
         ledger.append(_events(1, items, [], "succeeded", "closed"))
         with open_prefix(ledger, NOW) as prefix:
             (run,) = read_runs(prefix, ["run-0001"])
-        with open_snapshot(ledger) as snapshot:
+        with open_snapshot(ledger, views=("outcomes",)) as snapshot:
             found = snapshot.rows("SELECT asset_key, partition, check_name, weight FROM outcomes ORDER BY position")
     assert found == [
         (o.item.asset_key, o.item.partition, o.item.check_name, word) for word, o in weigh(run.outcomes)

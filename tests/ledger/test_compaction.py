@@ -79,7 +79,7 @@ def test_sealing_goes_on_behind_a_compaction(tmp_path: Path) -> None:
     checked = verify(ledger)
     assert (checked.ok, checked.checkpoints, checked.segments) == (True, 4, 2)
     for size in (3, 7, 12, 15):
-        with open_snapshot(ledger, AsOf(size=size)) as snapshot:
+        with open_snapshot(ledger, AsOf(size=size), ("events",)) as snapshot:
             assert snapshot.rows("SELECT count(*), max(index) FROM events") == [(size, size - 1)]
 
 
@@ -145,7 +145,7 @@ def test_a_reader_under_way_is_not_disturbed(tmp_path: Path) -> None:
     """What a snapshot refers to stays readable, however old those segments are."""
     ledger = _ledger(tmp_path, 2, 2, 2)
     _age(ledger, 100 * KEEP_SECONDS)
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("events",)) as snapshot:
         assert compact(ledger.store, ledger.require()).removed_files == 0
         assert compact(ledger.store, ledger.require()).removed_files == 0
         assert snapshot.rows("SELECT count(*), max(index) FROM events") == [(6, 5)]

@@ -84,7 +84,7 @@ def test_a_seal_that_died_between_two_steps_is_completed_by_the_next(
     child = Child(tmp_path / "reports" / "dies", seal_and_die, ledger.root, point)
     child.finish()
     assert child.exit_code == 137
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("events",)) as snapshot:
         assert snapshot.rows("SELECT count(*), count(DISTINCT storage_id) FROM events") == [(10, 10)]
     assert len(ledger.known([RUN])[RUN].records) == 10
     assert verify(ledger).ok

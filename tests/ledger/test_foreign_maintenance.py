@@ -44,7 +44,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def entries(ledger: Ledger) -> list[bytes]:
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("entries",)) as snapshot:
         return [row[0] for row in snapshot.rows("SELECT entry FROM entries ORDER BY index")]
 
 

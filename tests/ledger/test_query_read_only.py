@@ -258,7 +258,7 @@ def test_a_parameter_that_is_not_used_is_a_mistake(ledger: Ledger) -> None:
 
 def test_the_same_rows_come_as_arrow(ledger: Ledger) -> None:
     """For files in Parquet, with DuckDB's types."""
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("events",)) as snapshot:
         answer = run_query(snapshot, "SELECT index, occurred_at, event_type FROM events ORDER BY index", {})
         table = run_query_arrow(snapshot, "SELECT index, occurred_at, event_type FROM events ORDER BY index", {})
     assert answer.names == tuple(table.column_names)

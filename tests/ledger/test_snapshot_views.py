@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -44,7 +45,7 @@ def test_a_label_recorded_twice_stops_no_view(tmp_path: Path, view: str, event_t
     ledger.create()
     twice = [{"label": "a", "value": "1"}, {"label": "b", "value": "2"}, {"label": "a", "value": "3"}]
     ledger.append([record(n, event_type=event_type, data={"metadata": m}) for n, m in enumerate([twice, [], [{}]])])
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=(view,)) as snapshot:
         rows = snapshot.rows(f"SELECT metadata FROM {view} ORDER BY occurred_at")
     assert [row[0] for row in rows] == [{"a": "3", "b": "2"}, {}, {}]
 
@@ -142,14 +143,29 @@ def _own(run_id: str, revision: int = 1, taken: list[Event] | None = None) -> li
     ]
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    """One closed run, its records sealed and what the ledger says about it not."""
-    made = Ledger(tmp_path / "ledger", clock=Clock())
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    """One closed run, its records sealed and what the ledger says about it not; to be read, and copied."""
+    made = Ledger(tmp_path_factory.mktemp("closed") / "ledger", clock=Clock())
     made.append(_records(RUN))
     made.seal()
     made.append(_own(RUN))
     return made
+
+
+@pytest.fixture
+def ledger(closed: Ledger, tmp_path: Path) -> Ledger:
+    """Give a ledger like it, to be changed."""
+    shutil.copytree(closed.root, tmp_path / "ledger", copy_function=shutil.copyfile)
+    assert isinstance(closed.clock, Clock)
+    return Ledger(tmp_path / "ledger", clock=Clock(closed.clock.now))
+
+
+@pytest.fixture(scope="module")
+def shown(closed: Ledger) -> dict[str, list[str]]:
+    """Return what each view shows of it where all are there."""
+    with open_snapshot(closed) as snapshot:
+        return {view: _plain(_view(snapshot, view)) for view in VIEWS}
 
 
 def _view(snapshot: Snapshot, view: str) -> list[dict[str, Any]]:
@@ -177,12 +193,10 @@ def test_every_view_has_exactly_the_columns_it_documents(ledger: Ledger, tmp_pat
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_view_alone_brings_what_it_builds_on(ledger: Ledger, view: str) -> None:
+def test_a_view_alone_brings_what_it_builds_on(closed: Ledger, shown: dict[str, list[str]], view: str) -> None:
     """A query binds the views it names and no others, and answers as if all were there."""
-    with open_snapshot(ledger) as snapshot:
-        expected = _view(snapshot, view)
-    with open_snapshot(ledger, views=sorted(views_in(f"SELECT * FROM {view.upper()}"))) as snapshot:
-        assert _plain(_view(snapshot, view)) == _plain(expected)
+    with open_snapshot(closed, views=sorted(views_in(f"SELECT * FROM {view.upper()}"))) as snapshot:
+        assert _plain(_view(snapshot, view)) == shown[view]
 
 
 def test_a_query_that_may_reach_any_view_gets_all_of_them() -> None:
@@ -279,7 +293,9 @@ def test_outcomes_are_told_with_their_reasons(ledger: Ledger) -> None:
 
 def test_what_was_produced_looked_at_checked_skipped_and_failed(ledger: Ledger) -> None:
     """Each view has its own events and no others, with what they carry laid out."""
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(
+        ledger, views=("materializations", "observations", "checks", "skips", "failures")
+    ) as snapshot:
         (made,) = _view(snapshot, "materializations")
         (seen,) = _view(snapshot, "observations")
         (checked,) = _view(snapshot, "checks")
@@ -316,7 +332,7 @@ def test_a_step_took_what_its_attempts_took(tmp_path: Path) -> None:
         record(n, event_type=kind, step_key=step, attempt=attempt, occurred_at=NOON + at * 1_000_000, data=data)
         for n, (at, kind, step, attempt, data) in enumerate(told)
     )
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("steps",)) as snapshot:
         steps = {row["step_key"]: row for row in _view(snapshot, "steps")}
     shown = {step: (row["status"], row["attempts"], row["duration_s"]) for step, row in steps.items()}
     assert shown == {
@@ -349,7 +365,7 @@ def test_the_history_of_a_check_counts_runs_that_never_evaluated_it(tmp_path: Pa
                 own("run.closed.v1", f"run-{n}", data={"revision": 1}),
             ]
         )
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("check_history",)) as snapshot:
         (row,) = _view(snapshot, "check_history")
     ends = [_at(NOON + n * 86_400_000_000 + 1_000_000) for n in range(len(words))]
     assert (row["outcome"], row["run_id"], row["checked_at"]) == ("check_failed", "run-4", ends[4])
@@ -364,7 +380,7 @@ def test_the_latest_state_of_an_asset_is_that_of_the_last_run_that_planned_it(le
         record(2, "later", event_type="run.failed.v1", occurred_at=NOON + 91_000_000),
     ]
     ledger.append([*later, *_own("later", taken=later)])
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("assets",)) as snapshot:
         states = {row["asset_key"]: row for row in _view(snapshot, "assets")}
     asset = states[ASSET]
     assert (asset["partition"], asset["run_id"], asset["verdict"]) == (DAY, "later", "not_evaluated")
@@ -394,15 +410,21 @@ def test_two_captures_that_close_a_run_at_once_count_its_items_once(ledger: Ledg
         assert snapshot.rows("SELECT count(*) FROM outcomes") == [(4,)]
 
 
+@pytest.fixture(scope="module")
+def sealed(closed: Ledger, tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    """Give a ledger like `closed`, all of it sealed."""
+    folder = tmp_path_factory.mktemp("sealed") / "ledger"
+    shutil.copytree(closed.root, folder, copy_function=shutil.copyfile)
+    made = Ledger(folder)
+    made.seal()
+    return made
+
+
 @pytest.mark.parametrize("view", [view for view in VIEWS if view not in {"entries"}])
-def test_sealing_changes_nothing_but_indexes(ledger: Ledger, view: str) -> None:
+def test_sealing_changes_nothing_but_indexes(sealed: Ledger, shown: dict[str, list[str]], view: str) -> None:
     """Every view answers the same before and after, the places in the log aside."""
-    with open_snapshot(ledger) as snapshot:
-        before = _view(snapshot, view)
-    ledger.seal()
-    with open_snapshot(ledger) as snapshot:
-        after = _view(snapshot, view)
-    assert _plain(before) == _plain(after)
+    with open_snapshot(sealed, views=(view,)) as snapshot:
+        assert _plain(_view(snapshot, view)) == shown[view]
 
 
 def _plain(rows: list[dict[str, Any]]) -> list[str]:
@@ -413,7 +435,7 @@ def _plain(rows: list[dict[str, Any]]) -> list[str]:
 def test_a_prefix_by_size_has_the_first_entries_and_nothing_unsealed(ledger: Ledger) -> None:
     """An entry without an index is in no prefix; a size beyond the log is refused."""
     for size in range(11):
-        with open_snapshot(ledger, AsOf(size=size)) as snapshot:
+        with open_snapshot(ledger, AsOf(size=size), ("events",)) as snapshot:
             assert snapshot.rows("SELECT count(*), max(storage_id) FROM events") == [(size, size or None)]
             assert (snapshot.sealed, snapshot.unsealed) == (size, 0)
     with pytest.raises(UsageError, match="the log has 10 sealed entries"), open_snapshot(ledger, AsOf(size=11)):
@@ -436,7 +458,7 @@ def test_a_prefix_by_time_has_what_was_recorded_by_then(tmp_path: Path) -> None:
         ("2026-04-17T14:00:00.000030+02:00", 3),
         ("2027-01-01", 3),
     ):
-        with open_snapshot(ledger, parse_as_of(text)) as snapshot:
+        with open_snapshot(ledger, parse_as_of(text), ("events",)) as snapshot:
             assert snapshot.rows("SELECT count(*) FROM events") == [(expected,)], text
 
 
@@ -578,19 +600,37 @@ def test_a_wipe_of_partitions_wipes_these(ledger: Ledger) -> None:
     assert _assets(ledger)[DAY]["outcome"] == "wiped"
 
 
-@pytest.mark.parametrize("status", [None, "ok", *ASSET_STATUS])
-def test_what_was_reported_from_outside_is_a_state(ledger: Ledger, status: str | None) -> None:
+def test_what_was_reported_from_outside_is_a_state(ledger: Ledger) -> None:
     """A materialization outside any run is the latest state of its partition, by what it says of itself."""
-    metadata = [{"label": "status", "type": "text", "value": status}] if status else []
-    ledger.append([_outside(1, "asset.materialized.v1", 60, partition="2026-05-01", data={"metadata": metadata})])
-    state = _assets(ledger)["2026-05-01"]
-    assert (state["outcome"], state["run_id"], state["materializations"]) == ("reported", None, 1)
-    assert state["verdict"] == (VERDICT_OF[ASSET_STATUS[status]] if status in ASSET_STATUS else "passed")
-    assert (state["verdict"] == "passed") == (state["reason_code"] is None)
-    ledger.append([_outside(2, "asset.materialized.v1", 61, partition="2026-05-01")])
-    assert _assets(ledger)["2026-05-01"]["verdict"] == "passed"
-    ledger.append([_outside(3, "asset.wiped.v1", 62)])
-    assert _assets(ledger)["2026-05-01"]["outcome"] == "wiped"
+    partitions = {f"2026-05-{n:02}": status for n, status in enumerate([None, "ok", *ASSET_STATUS], start=1)}
+
+    def report(event_type: str, seconds: int, **more: Any) -> None:
+        ledger.append(
+            [
+                _outside(seconds * 100 + n, event_type, seconds, partition=partition, data=_about(status, **more))
+                for n, (partition, status) in enumerate(partitions.items())
+            ]
+        )
+
+    def _about(status: str | None, *, says: bool = False) -> dict[str, Any]:
+        return (
+            {"metadata": [{"label": "status", "type": "text", "value": status}] if status else []} if says else {}
+        )
+
+    report("asset.materialized.v1", 60, says=True)
+    states = _assets(ledger)
+    for partition, status in partitions.items():
+        state = states[partition]
+        assert (state["outcome"], state["run_id"], state["materializations"]) == ("reported", None, 1), status
+        expected = VERDICT_OF[ASSET_STATUS[status]] if status in ASSET_STATUS else "passed"
+        assert state["verdict"] == expected, status
+        assert (state["verdict"] == "passed") == (state["reason_code"] is None), status
+    report("asset.materialized.v1", 61)
+    states = _assets(ledger)
+    assert {states[partition]["verdict"] for partition in partitions} == {"passed"}
+    ledger.append([_outside(2, "asset.wiped.v1", 62)])
+    states = _assets(ledger)
+    assert {states[partition]["outcome"] for partition in partitions} == {"wiped"}
 
 
 @pytest.mark.parametrize(
@@ -617,16 +657,18 @@ def test_a_run_of_many_partitions_is_told_by_its_range(
 ENDS = ("run.succeeded.v1", "run.failed.v1", "run.canceled.v1")
 
 
-@pytest.mark.parametrize("ends", [*permutations(ENDS, 2), *permutations(ENDS, 3)])
-def test_of_several_ends_the_last_one_in_the_log_counts(tmp_path: Path, ends: tuple[str, ...]) -> None:
+def test_of_several_ends_the_last_one_in_the_log_counts(tmp_path: Path) -> None:
     """A run that Dagster ended twice has the status and the end of the last record, as in Dagster."""
     ledger = Ledger(tmp_path / "ledger", clock=Clock())
     ledger.create()
-    ledger.append([record(number, event_type=end) for number, end in enumerate(ends, start=1)])
+    runs = {f"run-{n}": ends for n, ends in enumerate([*permutations(ENDS, 2), *permutations(ENDS, 3)])}
+    for run_id, ends in runs.items():
+        ledger.append([record(number, run_id, event_type=end) for number, end in enumerate(ends, start=1)])
     with open_snapshot(ledger, views=("runs",)) as snapshot:
-        (row,) = _view(snapshot, "runs")
-    assert row["status"] == {end: end.split(".")[1] for end in ENDS}[ends[-1]]
-    assert row["ended_at"] == _at(NOON + len(ends) * 1_000)
+        rows = {row["run_id"]: row for row in _view(snapshot, "runs")}
+    assert {run_id: (row["status"], row["ended_at"]) for run_id, row in rows.items()} == {
+        run_id: (ends[-1].split(".")[1], _at(NOON + len(ends) * 1_000)) for run_id, ends in runs.items()
+    }
 
 
 def test_what_a_run_did_not_plan_is_counted_apart(tmp_path: Path) -> None:
@@ -656,39 +698,45 @@ def test_what_a_run_did_not_plan_is_counted_apart(tmp_path: Path) -> None:
     assert rows == [(None, True, "passed"), ("c", False, "failed")]
 
 
-@pytest.mark.parametrize(
-    ("kind", "value"),
-    [
-        *(("bool", False), ("bool", True), ("int", 0), ("float", "0.5"), ("float", "nan"), ("null", None)),
-        *(
-            ("markdown", "**Failed**"),
-            ("path", "failed"),
-            ("text", "not available"),
-            ("text", "failed."),
-            ("text", "None"),
-        ),
-        *(
-            ("json", '"failed"'),
-            ("json", "null"),
-            ("json", "{}"),
-            ("json", '{"orders": {"status": "failed"}, "x": null}'),
-        ),
-        *(
-            ("json", '["ok", "warning", "skipped"]'),
-            ("json", '{"failed": "no"}'),
-            ("json", '[""]'),
-            ("text", "[failed]"),
-        ),
-        *(("text", "{skipped"), ("text", '{"a": "failed"}'), ("text", "{None}")),
-    ],
+SAID_OF_ITSELF: tuple[tuple[str, str | bool | int | None], ...] = (
+    *(("bool", False), ("bool", True), ("int", 0), ("float", "0.5"), ("float", "nan"), ("null", None)),
+    *(
+        ("markdown", "**Failed**"),
+        ("path", "failed"),
+        ("text", "not available"),
+        ("text", "failed."),
+        ("text", "None"),
+    ),
+    *(
+        ("json", '"failed"'),
+        ("json", "null"),
+        ("json", "{}"),
+        ("json", '{"orders": {"status": "failed"}, "x": null}'),
+    ),
+    *(
+        ("json", '["ok", "warning", "skipped"]'),
+        ("json", '{"failed": "no"}'),
+        ("json", '[""]'),
+        ("text", "[failed]"),
+    ),
+    *(("text", "{skipped"), ("text", '{"a": "failed"}'), ("text", "{None}")),
 )
-def test_a_view_reads_what_an_asset_says_of_itself_as_the_outcomes_do(
-    ledger: Ledger, kind: str, value: str | bool | int | None
-) -> None:
+
+
+def test_a_view_reads_what_an_asset_says_of_itself_as_the_outcomes_do(ledger: Ledger) -> None:
     """The state that a report from outside has is the outcome that the same metadata gives in a run."""
-    data = {"metadata": [{"label": "status", "type": kind, "value": value}]}
-    ledger.append([_outside(1, "asset.materialized.v1", 60, partition="2026-05-01", data=data)])
-    word = stated_status(data)
-    state = _assets(ledger)["2026-05-01"]
-    assert state["verdict"] == VERDICT_OF[ASSET_STATUS.get(word or "", "materialized")]
-    assert state["reason_code"] == (None if state["verdict"] == "passed" else f"status_{word}")
+    reports = {
+        f"part-{n}": {"metadata": [{"label": "status", "type": kind, "value": value}]}
+        for n, (kind, value) in enumerate(SAID_OF_ITSELF)
+    }
+    ledger.append(
+        [
+            _outside(n, "asset.materialized.v1", 60, partition=partition, data=data)
+            for n, (partition, data) in enumerate(reports.items())
+        ]
+    )
+    states = _assets(ledger)
+    for partition, data in reports.items():
+        word, state = stated_status(data), states[partition]
+        assert state["verdict"] == VERDICT_OF[ASSET_STATUS.get(word or "", "materialized")], data
+        assert state["reason_code"] == (None if state["verdict"] == "passed" else f"status_{word}"), data

@@ -203,7 +203,7 @@ def test_a_ledger_lives_in_any_store(store: Store) -> None:
     ledger.append(records(range(300, 320)), personal=True)
     ledger.append([record(900, partition="token:abcdef")])
     ledger.seal()
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("events", "payloads")) as snapshot:
         assert snapshot.rows("SELECT count(*) FROM events") == [(321,)]
         ((event_id,),) = snapshot.rows("SELECT min(event_id) FROM events WHERE storage_id = 310")
         assert snapshot.rows("SELECT count(*) FROM payloads WHERE NOT erased") != [(0,)]

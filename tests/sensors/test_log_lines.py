@@ -34,7 +34,7 @@ def test_without_asking_a_log_line_is_counted_and_not_stored(
 ) -> None:
     ledger = Ledger(tmp_path / "ledger")
     capture_run(*run, CaptureContext(ledger, grace_seconds=0))
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("events",)) as snapshot:
         assert snapshot.rows(_LINES) == []
         assert snapshot.rows(_CLOSED)[0][0] == 2
         assert snapshot.rows("SELECT count(*) FROM events WHERE data::VARCHAR LIKE '%first line%'") == [(0,)]
@@ -51,7 +51,7 @@ def test_lines_that_were_asked_for_are_kept_once_and_change_no_count(
     assert again is not None
     assert again.appended == 0
     ledger.seal()
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("events",)) as snapshot:
         assert sorted(snapshot.rows(_LINES)) == [
             ("talkative", "first line", None),
             ("talkative", "second line, 行", None),

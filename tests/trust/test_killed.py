@@ -132,7 +132,7 @@ def append_it(world: Path) -> None:
 
 
 def payload_event(made: Ledger) -> str:
-    with open_snapshot(made) as snapshot:
+    with open_snapshot(made, views=("payloads",)) as snapshot:
         ((event_id,),) = snapshot.rows("SELECT event_id FROM payloads WHERE event_type <> $own", {"own": ERASED})
     return str(event_id)
 

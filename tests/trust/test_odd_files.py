@@ -171,7 +171,7 @@ def test_a_payload_erased_while_it_is_verified_is_no_finding(
     ledger.append([record(100)], personal=True)
     ledger.seal()
     (blob,) = paths(ledger).blobs.iterdir()
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("payloads",)) as snapshot:
         ((event_id,),) = snapshot.rows("SELECT event_id FROM payloads")
     from run_evidence.ledger.verification import verify as module
 
@@ -195,7 +195,7 @@ def test_an_erased_payload_that_is_there_is_a_finding_and_erase_finishes(ledger:
     ledger.seal()
     (blob,) = paths(ledger).blobs.iterdir()
     content = blob.read_bytes()
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("payloads",)) as snapshot:
         ((event_id,),) = snapshot.rows("SELECT event_id FROM payloads")
     erase(ledger, str(event_id), reason="asked", actor="me")
     ledger.append([record(100)], personal=True)

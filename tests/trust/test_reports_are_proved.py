@@ -72,7 +72,7 @@ def test_a_report_from_before_its_run_was_reopened_is_still_proved(tmp_path: Pat
 def test_what_a_report_says_of_a_correction_cannot_be_changed(tmp_path: Path) -> None:
     """Who made it, why, what it does, to which event and with which values."""
     ledger, _, run_id = reported(tmp_path, good_run("5b2b9a4e-0d3c-4f57-8f59-6c1f0f1f7a11"))
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("events",)) as snapshot:
         events = snapshot.rows("SELECT event_id FROM events WHERE event_type = 'check.evaluated.v1'")
     amend(ledger, events[0][0], reason="recounted", actor="ana", changes={"step_key": "x"})
     written = write_run_documents(ledger, run_id, tmp_path / "again", profile=WEEK06)
@@ -193,7 +193,7 @@ def test_documents_are_recorded_once(tmp_path: Path) -> None:
             == report.read_bytes()
         )
         assert ledger.seal().size == size
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("events",)) as snapshot:
         recorded = snapshot.rows("SELECT run_id, data FROM events WHERE event_type = 'document.derived.v1'")
     (about,) = [json.loads(data) for _, data in recorded]
     assert recorded[0][0] is None

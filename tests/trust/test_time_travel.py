@@ -43,7 +43,7 @@ def test_by_size_by_checkpoint_and_by_time(ledger: Ledger) -> None:
     checkpoint = paths(ledger).checkpoint(9)
     assert count(ledger, "9") == count(ledger, str(checkpoint)) == 9
     assert count(ledger, None) == 30
-    with open_snapshot(ledger) as snapshot:
+    with open_snapshot(ledger, views=("events",)) as snapshot:
         moments = [row[0] for row in snapshot.rows("SELECT recorded_at FROM events ORDER BY index")]
     assert count(ledger, moments[8].isoformat()) == 9
     assert count(ledger, moments[0].isoformat()) == 5, "they were appended together"
