@@ -18,13 +18,13 @@ export PYTHONDONTWRITEBYTECODE =
 demo: .venv/.installed
 	@$(BIN)/python -m pipelines.demo
 
-# Four processes for two cores: much of what is tested is waited for
+# More processes than cores: much of what is tested is waited for
 test: .venv/.installed
 	$(BIN)/python -m pytest -n 4 --dist worksteal -m "not soak"
 
 # What takes long: kills, every byte of a file, real daemons, the documents that are followed word for word
 test-soak: .venv/.installed
-	$(BIN)/python -m pytest -n 4 --dist worksteal -m soak
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m soak
 
 # The oldest of everything that pyproject.toml lets in: whoever pins an older pyarrow or Dagster reads, proves and captures
 .venv-bounds/.installed: pyproject.toml tests/bounds.py
