@@ -73,7 +73,7 @@ def runs(  # noqa: PLR0913, PLR0917 - one argument for each option
     What failed last night: ledger runs --since 12h --verdict '!passed'
     """
     from run_evidence.evidence.delivery import deliveries
-    from run_evidence.evidence.facts import read_rows, read_runs, read_verdicts
+    from run_evidence.evidence.facts import read_sound_runs
     from run_evidence.evidence.prefix import open_prefix
     from run_evidence.evidence.profile_choice import find_profile
     from run_evidence.evidence.run_filter import RunFilter, parse_list, parse_verdicts
@@ -93,12 +93,9 @@ def runs(  # noqa: PLR0913, PLR0917 - one argument for each option
         partition=partition,
     )
     with open_prefix(ledger, parse_as_of(as_of, as_of_occurred)) as prefix:
-        found, total = wanted.find(prefix, limit)
-        rows = read_rows(prefix, found)
-        verdicts = read_verdicts(prefix, rows)
-        delivered = (
-            {facts.row.run_id: deliveries(facts, chosen) for facts in read_runs(prefix, found)} if chosen else None
-        )
+        rows, verdicts, total = wanted.find(prefix, limit)
+        sound = read_sound_runs(prefix, [row.run_id for row in rows])[0] if chosen else {}
+        delivered = {run_id: deliveries(facts, chosen) for run_id, facts in sound.items()} if chosen else None
     if as_json:
         out_json([_run_json(row, verdicts[row.run_id], delivered) for row in rows])
     elif rows:

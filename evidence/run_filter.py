@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from run_evidence.evidence.facts import ALL_RUNS, RunRow, read_rows, read_verdicts
 from run_evidence.ledger import OUTCOMES, UsageError
 
 if TYPE_CHECKING:
     from run_evidence.evidence.prefix import Prefix
+    from run_evidence.evidence.verdict import RunVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,21 +27,29 @@ class RunFilter:
     asset: str | None = None
     partition: str | None = None
 
-    def find(self, prefix: Prefix, limit: int) -> tuple[list[str], int]:
-        """Return the ids of the newest runs that fit, at most `limit`, and how many there are in all."""
-        rows = prefix.select(
+    def find(self, prefix: Prefix, limit: int) -> tuple[list[RunRow], dict[str, RunVerdict], int]:
+        """Return the newest runs that fit, at most `limit`, their verdicts, and how many fit in all.
+
+        The verdict is the documents' one, also of a run whose payloads cannot be read: those of all others that fit
+        are read where it is asked for.
+        """
+        found = prefix.select(
             "runs_found",
             since=self.since,
             until=self.until,
-            verdicts=list(self.verdicts) or None,
             jobs=list(self.jobs) or None,
             releases=list(self.releases) or None,
             triggers=list(self.triggers) or None,
             asset=self.asset,
             partition=self.partition,
-            row_limit=limit,
+            row_limit=ALL_RUNS if self.verdicts else limit,
         )
-        return [run_id for run_id, _ in rows], rows[0][1] if rows else 0
+        rows = read_rows(prefix, [run_id for run_id, _ in found])
+        verdicts = read_verdicts(prefix, rows)
+        if self.verdicts:
+            rows = [row for row in rows if verdicts[row.run_id].verdict in self.verdicts]
+            return rows[:limit], verdicts, len(rows)
+        return rows, verdicts, found[0][1] if found else 0
 
     def __bool__(self) -> bool:
         """Return whether it leaves any run out."""

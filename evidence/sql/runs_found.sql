@@ -1,13 +1,12 @@
 -- The newest runs that fit, and how many fit in all.
 -- Grain: one row for each run. Order: started_at descending, then run_id. Columns: run_id, total.
--- Parameters: each NULL where anything fits. since, until (microseconds since 1970, of a run's start), verdicts, jobs,
+-- Parameters: each NULL where anything fits. since, until (microseconds since 1970, of a run's start), jobs,
 --   releases, triggers (lists of text; a trigger is a kind or a name), asset, partition (keys that the run planned,
 --   produced or checked); row_limit.
 SELECT run_id, count(*) OVER () AS total
 FROM runs AS r
 WHERE ($since::BIGINT IS NULL OR epoch_us(r.started_at) >= $since)
     AND ($until::BIGINT IS NULL OR epoch_us(r.started_at) < $until)
-    AND ($verdicts::VARCHAR[] IS NULL OR list_contains($verdicts, r.verdict))
     AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs, r.job_name))
     AND ($releases::VARCHAR[] IS NULL OR list_contains($releases, r.release_id))
     AND ($triggers::VARCHAR[] IS NULL OR list_contains($triggers, r.trigger) OR list_contains($triggers, r.trigger_name))

@@ -11,6 +11,8 @@ from evidence_runs import DAY, RAW, START, Tell, dry_run, failed_run, good_run, 
 
 from run_evidence.evidence.run_filter import parse_verdicts
 from run_evidence.ledger import OUTCOMES, UsageError, parse_moment
+from run_evidence.ledger.model.event import MAX_DATA_BYTES
+from tests.paths import paths
 
 HOUR = 3_600_000_000
 PROFILE = ("--profile", "pipelines.delivery:WEEK06")
@@ -108,3 +110,29 @@ def test_verdicts_are_words_of_the_lattice_or_all_but_some() -> None:
     assert parse_verdicts(None) == ()
     with pytest.raises(UsageError, match="is no verdict"):
         parse_verdicts("green")
+
+
+@pytest.mark.parametrize("arguments", [(), PROFILE], ids=["alone", "by a profile"])
+@pytest.mark.parametrize("damage", ["none", "gone"])
+def test_a_run_with_payloads_of_its_own_is_found_by_its_verdict(
+    told: Tell, call: Call, damage: str, arguments: tuple[str, ...]
+) -> None:
+    """Where a payload is kept changes no answer; one that is gone makes its run unknown, and hides no other."""
+    large = failed_run("large", start=START)
+    large.events = [
+        replace(event, data={**event.data, "pad": "x" * MAX_DATA_BYTES})
+        if event.event_type == "outcomes.derived.v1"
+        else event
+        for event in large.events
+    ]
+    ledger = told(good_run("good", start=START + HOUR), large)
+    if damage == "gone":
+        for path in paths(ledger).blobs.iterdir():
+            path.unlink()
+    word = "failed" if damage == "none" else "unknown"
+    for asked in (("--verdict", word), ("--verdict", "!passed")):
+        said = call("runs", "--json", *asked, *arguments)
+        assert said.code == 0, said.err
+        assert [(run["run_id"], run["verdict"]) for run in said.json] == [("large", word)]
+    said = call("runs", "--json", *arguments)
+    assert [run["run_id"] for run in said.json] == ["good", "large"], said.err
