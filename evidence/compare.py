@@ -57,7 +57,7 @@ def compare_runs(ledger: Ledger, before: str, after: str, as_of: AsOf = NOW) -> 
     """Compare two runs. Their own partitions stand for each other. Raises: UsageError when one is not there."""
     with open_snapshot(ledger, as_of) as snapshot:
         one, other = _run(snapshot, before), _run(snapshot, after)
-        runs = {run["run_id"]: run for run in _dicts(snapshot, _RUNS, {"run_ids": [one, other]})}
+        runs = {run["run_id"]: run for run in _dicts(snapshot, _RUNS, _OF_RUNS, {"run_ids": [one, other]})}
         whole = _whole(runs[one], runs[other])
         return _compared(snapshot, [one], [other], whole, own=True)
 
@@ -82,11 +82,17 @@ def compare_releases(ledger: Ledger, before: str, after: str, as_of: AsOf = NOW)
         return _compared(snapshot, sides[0], sides[1], (), own=False)
 
 
-_RUNS: Final = "SELECT * FROM runs WHERE list_contains($run_ids::VARCHAR[], run_id)"
 _OF_RELEASE: Final = "SELECT run_id FROM runs WHERE release_id = $release ORDER BY started_at"
 _OF_RUN: Final = (
     *("verdict", "reason_code", "partition", "status", "planned", "unplanned", "passed", "trigger", "release_id"),
 )
+_OF_RUNS: Final = ("run_id", "duration_s", *_OF_RUN)
+_RUNS: Final = f"SELECT {', '.join(_OF_RUNS)} FROM runs WHERE list_contains($run_ids::VARCHAR[], run_id)"  # noqa: S608
+_OF_ITEM: Final = (
+    *("asset_key", "partition", "check_name", "verdict", "outcome", "reason_code", "reason", "attempts"),
+    *("data_version", "code_version", "metadata", "duration_s", "run_id"),
+)
+"""The columns of `sql/compared_runs.sql`."""
 
 
 def _run(snapshot: Snapshot, asked: str) -> str:
@@ -118,12 +124,13 @@ def _compared(
 
 
 def _items(snapshot: Snapshot, run_ids: Sequence[str], *, own: bool) -> dict[_Key, dict[str, Any]]:
-    rows = _dicts(snapshot, query_text("compared_runs"), {"run_ids": list(run_ids), "own": own})
+    rows = _dicts(snapshot, query_text("compared_runs"), _OF_ITEM, {"run_ids": list(run_ids), "own": own})
     return {(row["asset_key"], row["partition"], row["check_name"]): row for row in rows}
 
 
-def _dicts(snapshot: Snapshot, sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-    names = [row[0] for row in snapshot.rows(f"DESCRIBE {sql}", dict(parameters))]
+def _dicts(
+    snapshot: Snapshot, sql: str, names: Sequence[str], parameters: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in snapshot.rows(sql, dict(parameters))]
 
 

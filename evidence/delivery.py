@@ -26,7 +26,7 @@ from run_evidence.evidence.profile import (
     Kind,
 )
 from run_evidence.evidence.recorded_event import Recorded
-from run_evidence.evidence.verdict import RunVerdict, by_gravity, had_nothing_to_check, judge, weigh
+from run_evidence.evidence.verdict import RunVerdict, by_gravity, had_nothing_to_check, weigh
 from run_evidence.ledger import Outcome, ancestors, identifier, is_identifier
 
 AMENDED: Final = "evidence_amended"
@@ -47,7 +47,9 @@ _CHECK_STATUS: Final[Mapping[str, str]] = {
     "check_skipped": "skipped",
     "check_failed": "failed",
 }
-_HOLDING: Final = frozenset({"failed", "not_evaluated", "unknown"})
+HOLDING: Final = frozenset({"failed", "not_evaluated", "unknown"})
+"""The verdicts that hold everything back."""
+
 _KINDS: Final[Mapping[Kind, tuple[type, ...]]] = {"text": (str,), "count": (int,), "id": (str, int)}
 
 
@@ -93,7 +95,7 @@ class Delivery:
 
     @property
     def _derived_decision(self) -> str:
-        if not self.facts.final or self.verdict.verdict in _HOLDING:
+        if not self.facts.final or self.verdict.verdict in HOLDING:
             return HOLD
         made = self.product.outcome == "materialized"
         if not made and self.profile.dry_run_code in {*(o.reason_code for o in self.outcomes), *self.stated_codes}:
@@ -147,13 +149,7 @@ def _product_of(facts: JudgedRun, profile: DeliveryProfile) -> str | None:
 def delivery_of(facts: JudgedRun, profile: DeliveryProfile, asset_key: str, partition: str) -> Delivery:
     """Judge a run's part in one partition; the empty text stands for that of an asset without partitions."""
     outcomes = tuple(o for o in by_profile(facts, profile) if o.item.partition in {None, partition})
-    verdict = judge(
-        outcomes,
-        status=facts.row.status,
-        closed=facts.row.closed,
-        corrections=facts.corrections,
-        derived_in=facts.derived_in,
-    )
+    verdict = facts.judged(outcomes)
     return Delivery(profile, facts, asset_key, partition, outcomes, verdict)
 
 
@@ -203,7 +199,7 @@ def _reason_codes(delivery: Delivery) -> Iterator[str]:
     elif facts.row.status != "succeeded":
         yield f"run_{facts.row.status}"
     for weight, outcome in weigh(delivery.outcomes):
-        if facts.final and outcome.item.kind == "check" and weight in _HOLDING:
+        if facts.final and outcome.item.kind == "check" and weight in HOLDING:
             yield "asset_checks_failed"
     if delivery.verdict.corrections:
         yield AMENDED

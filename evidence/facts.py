@@ -100,6 +100,16 @@ class JudgedRun:
     derived_in: frozenset[str] = frozenset()
     inherited: tuple[Outcome, ...] = ()
 
+    def judged(self, outcomes: Sequence[Outcome]) -> RunVerdict:
+        """Judge a part of the run, or the run as somebody else sees it, by these outcomes."""
+        return judge(
+            outcomes,
+            status=self.row.status,
+            closed=self.row.closed,
+            corrections=self.corrections,
+            derived_in=self.derived_in,
+        )
+
     @property
     def final(self) -> bool:
         """Whether the run was closed: what is derived now stays true until a late record reopens it."""
@@ -191,11 +201,12 @@ def read_runs(prefix: Prefix, run_ids: Sequence[str], rows: Sequence[RunRow] | N
     return [replace(facts, inherited=_inherited(facts, read)) for facts in found]
 
 
-_PARENT: Final = "dagster/parent_run_id"
+PARENT: Final = "dagster/parent_run_id"
+"""The tag that names the run which a run re-executes."""
 
 
 def _parent(facts: JudgedRun | None) -> str | None:
-    return facts.tags.get(_PARENT) if facts else None
+    return facts.tags.get(PARENT) if facts else None
 
 
 def _inherited(facts: JudgedRun, read: Mapping[str, JudgedRun | None]) -> tuple[Outcome, ...]:
@@ -234,7 +245,7 @@ def read_sound_runs(prefix: Prefix, run_ids: Sequence[str]) -> tuple[dict[str, J
 
 
 def read_plans_beside(prefix: Prefix) -> tuple[dict[str, Plan], dict[str, str]]:
-    """Read the plans that lie beside the log, by run; of those that cannot be read, why not."""
+    """Read the plans that are kept outside their entries, by run; of those that cannot be read, why not."""
 
     def read(run_ids: Sequence[str]) -> dict[str, Plan]:
         events = _read_events(prefix, run_ids, {"plan.committed.v1"})

@@ -89,7 +89,7 @@ def write_run_documents(
 ) -> WrittenDocuments:
     """Derive a run's documents, from the ledger sealed now or as it was, and write them below `out_dir`.
 
-    Without a profile these are the report and the summary of any run; what the run delivers is told by a profile.
+    Without a profile these are the report and the summary of any run; a profile says what the run delivers.
     They are final when the run is closed in the ledger, else interim, and say so. What is there already is
     left alone. Raises `UsageError` when the ledger does not know the run or `out_dir` is inside a ledger,
     `EnvironmentFault` when a file cannot be written, `IntegrityError` when one is there with other content, which

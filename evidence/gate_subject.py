@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from run_evidence.evidence.delivery import Delivery, by_profile, deliveries, delivery_of
+from run_evidence.evidence.delivery import HOLDING, Delivery, by_profile, deliveries, delivery_of
 from run_evidence.evidence.facts import JudgedRun, RunRow, read_plans_beside, read_rows, read_runs
 from run_evidence.evidence.gate_policy import PROCEED
 from run_evidence.evidence.profile import HOLD, HOLDING_BACK, REVIEW, DeliveryProfile
-from run_evidence.evidence.verdict import RunVerdict, judge
+from run_evidence.evidence.verdict import RunVerdict
 from run_evidence.ledger import IntegrityError, UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from run_evidence.ledger import Outcome
 
 SHORT_ID: Final = 8
-_HELD: Final = frozenset({"failed", "not_evaluated", "unknown"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +89,7 @@ class Part:
 
     @property
     def _derived(self) -> str:
-        if not self.facts.final or self.verdict.verdict in _HELD:
+        if not self.facts.final or self.verdict.verdict in HOLDING:
             return HOLD
         return PROCEED if self.verdict.verdict == "passed" and not self.verdict.corrections else REVIEW
 
@@ -213,13 +212,7 @@ def _runs(asked: Asked, runs: Sequence[JudgedRun], profile: DeliveryProfile | No
 
 def _parts(facts: JudgedRun, profile: DeliveryProfile | None) -> Iterator[Part]:
     outcomes = by_profile(facts, profile)
-    verdict = judge(
-        outcomes,
-        status=facts.row.status,
-        closed=facts.row.closed,
-        corrections=facts.corrections,
-        derived_in=facts.derived_in,
-    )
+    verdict = facts.judged(outcomes)
     yield Part(facts, outcomes, verdict)
     for delivery in deliveries(facts, profile) if profile else ():
         yield Part(facts, delivery.outcomes, delivery.verdict, delivery)

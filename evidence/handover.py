@@ -20,6 +20,7 @@ import orjson
 
 from run_evidence.evidence.acceptance import accept
 from run_evidence.evidence.document import encode_document
+from run_evidence.evidence.facts import PARENT
 from run_evidence.evidence.files import DerivedDocuments, derive_run_documents
 from run_evidence.evidence.handover_form import (
     CHECKPOINT,
@@ -65,7 +66,6 @@ if TYPE_CHECKING:
     from run_evidence.evidence.profile import DeliveryProfile
     from run_evidence.ledger import Ledger, Signer
 
-_PARENT: Final = "dagster/parent_run_id"
 _ALWAYS: Final = frozenset({README, INDEX, EVIDENCE, STATEMENT, POLICY, CHECKPOINT, PROOF})
 _ANOTHER: Final = "name an empty folder with --out DIR, or the one of this product, partition and recipient"
 
@@ -348,7 +348,7 @@ def _proved(ledger: Ledger, index: bytes, current: DerivedDocuments, stated: Sta
 def _ancestry(current: DerivedDocuments) -> Iterator[str | None]:
     """Yield the runs that this one re-executes, as far as what it inherits comes from them."""
     if current.facts.inherited:
-        yield current.facts.tags.get(_PARENT)
+        yield current.facts.tags.get(PARENT)
         yield current.facts.tags.get("dagster/root_run_id")
 
 
