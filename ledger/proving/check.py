@@ -17,7 +17,7 @@ from run_evidence.ledger.model.event import decode_entry
 from run_evidence.ledger.model.json_bytes import parse_json
 from run_evidence.ledger.proving.check_document import compare_document, number
 from run_evidence.ledger.tlog.merkle import leaf_hash
-from run_evidence.ledger.tlog.proof import check_consistency, check_inclusion
+from run_evidence.ledger.tlog.proof import check_consistency, check_inclusion, check_inclusions
 from run_evidence.ledger.tlog.proof_file import Inclusion, ProofFile
 from run_evidence.ledger.tlog.trust import Trust, TrustedBy, require_trusted
 
@@ -51,7 +51,7 @@ def check_proof(proof: ProofFile, trust: Trust, document: bytes | None = None) -
     vouched = require_trusted(proof.head, trust)
     if not proof.inclusions:
         raise IntegrityError("there is no entry in the proof, so it proves nothing of what it is about")
-    entries = tuple(_checked_entry(proof, inclusion, document) for inclusion in proof.inclusions)
+    entries = _checked_entries(proof, document)
     if proof.growth is not None:
         check_consistency(
             proof.growth.path,
@@ -70,8 +70,22 @@ def proven_events(proof: ProofFile) -> dict[int, dict[str, Any]]:
 
     Raises: IntegrityError naming what does not hold. Who vouches for the checkpoint is for `require_trusted`.
     """
-    entries = (_checked_entry(proof, inclusion, None) for inclusion in proof.inclusions)
-    return {index: _event(index, entry) for index, entry in entries}
+    return {index: _event(index, entry) for index, entry in _checked_entries(proof, None)}
+
+
+def _checked_entries(proof: ProofFile, document: bytes | None) -> tuple[tuple[int, bytes], ...]:
+    if proof.shared is None:
+        return tuple(_checked_entry(proof, inclusion, document) for inclusion in proof.inclusions)
+    entries = tuple((inclusion.index, inclusion.entry or b"") for inclusion in proof.inclusions)
+    leaves = [(index, leaf_hash(entry)) for index, entry in entries]
+    for inclusion, (index, leaf) in zip(proof.inclusions, leaves, strict=True):
+        if not leaf.hex().startswith(inclusion.mark):
+            raise IntegrityError(
+                f"entry {index} is not the one that was proved: its leaf hash is {leaf.hex()}, "
+                f"expected {inclusion.mark}…"
+            )
+    check_inclusions(proof.shared, leaves=leaves, size=proof.checkpoint.size, root=proof.checkpoint.root)
+    return entries
 
 
 def _checked_entry(proof: ProofFile, inclusion: Inclusion, document: bytes | None) -> tuple[int, bytes]:

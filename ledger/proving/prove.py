@@ -24,7 +24,7 @@ from run_evidence.ledger.storage.search import answer, memory_database, sql_text
 from run_evidence.ledger.storage.tile_cache import TileCache
 from run_evidence.ledger.tlog.checkpoint import Checkpoint, StoredCheckpoint
 from run_evidence.ledger.tlog.merkle import leaf_hash
-from run_evidence.ledger.tlog.proof_file import ConsistencyProof, Inclusion, ProofFile
+from run_evidence.ledger.tlog.proof_file import MARK_DIGITS, ConsistencyProof, Inclusion, ProofFile
 
 if TYPE_CHECKING:
     import duckdb
@@ -65,7 +65,7 @@ class Prover:
                 f"The log has no entry of run {run_id!r} among its first {self.size}.",
                 next_step="ledger runs lists the runs; ledger seal, if it is new",
             )
-        return ProofFile(tuple(self._included(entries)), self.head, ("run", run_id))
+        return self._together(entries, ("run", run_id))
 
     def prove_document(self, document: bytes) -> ProofFile:
         """Prove what a document rests on: the log's record of it, the events it names, the closings of its run.
@@ -82,8 +82,7 @@ class Prover:
         found.update(_closings(of_runs) if found else of_runs)
         digest = hashlib.sha256(document).hexdigest()
         found.update([self._recorded(digest)])
-        subject = ("document", digest)
-        return ProofFile(tuple(self._included(sorted(found.items()))), self.head, subject, growth)
+        return self._together(sorted(found.items()), ("document", digest), growth)
 
     def prove_recorded(self, document: bytes, also: Iterable[str], closings_of: Iterable[str]) -> ProofFile:
         """Prove that the log recorded a document, and others by their SHA-256, and what runs came to at their ends.
@@ -133,6 +132,25 @@ class Prover:
                 yield Inclusion(index, entry, paths.path(index, leaf_hash(entry)))
             except IntegrityError as error:
                 raise IntegrityError(f"{error}; nothing was proved", next_step="ledger verify") from None
+
+    def _together(
+        self,
+        entries: Sequence[tuple[int, bytes]],
+        subject: tuple[str, str],
+        growth: ConsistencyProof | None = None,
+    ) -> ProofFile:
+        """Return a multi-proof of entries, ascending."""
+        leaves = [(index, leaf_hash(entry)) for index, entry in entries]
+        try:
+            shared = AuditPaths(self.store, self.log, self.head.checkpoint).shared(leaves)
+        except IntegrityError:  # which says that they do not lead to the root together, and not which one it is
+            list(self._included(entries))
+            raise
+        found = tuple(
+            Inclusion(index, entry, mark=leaf.hex()[:MARK_DIGITS])
+            for (index, entry), (_, leaf) in zip(entries, leaves, strict=True)
+        )
+        return ProofFile(found, self.head, subject, growth, shared)
 
     def _reach(self, named: tuple[str, int, bytes] | None) -> ConsistencyProof | None:
         """Lead from the checkpoint a document names to the one of the proof; `None` if it is that one."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from run_evidence.ledger.errors import IntegrityError
 from run_evidence.ledger.storage.store import Store
 from run_evidence.ledger.storage.tile_cache import TileCache
 from run_evidence.ledger.tlog.checkpoint import Checkpoint
-from run_evidence.ledger.tlog.proof import check_inclusion, prove_inclusion
+from run_evidence.ledger.tlog.proof import check_inclusion, check_inclusions, prove_inclusion, prove_inclusions
 from run_evidence.ledger.tlog.tiles import Tile, TileReader
 
 if TYPE_CHECKING:
@@ -27,6 +28,20 @@ class AuditPaths:
     def path(self, index: int, leaf: bytes) -> tuple[bytes, ...]:
         """Return the audit path of a leaf hash. Raises: IntegrityError when it is not under the checkpoint."""
         return self._cache.ask(lambda: self._log, lambda: self._checked(index, leaf))
+
+    def shared(self, leaves: Sequence[tuple[int, bytes]]) -> tuple[bytes, ...]:
+        """Return the multi-proof of leaf hashes by index, ascending. Raises: IntegrityError as `path` does."""
+        return self._cache.ask(lambda: self._log, lambda: self._checked_together(leaves))
+
+    def _checked_together(self, leaves: Sequence[tuple[int, bytes]]) -> tuple[bytes, ...]:
+        size, root = self._checkpoint.size, self._checkpoint.root
+        try:
+            hashes = prove_inclusions([index for index, _ in leaves], size, TileReader(size, self._fetch))
+            check_inclusions(hashes, leaves=leaves, size=size, root=root)
+        except IntegrityError:
+            self._tiles.clear()
+            raise
+        return hashes
 
     def _checked(self, index: int, leaf: bytes) -> tuple[bytes, ...]:
         size, root = self._checkpoint.size, self._checkpoint.root

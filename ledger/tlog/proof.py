@@ -1,7 +1,8 @@
 """Inclusion and consistency proofs, made from and checked against hashes the caller brings.
 
 Nothing here touches a disk: a prover is given a `HashReader`, asks it once for every node it needs (at most
-126 in a tree of 2^63 leaves) and never sees an entry. A checker needs no reader at all.
+126 in a tree of 2^63 leaves for one leaf) and never sees an entry. A checker needs no reader at all. Many leaves
+of one tree share most of their paths: a multi-proof has each hash once.
 
 Source: RFC 6962 section 2.1 (definitions), RFC 9162 sections 2.1.3 and 2.1.4 (verification algorithms); the
 reader is Go's `golang.org/x/mod/sumdb/tlog.HashReader`, with tree coordinates in place of storage indexes.
@@ -9,7 +10,8 @@ reader is Go's `golang.org/x/mod/sumdb/tlog.HashReader`, with tree coordinates i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -53,6 +55,24 @@ def prove_inclusion(index: int, size: int, reader: HashReader) -> tuple[bytes, .
             ranges.append((first, middle))
             first = middle
     return _subtree_roots(ranges[::-1], reader)
+
+
+def prove_inclusions(indexes: Sequence[int], size: int, reader: HashReader) -> tuple[bytes, ...]:
+    """Return the multi-proof of the leaves `indexes`, ascending: the roots of the largest subtrees without any.
+
+    They come from left to right. With the leaf hashes themselves they make up the whole tree, so each is needed
+    and none is there twice. Cost: one call of `reader`.
+
+    Raises: UsageError if there is no leaf, they do not ascend, or the tree has no such leaf; IntegrityError if the
+    reader returns too few hashes.
+    Source: docs/format.md, Multi-proofs.
+    """
+    if not _ascend(indexes, size):
+        raise UsageError(
+            f"no multi-proof of {len(indexes)} leaves in a tree of {size}",
+            next_step="ask for one or more indexes below the size, each once, ascending",
+        )
+    return _subtree_roots(list(_without(indexes, (0, size))), reader)
 
 
 def prove_consistency(old_size: int, new_size: int, reader: HashReader) -> tuple[bytes, ...]:
@@ -119,6 +139,24 @@ def check_inclusion(proof: Sequence[bytes], *, leaf: bytes, index: int, size: in
         raise IntegrityError(f"{what}: leads to root {computed.hex()}, the checkpoint has {root.hex()}")
 
 
+def check_inclusions(
+    proof: Sequence[bytes], *, leaves: Sequence[tuple[int, bytes]], size: int, root: bytes
+) -> None:
+    """Pass if `proof` shows that the tree of `size` leaves with `root` has each of `leaves`, (index, leaf hash).
+
+    Raises: IntegrityError naming what does not fit: the indexes, the number of hashes, a hash, or the root.
+    Source: docs/format.md, Multi-proofs.
+    """
+    indexes, hashes = [index for index, _ in leaves], [leaf for _, leaf in leaves]
+    what = f"multi-proof of {len(leaves)} leaves in {size}"
+    if not _ascend(indexes, size):
+        raise IntegrityError(f"{what}: it is of no leaf, or of leaves that do not ascend within the tree")
+    _require_shape(what, proof, sum(1 for _ in _without(indexes, (0, size))), *hashes, root)
+    computed = _root_of(iter(hashes), indexes, iter(proof), (0, size))
+    if computed != root:
+        raise IntegrityError(f"{what}: leads to root {computed.hex()}, the checkpoint has {root.hex()}")
+
+
 def check_consistency(
     proof: Sequence[bytes], *, old_size: int, new_size: int, old_root: bytes, new_root: bytes
 ) -> None:
@@ -155,6 +193,37 @@ def check_consistency(
         node, last = node >> 1, last >> 1
     _require_root(f"{what}: the old tree", old_computed, old_root)
     _require_root(f"{what}: it fits the old root but the new tree", new_computed, new_root)
+
+
+def _ascend(indexes: Sequence[int], size: int) -> bool:
+    """Tell whether there are leaves, each is in the tree, and each comes after the one before."""
+    bounds = [-1, *indexes, size]
+    return bool(indexes) and size <= MAX_SIZE and all(map(int.__lt__, bounds, bounds[1:]))
+
+
+def _without(indexes: Sequence[int], leaves: _Range) -> Iterator[_Range]:
+    """Yield the largest subtrees of a subtree that have none of these leaves, from left to right."""
+    first, end = leaves
+    if not indexes:
+        yield leaves
+    elif end - first > 1:
+        middle = first + _split(end - first)
+        cut = bisect_left(indexes, middle)
+        yield from _without(indexes[:cut], (first, middle))
+        yield from _without(indexes[cut:], (middle, end))
+
+
+def _root_of(hashes: Iterator[bytes], indexes: Sequence[int], proof: Iterator[bytes], leaves: _Range) -> bytes:
+    """Return the root of a subtree from its leaf hashes and, where it has none of them, from the proof."""
+    first, end = leaves
+    if not indexes:
+        return next(proof)
+    if end - first == 1:
+        return next(hashes)
+    middle = first + _split(end - first)
+    cut = bisect_left(indexes, middle)
+    left = _root_of(hashes, indexes[:cut], proof, (first, middle))
+    return node_hash(left, _root_of(hashes, indexes[cut:], proof, (middle, end)))
 
 
 def _split(size: int) -> int:

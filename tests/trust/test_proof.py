@@ -15,8 +15,10 @@ from run_evidence.ledger.tlog.proof import (
     NodeId,
     check_consistency,
     check_inclusion,
+    check_inclusions,
     prove_consistency,
     prove_inclusion,
+    prove_inclusions,
     read_frontier,
 )
 from tests.trust.reference import Reference
@@ -385,3 +387,64 @@ def test_published_consistency_proofs(old: int, new: int, old_root: str, new_roo
     for part in roots:
         with pytest.raises(IntegrityError):
             check_consistency(path, old_size=old, new_size=new, **roots | {part: bytes(32)})
+
+
+# --- many leaves at once ----------------------------------------------------------------------------------
+
+
+def leaves_of(indexes: Sequence[int]) -> list[tuple[int, bytes]]:
+    return [(index, REFERENCE.leaf(index)) for index in indexes]
+
+
+def test_every_set_of_leaves_of_every_small_tree_is_proved() -> None:
+    """And of one leaf the multi-proof has the hashes of its audit path, of all leaves none."""
+    for size in range(1, 11):
+        reader, root = reader_for(size), REFERENCE.root(size)
+        for chosen in range(1, 2**size):
+            indexes = [index for index in range(size) if chosen >> index & 1]
+            proof = prove_inclusions(indexes, size, reader)
+            check_inclusions(proof, leaves=leaves_of(indexes), size=size, root=root)
+            paths = [set(prove_inclusion(index, size, reader)) for index in indexes]
+            assert set(proof) <= set.union(*paths)
+            assert len(set(proof)) == len(proof)
+            if len(indexes) == 1:
+                assert sorted(proof) == sorted(paths[0])
+        assert prove_inclusions(range(size), size, reader) == ()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, SIZES), st.data())
+def test_a_multi_proof_of_anything_else_is_refused(size: int, data: st.DataObject) -> None:
+    """One leaf more or less, another leaf, another place, another hash, one more or one less, another tree."""
+    indexes = sorted(data.draw(st.sets(st.integers(0, size - 1), min_size=1, max_size=12)))
+    proof, root = prove_inclusions(indexes, size, reader_for(size)), REFERENCE.root(size)
+    leaves = leaves_of(indexes)
+    check_inclusions(proof, leaves=leaves, size=size, root=root)
+    at = data.draw(st.integers(0, len(leaves) - 1))
+    wrong: list[tuple[Sequence[bytes], list[tuple[int, bytes]], int, bytes]] = [
+        (proof, leaves[:at] + leaves[at + 1 :], size, root),
+        (proof, [*leaves[:at], (leaves[at][0], bytes(32)), *leaves[at + 1 :]], size, root),
+        (proof, [*leaves[:at], (leaves[at][0] + 1, leaves[at][1]), *leaves[at + 1 :]], size, root),
+        (proof, [*leaves, (size, bytes(32))], size, root),
+        (proof, [*leaves, leaves[-1]], size, root),
+        (proof, leaves[::-1] if len(leaves) > 1 else [], size, root),
+        ([*proof, bytes(32)], leaves, size, root),
+        (proof, leaves, size, bytes(32)),
+        (proof, [], size, root),
+    ]
+    if proof:
+        nth = data.draw(st.integers(0, len(proof) - 1))
+        wrong += [
+            ([*proof[:nth], *proof[nth + 1 :]], leaves, size, root),
+            ([*proof[:nth], bytes(32), *proof[nth + 1 :]], leaves, size, root),
+            ([*proof[:nth], b"short", *proof[nth + 1 :]], leaves, size, root),
+        ]
+    for hashes, of, tree, to in wrong:
+        with pytest.raises(IntegrityError, match="multi-proof"):
+            check_inclusions(hashes, leaves=of, size=tree, root=to)
+
+
+@pytest.mark.parametrize("indexes", [[], [5], [-1], [2, 1], [1, 1]])
+def test_no_multi_proof_is_made_of_leaves_that_are_not_there(indexes: list[int]) -> None:
+    with pytest.raises(UsageError, match="multi-proof"):
+        prove_inclusions(indexes, 5, reader_for(5))

@@ -23,6 +23,7 @@ from run_evidence.ledger.proving.check import check_proof
 from run_evidence.ledger.proving.prove import Prover, open_prover
 from run_evidence.ledger.tlog.keys import format_vkey
 from run_evidence.ledger.tlog.proof_file import (
+    MULTI_PROOF,
     PROOF_BUNDLE,
     TLOG_PROOF,
     ConsistencyProof,
@@ -156,7 +157,21 @@ def test_every_changed_character_of_a_proof_is_refused(prover: Prover) -> None:
 def test_the_parser_refuses_or_reads_exactly(data: st.DataObject) -> None:
     """Whatever the bytes, the outcome is our error or a proof whose only form these bytes are."""
     line = st.sampled_from(
-        [TLOG_PROOF, PROOF_BUNDLE, "index 0", "index 7", "extra YQ==", f"run {RUN}", "entry 3 YQ==", "", "old 1 "]
+        [
+            TLOG_PROOF,
+            PROOF_BUNDLE,
+            MULTI_PROOF,
+            "hashes",
+            "entry 3 00000000 {}",
+            "entry 4 0 ü",
+            "index 0",
+            "index 7",
+            "extra YQ==",
+            f"run {RUN}",
+            "entry 3 YQ==",
+            "",
+            "old 1 ",
+        ]
     )
     hashes = st.binary(min_size=31, max_size=33).map(lambda b: base64.b64encode(b).decode())
     head = "log\n7\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n"
@@ -188,11 +203,12 @@ def test_a_run_is_proved_whole(tmp_path: Path) -> None:
         proof = prover.prove_run("run/1 ü")
         with pytest.raises(UsageError, match="no entry of run 'nobody'"):
             prover.prove_run("nobody")
+        fewer = [(each.index, each.entry or b"") for each in proof.inclusions[1:]]
+        shortened = prover._together(fewer, ("run", "run/1 ü"))
     parsed = parse_proof(format_proof(proof))
     assert parsed == proof
     proven = check_proof(parsed, TRUST)
     assert (len(proven.entries), proven.notes, proven.subject) == (4, (), ("run", "run/1 ü"))
-    shortened = replace(proof, inclusions=proof.inclusions[1:])
     with pytest.raises(IntegrityError, match=r"has 2 records of run .*, its closing states 3"):
         check_proof(shortened, TRUST)
     with pytest.raises(IntegrityError, match="is of run"):
@@ -204,6 +220,36 @@ def test_a_proof_of_no_entry_proves_nothing(prover: Prover, subject: tuple[str, 
     """A signed checkpoint below the name of a run says nothing of that run."""
     with pytest.raises(IntegrityError, match="no entry in the proof"):
         check_proof(replace(prover.prove_event(event_id(7)), subject=subject, inclusions=()), TRUST, b"{}")
+
+
+def test_a_proof_of_a_run_with_a_path_for_each_entry_is_read(tmp_path: Path) -> None:
+    """The form that hand-overs have, and that proofs of runs had before multi-proofs."""
+    ledger = signed_ledger(tmp_path / "ledger", [40])
+    closed_run(ledger, "run/1 ü", 3)
+    with open_prover(ledger) as prover:
+        proof = prover.prove_run("run/1 ü")
+        single = [prover.prove_event(orjson.loads(i.entry or b"")["event_id"]) for i in proof.inclusions]
+    bundle = replace(proof, inclusions=tuple(each.inclusions[0] for each in single), shared=None)
+    data = format_proof(bundle)
+    assert data.startswith(f"{PROOF_BUNDLE}\n".encode())
+    assert parse_proof(data) == bundle
+    assert check_proof(bundle, TRUST) == check_proof(proof, TRUST)
+
+
+def test_of_a_multi_proof_every_changed_character_is_refused_and_a_changed_entry_named(tmp_path: Path) -> None:
+    ledger = signed_ledger(tmp_path / "ledger", [40])
+    closed_run(ledger, "run-7", 3)
+    with open_prover(ledger) as prover:
+        proof = prover.prove_run("run-7")
+    data = format_proof(proof)
+    assert data.startswith(f"{MULTI_PROOF}\n".encode())
+    for position in range(len(data)):
+        changed = bytearray(data)
+        changed[position] ^= 1
+        assert refused(bytes(changed)), f"byte {position}"
+    index, entry = proof.inclusions[1].index, proof.inclusions[1].entry or b""
+    with pytest.raises(IntegrityError, match=f"entry {index} is not the one that was proved"):
+        check_proof(parse_proof(data.replace(entry, entry.replace(b"step_1", b"step_9"))), TRUST)
 
 
 def test_a_run_that_is_not_closed_says_so(prover: Prover) -> None:
