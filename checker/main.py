@@ -15,8 +15,7 @@ from run_evidence.ledger import (
     EnvironmentFault,
     LedgerError,
     accepted_folder,
-    check_proof,
-    parse_proof,
+    check_file,
     read_checkpoint_file,
     read_key_texts,
     read_named,
@@ -63,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     of_folder.add_argument("--no-memory", action="store_true", help="an older hand-over is accepted too")
     of_folder.set_defaults(run=_accept)
 
-    of_file = commands.add_parser("check", help="Check a proof file.")
+    of_file = commands.add_parser("check", help="Check a proof file, or a page.")
     of_file.add_argument("proof", type=Path, metavar="PROOF")
     of_file.add_argument("document", type=Path, nargs="?", metavar="DOCUMENT")
     of_file.add_argument("--key", **key, help="the log's verifier key, or a file that has it")
@@ -102,7 +101,7 @@ def _check(asked: argparse.Namespace) -> int:
     copy = read_checkpoint_file(asked.checkpoint).checkpoint if asked.checkpoint else None
     trust = read_trust(read_key_texts(asked.key), read_key_texts(asked.witness_key), copy, asked.origin)
     document = read_named(asked.document, max_bytes=MAX_BYTES) if asked.document else None
-    proven = check_proof(parse_proof(read_named(asked.proof, max_bytes=MAX_BYTES)), trust, document)
+    proven = check_file(read_named(asked.proof, max_bytes=MAX_BYTES), trust, document)
     if asked.json:
         entries = [{"index": index, "entry": entry.decode()} for index, entry in proven.entries]
         _out_json({"ok": True, **asdict(proven), "entries": entries})

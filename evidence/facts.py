@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
@@ -35,6 +35,7 @@ _FAILURES: Final = frozenset(
     {"run.failed.v1", "run.canceled.v1", "step.failed.v1", "resource.init_failed.v1", "hook.errored.v1"}
 )
 _SKIPS: Final = frozenset({"asset.skipped.v1", "step.skipped.v1"})
+_EVALUATIONS: Final = frozenset({"check.evaluated.v1", "step.expectation_evaluated.v1"})
 _PRODUCED: Final = frozenset({"asset.materialized.v1", "asset.observed.v1"})
 _OF_OUTCOMES: Final = frozenset({"outcomes.derived.v1", "run.closed.v1"})
 _NOT_THERE: Final = frozenset({"erased", "gone"})
@@ -99,6 +100,15 @@ class JudgedRun:
     corrections: tuple[Correction, ...] = ()
     derived_in: frozenset[str] = frozenset()
     inherited: tuple[Outcome, ...] = ()
+    _place: Mapping[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_place", {event.event_id: place for place, event in enumerate(self.events)})
+
+    def rests_on(self, outcome: Outcome) -> tuple[Recorded, ...]:
+        """Return the events of this run that an outcome rests on, in the order in which they were recorded."""
+        places = (self._place[event_id] for event_id in outcome.basis if event_id in self._place)
+        return tuple(self.events[place] for place in sorted(places))
 
     def judged(self, outcomes: Sequence[Outcome]) -> RunVerdict:
         """Judge a part of the run, or the run as somebody else sees it, by these outcomes."""
@@ -130,7 +140,7 @@ class JudgedRun:
     @property
     def evaluations(self) -> tuple[Recorded, ...]:
         """Every evaluation of a check and of an expectation of a step."""
-        return self._of({"check.evaluated.v1", "step.expectation_evaluated.v1"})
+        return self._of(_EVALUATIONS)
 
     @property
     def products(self) -> tuple[Recorded, ...]:
@@ -154,13 +164,14 @@ class JudgedRun:
 
     def why(self, outcome: Outcome) -> str:
         """Say why an item is not passed, as code and words: what a check gave itself, what a failed step said."""
-        given = [e for e in self.evaluations if e.event_id in outcome.basis]
+        basis = self.rests_on(outcome)
+        given = [e for e in basis if e.event_type in _EVALUATIONS]
         if outcome.item.kind == "check" and given:
             codes = [code for event in given for code in event.reason_codes]
             return "; ".join(filter(None, [", ".join(codes), *(event.findings for event in given)]))
         if outcome.reason_code is None:
             return ""
-        failed = (e.told for e in self.failures if outcome.outcome == "failed" and e.event_id in outcome.basis)
+        failed = (e.told for e in basis if outcome.outcome == "failed" and e.event_type in _FAILURES)
         reason = "; ".join(next(failed, outcome.reason or "").splitlines())
         repeated = outcome.reason_code == outcome.outcome  # then the code says nothing that the outcome did not
         return ": ".join(filter(None, ["" if repeated and reason else outcome.reason_code, reason]))

@@ -6,6 +6,7 @@ the fulfilled ones too; what compared nothing is not met.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -19,7 +20,7 @@ from run_evidence.evidence.contradictions import (
     find_contradictions,
 )
 from run_evidence.evidence.corrections import Correction, corrections_of
-from run_evidence.evidence.data_changes import read_changes
+from run_evidence.evidence.data_changes import Change, read_changes
 from run_evidence.evidence.gate_policy import PROCEED, RULES, GatePolicy, required_decision
 from run_evidence.evidence.gate_subject import SHORT_ID, Asked, Part, Subject, read_subject
 from run_evidence.evidence.prefix import open_prefix, resolve_run
@@ -257,12 +258,15 @@ class _Reading:
 
         What another run that is judged too made is no other's.
         """
-        parts, judged = self.subject.parts, {facts.row.run_id for facts in self.subject.runs}
-        items = {(o.item.asset_key, o.item.partition) for part in parts for o in part.made()}
-        changes = read_changes(self.prefix, items)
-        for part, item in ((p, (o.item.asset_key, o.item.partition)) for p in parts for o in p.made()):
-            about = [change for change in changes if change.touches(*item)]
-            own = [c for c in about if c.run_id == part.facts.row.run_id or c.event_id in part.basis]
+        judged = {facts.row.run_id for facts in self.subject.runs}
+        made = [(part, (o.item.asset_key, o.item.partition)) for part in self.subject.parts for o in part.made()]
+        changes: dict[str, list[Change]] = defaultdict(list)
+        for change in read_changes(self.prefix, [item for _, item in made]):
+            changes[change.asset_key].append(change)
+        basis = {id(part): part.basis for part in self.subject.parts}
+        for part, item in made:
+            about = [change for change in changes[item[0]] if change.touches(*item)]
+            own = [c for c in about if c.run_id == part.facts.row.run_id or c.event_id in basis[id(part)]]
             made_at = max((change.occurred_at for change in own), default=None)
             on = f"{item[0]} [{item[1]}]" if item[1] else item[0]
             for change in about:

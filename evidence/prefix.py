@@ -105,12 +105,15 @@ def _prefix(ledger: Ledger, snapshot: Snapshot, as_of: AsOf) -> Prefix:
 
 
 @contextlib.contextmanager
-def sealed_prefix(ledger: Ledger, run_id: str | None = None, as_of: AsOf = NOW) -> Iterator[Prefix]:
+def sealed_prefix(
+    ledger: Ledger, run_id: str | None = None, as_of: AsOf = NOW, also: Sequence[str] = ()
+) -> Iterator[Prefix]:
     """Open what a document is derived from: the sealed log, now or as it was; nothing is sealed for the past.
 
     With a run, the shortest prefix with a checkpoint that has all of the run as of then, a signed one where the
     ledger has a key: its last document is the same however much the ledger has grown since. Without a run, the
-    shortest that has all but the records of documents at the end: recording a document makes no other one.
+    shortest that has all but the records of documents at the end: recording a document makes no other one. `also`
+    names views beside those that the documents rest on.
 
     Raises `UsageError` when the ledger does not know the run, `IntegrityError` when the inbox holds what cannot be
     sealed, or a signature of the checkpoint is wrong.
@@ -118,7 +121,7 @@ def sealed_prefix(ledger: Ledger, run_id: str | None = None, as_of: AsOf = NOW) 
     size = sealed_size(ledger, as_of) if as_of.past else _seal(ledger)
     size = _covering_size(ledger, run_id, size, signed=not as_of.unsigned)
     exactly = AsOf(size=size, occurred_by=as_of.occurred_by, unsigned=as_of.unsigned)
-    with open_prefix(ledger, exactly) as prefix:
+    with open_prefix(ledger, exactly, also) as prefix:
         if prefix.signing.problem:
             raise IntegrityError(f"Nothing is derived from {prefix.signing.problem}.", next_step="ledger verify")
         yield prefix

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from run_evidence.ledger.project_file import ProjectSettings
     from run_evidence.ledger.proving.check import check_proof, proven_events
     from run_evidence.ledger.proving.included import require_included
+    from run_evidence.ledger.proving.page_file import check_file, drawn_digests, with_proof
     from run_evidence.ledger.proving.prove import open_prover
     from run_evidence.ledger.query.as_of import NOW, AsOf, parse_as_of
     from run_evidence.ledger.query.prefix import calculated_checkpoint, sealed_size
@@ -149,6 +150,11 @@ _PLACES: Final = {
         "proven_events",
     ),
     "proving.included": ("require_included",),
+    "proving.page_file": (
+        "check_file",
+        "drawn_digests",
+        "with_proof",
+    ),
     "proving.prove": ("open_prover",),
     "query.as_of": (
         "AsOf",
@@ -290,12 +296,14 @@ __all__ = [
     "bounded",
     "calculated_checkpoint",
     "canonical",
+    "check_file",
     "check_proof",
     "checkpoint_sizes",
     "conflict_event",
     "create_idempotent",
     "derive_outcomes",
     "digested",
+    "drawn_digests",
     "encode",
     "format_envelope",
     "format_proof",
@@ -344,6 +352,7 @@ __all__ = [
     "sql_text",
     "verify",
     "vouched",
+    "with_proof",
 ]
 
 

@@ -83,7 +83,7 @@ def _file_name(run_id: str) -> str:
 
 
 def check(
-    proof: Annotated[Path, typer.Argument(help="The proof file.")],
+    proof: Annotated[Path, typer.Argument(help="The proof file, or a page.")],
     document: Annotated[Path | None, typer.Argument(help="The document, or the entry, it is about.")] = None,
     keys: _KeyOption = None,
     witness_keys: _WitnessOption = None,
@@ -93,11 +93,14 @@ def check(
     origin: Annotated[str | None, typer.Option("--origin", help="The log it must come from.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a proof with nothing but a key you trust: no ledger, no network. Exit code 3 when it does not hold."""
-    from run_evidence.ledger.proving.check import check_proof
+    """Check a proof, or a page, with nothing but a key you trust: no ledger, no network. Exit code 3 when it fails.
+
+    A page (ledger page) is an HTML file with its proof in it: what it shows is held against the log without its
+    script.
+    """
+    from run_evidence.ledger.proving.page_file import check_file
     from run_evidence.ledger.storage.checkpoints import read_checkpoint_file
     from run_evidence.ledger.storage.files import read_key_texts
-    from run_evidence.ledger.tlog.proof_file import parse_proof
     from run_evidence.ledger.tlog.trust import read_trust
 
     if not keys and not checkpoint:
@@ -111,7 +114,7 @@ def check(
         read_checkpoint_file(_existing(checkpoint)).checkpoint if checkpoint else None,
         origin,
     )
-    proven = check_proof(parse_proof(_read(proof)), trust, _read(document) if document else None)
+    proven = check_file(_read(proof), trust, _read(document) if document else None)
     if as_json:
         entries = [{"index": index, "entry": entry.decode()} for index, entry in proven.entries]
         out_json({"ok": True, **asdict(proven), "entries": entries})

@@ -1,10 +1,10 @@
 """Holding a document against the entries it says it rests on.
 
-Any JSON document: wherever it names an `event_id`, the entry has to be proved, and what stands beside it under
-the name of one of the entry's columns has to be what the entry says; of a correction, who made it, why, of what and
-to what, too. An object with a `basis` rests on several
-entries, and what it says has to be in a derivation (`outcomes.derived.v1`) that is proved too. What a document
-counts or concludes is not compared here: it is derived again from the same entries (`ledger report`).
+Any JSON document: wherever it names an `event_id`, or an `entry` by its index, the entry has to be proved, and
+what stands beside it under the name of one of the entry's columns has to be what the entry says; of a correction,
+who made it, why, of what and to what, too. An object with a `basis` rests on several entries, and what it says has
+to be in a derivation (`outcomes.derived.v1`) that is proved too. What a document counts or concludes is not
+compared here: it is derived again from the same entries (`ledger report`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from run_evidence.ledger.errors import IntegrityError
-from run_evidence.ledger.model.json_bytes import parse_json
+from run_evidence.ledger.model.json_bytes import parse_json, sorted_json
 from run_evidence.ledger.model.schema import COLUMNS
 from run_evidence.ledger.model.times import rfc3339
 
@@ -105,21 +105,33 @@ def compare_document(
             f"$.provenance.checkpoint is {stated[1]} entries of {stated[0]}, root {stated[2].hex()}; "
             "the proof does not lead there"
         )
-    by_id = {str(event["event_id"]): (index, event) for index, event in entries.items()}
     derived = _latest_derivation(entries.values())
     if derived is None and body.get("kind") == "interim":
         notes.append("the document is interim: what became of its items is derived anew, and was not compared")
-    compared = 0
-    for path, item in objects_in(body):
-        if isinstance(item.get("event_id"), str):
-            compared += _compare_event(path, item, by_id)
-        basis = item.get("basis")
-        if isinstance(basis, list):
-            for event_id in (found for found in basis if isinstance(found, str)):
-                compared += _compare_event(path, {"event_id": event_id}, by_id)
-            if derived is not None or body.get("kind") != "interim":
-                compared += _compare_derived(path, item, derived or [])
-    return compared, notes
+    of_items = None if derived is None and body.get("kind") == "interim" else _Derived(derived or [])
+    by_id = {str(event["event_id"]): (index, event) for index, event in entries.items()}
+    return sum(_compare(path, item, entries, by_id, of_items) for path, item in objects_in(body)), notes
+
+
+def _compare(
+    path: str,
+    item: Mapping[str, Any],
+    entries: Mapping[int, dict[str, Any]],
+    by_id: Mapping[str, tuple[int, dict[str, Any]]],
+    derived: _Derived | None,
+) -> int:
+    """Compare one object with what it names; without `derived` the items of an open run are compared with none."""
+    compared, basis = 0, item.get("basis")
+    if isinstance(item.get("event_id"), str):
+        compared += _compare_event(path, item, by_id)
+    elif type(index := item.get("entry")) is int:
+        if index not in entries:
+            raise IntegrityError(f"{path} rests on entry {index}, which is not in the proof")
+        compared += _compare_entry(path, item, index, entries[index])
+    if isinstance(basis, list):
+        compared += sum(_compare_event(path, {"event_id": each}, by_id) for each in basis if isinstance(each, str))
+        compared += _compare_derived(path, item, derived) if derived is not None else 0
+    return compared
 
 
 def _latest_derivation(events: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]] | None:
@@ -144,6 +156,10 @@ def _compare_event(path: str, item: Mapping[str, Any], by_id: Mapping[str, tuple
     index, event = found
     if item.get("index", index) != index:
         raise IntegrityError(f"{path}.index is {item['index']}, the entry is at {index}")
+    return _compare_entry(path, item, index, event)
+
+
+def _compare_entry(path: str, item: Mapping[str, Any], index: int, event: Mapping[str, Any]) -> int:
     compared = 1
     says = {name: event.get(name) for name in COLUMNS if name not in {"event_id", "data"}} | _correction(event)
     for name in says.keys() & item.keys():
@@ -170,13 +186,30 @@ def _data(event: Mapping[str, Any]) -> Mapping[str, Any]:
     return data
 
 
-def _compare_derived(path: str, item: Mapping[str, Any], derived: Sequence[Mapping[str, Any]]) -> int:
+def _compare_derived(path: str, item: Mapping[str, Any], derived: _Derived) -> int:
     names = [name for name in _DERIVED if name in item]
-    wanted = [item[name] for name in names]
-    if not any([outcome.get(name) for name in names] == wanted for outcome in derived):
+    if not derived.say(names, [item[name] for name in names]):
         said = ", ".join(f"{name} {item[name]!r}" for name in names)
         raise IntegrityError(f"{path} says {said:.500}; no derivation in the proof says so")
     return 1
+
+
+class _Derived:
+    """The outcomes of proven derivations, to be asked for many items."""
+
+    def __init__(self, outcomes: Sequence[Mapping[str, Any]]) -> None:
+        self._outcomes = outcomes
+        self._said: dict[tuple[str, ...], set[bytes]] = {}
+
+    def say(self, names: Sequence[str], values: Sequence[Any]) -> bool:
+        """Tell whether one of the outcomes has these values, texts and numbers, under these names."""
+        key = tuple(names)
+        if key not in self._said:
+            self._said[key] = {sorted_json([outcome.get(name) for name in key]) for outcome in self._outcomes}
+        try:
+            return sorted_json(list(values)) in self._said[key]
+        except ValueError:  # an untrusted document has what no event can have
+            return False
 
 
 def _spelled(name: str, value: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +67,10 @@ class Prover:
             )
         return self._together(entries, ("run", run_id))
 
-    def prove_document(self, document: bytes) -> ProofFile:
-        """Prove what a document rests on: the log's record of it, the events it names, the closings of its run.
+    def prove_document(self, document: bytes, *, whole_runs: bool = False) -> ProofFile:
+        """Prove what a document rests on: the log's record of it, the events it names, the closings of its runs.
+
+        `whole_runs` proves every entry of its runs.
 
         Raises: UsageError when the log has not recorded it, or it names something that is not sealed;
         IntegrityError when the checkpoint it names is not one of this log.
@@ -76,10 +78,11 @@ class Prover:
         body = read_document(document)
         named = named_checkpoint(body)
         growth = self._reach(named)
-        found = dict(self._by_id(event_id) for event_id in sorted(_named_events(body)))
+        event_ids, indexes = _named_events(body)
+        found = self._all_by_id(event_ids) | self._all_at(indexes)
         known = named[1] if named else self.size  # a run that was reopened later was not for this document
         of_runs = [e for run_id in sorted(_named_runs(body)) for e in self._of_run(run_id) if e[0] < known]
-        found.update(_closings(of_runs) if found else of_runs)
+        found.update(_closings(of_runs) if found and not whole_runs else of_runs)
         digest = hashlib.sha256(document).hexdigest()
         found.update([self._recorded(digest)])
         return self._together(sorted(found.items()), ("document", digest), growth)
@@ -116,13 +119,36 @@ class Prover:
                 f"Event {event_id} is not among the first {self.size} entries of the log.",
                 next_step="ledger seal, if it is new; ledger query finds an event's id",
             )
-        return rows[0]
+        index, entry = rows[0]
+        return index, entry
+
+    def _all_by_id(self, event_ids: Collection[str]) -> dict[int, bytes]:
+        """Return these events by index. Raises: UsageError naming one that is not under the checkpoint."""
+        if not event_ids:
+            return {}
+        first, last = min(event_ids), max(event_ids)
+        paths = [str(s.path) for s in self.log.segments if s.min_event_id <= last and s.max_event_id >= first]
+        rows = self._rows("entries_by_id", paths, {"ids": sorted(event_ids), "size": self.size})
+        for missing in sorted(set(event_ids) - {event_id for event_id, _, _ in rows}):
+            self._by_id(missing)
+        return {index: entry for _, index, entry in rows}
+
+    def _all_at(self, indexes: Collection[int]) -> dict[int, bytes]:
+        """Return the entries at these indexes. Raises: UsageError naming one that is not under the checkpoint."""
+        paths = [str(s.path) for s in self.log.segments if s.first_index < self.size]
+        asked = {"indexes": sorted(indexes), "size": self.size}
+        found = dict(self._rows("entries_at", paths, asked)) if indexes else {}
+        for missing in sorted(set(indexes) - found.keys()):
+            raise UsageError(
+                f"There is no entry {missing} among the first {self.size} of the log.", next_step="ledger seal"
+            )
+        return found
 
     def _of_run(self, run_id: str) -> list[tuple[int, bytes]]:
         paths = [str(s.path) for s in self.log.segments if s.first_index < self.size]
         return self._rows("entries_of_run", paths, {"run_id": run_id, "size": self.size})
 
-    def _rows(self, name: str, paths: Sequence[str], asked: Mapping[str, Any]) -> list[tuple[int, bytes]]:
+    def _rows(self, name: str, paths: Sequence[str], asked: Mapping[str, Any]) -> list[Any]:
         return answer(self.connection, sql_text(name), {"paths": paths, **asked}) if paths else []
 
     def _included(self, entries: Sequence[tuple[int, bytes]]) -> Iterator[Inclusion]:
@@ -189,20 +215,25 @@ def open_prover(ledger: Ledger, size: int | None = None) -> Iterator[Prover]:
         yield Prover(ledger.store, log, head, connection)
 
 
-def _named_events(document: Mapping[str, Any]) -> set[str]:
-    """Return the event ids a document says it rests on."""
+def _named_events(document: Mapping[str, Any]) -> tuple[set[str], set[int]]:
+    """Return the event ids a document says it rests on, and the indexes of the entries that it names so."""
     named: set[str] = set()
+    indexes: set[int] = set()
     for _, item in objects_in(document):
         if isinstance(item.get("event_id"), str):
             named.add(item["event_id"])
+        elif type(item.get("entry")) is int:
+            indexes.add(item["entry"])
         basis = item.get("basis")
         named.update(found for found in basis if isinstance(found, str)) if isinstance(basis, list) else None
-    return named
+    return named, indexes
 
 
 def _named_runs(document: Mapping[str, Any]) -> set[str]:
-    run = document.get("run")
-    stated = [document.get("run_id"), run.get("run_id") if isinstance(run, dict) else None]
+    run, runs = document.get("run"), document.get("runs")
+    of_runs = [each for each in (run, *(runs if isinstance(runs, list) else ())) if isinstance(each, dict)]
+    stated = [document.get("run_id"), *(each.get("run_id") for each in of_runs)]
+    stated += [before for each in of_runs for before in each.get("inherits_from") or ()]
     return {run_id for run_id in stated if isinstance(run_id, str) and run_id}
 
 

@@ -1,0 +1,54 @@
+"""The command `ledger page`. Light to import: it imports what it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from run_evidence.evidence.cli import _PROFILE
+from run_evidence.evidence.cli_gate import _PARTITION, _POLICY, _PRODUCT, _profile_of
+from run_evidence.ledger.cli.session import Session, say_problems
+from run_evidence.ledger.terminal import out, say
+
+
+def page(  # noqa: PLR0913, PLR0917 - one argument for each option
+    ctx: typer.Context,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN_ID", help="A run: the start of its id, or latest.")
+    ] = None,
+    product: _PRODUCT = None,
+    partition: _PARTITION = None,
+    release: Annotated[
+        str | None, typer.Option("--release", metavar="RELEASE", help="Every run of a release, on one page.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to write it; else below reports/.")
+    ] = None,
+    policy: _POLICY = None,
+    profile: _PROFILE = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that has other content.")] = False,
+) -> None:
+    """Write a page for people: what was delivered, what was not, and why; it verifies itself, offline.
+
+    One HTML file without a network. It carries the entries that it rests on, their proof and the signed checkpoint;
+    ledger check PAGE.html --key VKEY holds it against them without believing its script. Seals first.
+    """
+    from run_evidence.evidence.gate_policy import read_gate_policy
+    from run_evidence.evidence.gate_subject import Asked
+    from run_evidence.evidence.page.making import make_page, write_page
+
+    session: Session = ctx.obj
+    asked = Asked(product=product, partition=partition, run_id=run, release_id=release)
+    asked.require_one()
+    ledger = session.ledger()
+    made = make_page(ledger, asked, _profile_of(profile, asked), read_gate_policy(policy) if policy else None)
+    target = output or Path("reports") / made.name
+    write_page(ledger, made, target, force=force)
+    out(str(target))
+    words = made.document["headline"]
+    say(f"{words['shape']} {words['word']}: {words['named']}. {words['sentence']}")
+    if not made.signed:
+        say("The page is not signed: it shows that nothing was changed since, and not who says so.")
+    say_problems(made.sealed)

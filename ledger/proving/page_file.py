@@ -1,0 +1,175 @@
+"""Pages that carry their own proof: an HTML file with a document in it, and what proves that the log recorded it.
+
+The document states the SHA-256 of the file's other bytes, so that what a page shows, its style and its script are
+bound to the log as the document is. `main_sha256` is what a browser can hold its own view of `<main>` against.
+
+Source: docs/format.md, Pages.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any, Final
+
+from run_evidence.ledger.errors import IntegrityError, UsageError
+from run_evidence.ledger.proving.check import Proven, check_proof
+from run_evidence.ledger.proving.check_document import read_document
+from run_evidence.ledger.tlog.proof_file import MAX_PROOF_BYTES, parse_proof
+
+if TYPE_CHECKING:
+    from run_evidence.ledger.tlog.trust import Trust
+
+SEAL: Final = "seal"
+"""The id of the element in `<main>` that is no part of what the page shows: it says what the browser found."""
+
+_BEGIN: Final = b"<!DOCTYPE html>"
+_DOCUMENT: Final = b'<script type="text/plain" id="document">'
+_PROOF: Final = b'<script type="text/plain" id="proof">'
+_END: Final = b"</script>"
+_VOID: Final = frozenset({"br", "col", "hr", "img", "input", "link", "meta", "wbr"})
+
+
+@dataclass(frozen=True, slots=True)
+class PageFile:
+    """What an HTML file carries: a document and its proof; `drawn_sha256` is of all its other bytes."""
+
+    document: bytes
+    proof: bytes
+    drawn_sha256: str
+
+
+def check_file(data: bytes, trust: Trust, document: bytes | None = None) -> Proven:
+    """Check a proof file, or a page, which has its document in it.
+
+    Raises: IntegrityError naming what does not hold; UsageError when a document is missing or not expected.
+    """
+    if not data.startswith(_BEGIN):
+        return check_proof(parse_proof(data), trust, document)
+    if document is not None:
+        raise UsageError("A page has its document in it.", next_step="ledger check PAGE.html --key VKEY")
+    return check_page(data, trust)
+
+
+def drawn_digests(page: bytes) -> Mapping[str, str]:
+    """Return what the document of a page states of it: `page_sha256` and `main_sha256`.
+
+    Raises: IntegrityError where the page has no place for a document and a proof.
+    """
+    digest = _Digest()
+    digest.feed(page.decode())
+    digest.close()
+    return {"page_sha256": hashlib.sha256(b"".join(_parts(page)[::2])).hexdigest(), "main_sha256": digest.sha256()}
+
+
+def with_proof(page: bytes, document: bytes, proof: bytes) -> bytes:
+    """Return the page with a document and its proof in their places; the same bytes for the same three."""
+    before, _, between, _, after = _parts(page)
+    return b"".join([before, _packed(document), between, _packed(proof), after])
+
+
+def read_page(data: bytes) -> PageFile:
+    """Read what `with_proof` wrote. Raises: IntegrityError for anything else."""
+    before, document, between, proof, after = _parts(data)
+    drawn = hashlib.sha256(b"".join([before, between, after])).hexdigest()
+    return PageFile(_unpacked(document, "document"), _unpacked(proof, "proof"), drawn)
+
+
+def check_page(data: bytes, trust: Trust) -> Proven:
+    """Check a page without believing its script: its document is proved, and it shows what the document says.
+
+    Raises: IntegrityError naming what does not hold.
+    """
+    page = read_page(data)
+    proven = check_proof(parse_proof(page.proof), trust, page.document)
+    drawn: Any = read_document(page.document).get("drawn")
+    stated = drawn.get("page_sha256") if isinstance(drawn, Mapping) else None
+    if stated != page.drawn_sha256:
+        raise IntegrityError(
+            f"the page was changed: without its document and proof it has SHA-256 {page.drawn_sha256}, "
+            f"the log has recorded {stated}",
+            next_step="what the document in it says is proved; ledger report --html draws it again",
+        )
+    return proven
+
+
+def _parts(data: bytes) -> list[bytes]:
+    """Return what is before the document, the document, what is between, the proof, and what is after it."""
+    before, found, rest = data.partition(_DOCUMENT)
+    document, end, rest = rest.partition(_END)
+    between, also, rest = rest.partition(_PROOF)
+    proof, last, after = rest.partition(_END)
+    others = before + between + after
+    if not (found and end and also and last) or _DOCUMENT in others or _PROOF in others:
+        raise IntegrityError("not a page with a proof: it has not one place for a document and one for a proof")
+    return [before + found, document, end + between + also, proof, last + after]
+
+
+def _packed(content: bytes) -> bytes:
+    return base64.b64encode(gzip.compress(content, 6, mtime=0))
+
+
+def _unpacked(packed: bytes, what: str) -> bytes:
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        content = unpacker.decompress(base64.b64decode(packed, validate=True), MAX_PROOF_BYTES)
+    except (binascii.Error, zlib.error) as error:
+        raise IntegrityError(f"the {what} in the page is not gzip in base64: {error}") from None
+    if not unpacker.eof or unpacker.unused_data:
+        raise IntegrityError(f"the {what} in the page is cut off, too large, or has something after it")
+    return content
+
+
+class _Digest(HTMLParser):
+    """What `<main>` holds, as a browser's script walks over it: elements, attributes by name, text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+        self._text = ""
+        self._depth = 0
+        self._seal_depth = 0
+
+    def sha256(self) -> str:
+        return hashlib.sha256("\n".join(self._lines).encode()).hexdigest()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if not self._depth and tag != "main":
+            return
+        if tag not in _VOID:
+            self._depth += 1
+        if not self._seal_depth and dict(attrs).get("id") == SEAL:
+            self._end_text()
+            self._seal_depth = self._depth
+        self._add([tag, sorted([name, value or ""] for name, value in attrs)])
+        if tag in _VOID:
+            self._add([])
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self._depth or tag in _VOID:
+            return
+        self._add([])
+        if self._seal_depth == self._depth:
+            self._seal_depth = 0
+        self._depth -= 1
+
+    def handle_data(self, data: str) -> None:
+        if self._depth and not self._seal_depth:
+            self._text += data
+
+    def _end_text(self) -> None:
+        if self._text:
+            self._lines.append(json.dumps(self._text, ensure_ascii=False))
+        self._text = ""
+
+    def _add(self, what: list[Any]) -> None:
+        if not self._seal_depth:
+            self._end_text()
+            self._lines.append(json.dumps(what, ensure_ascii=False, separators=(",", ":")))

@@ -1,0 +1,49 @@
+"""Signed ledgers whose pages are looked at, and the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from evidence_runs import AFTER, DAY, FACT, FACTORY, GATE, RAW, START, Story
+
+from pipelines.delivery import WEEK06
+from run_evidence.evidence.gate_subject import Asked
+from run_evidence.evidence.page.making import Page, make_page
+from run_evidence.ledger import Ledger
+from tests.trust.ledgers import own_signing_setup
+
+RUN = "6a07bad4-6bf0-4bb1-8c78-0e12158f475b"
+
+
+def ledger_of(folder: Path, *stories: Story, signed: bool = True) -> Ledger:
+    """Return a ledger with these runs, sealed one after the other."""
+    setup = own_signing_setup(folder) if signed else None
+    ledger = Ledger(folder, clock=lambda: START + 3_600_000_000, signing_setup=setup)
+    ledger.create()
+    for story in stories:
+        ledger.append(story.events)
+        ledger.seal()
+    return ledger
+
+
+def good(run_id: str = RUN, start: int = START, **measured: Any) -> Story:
+    """Return a run in which everything that is required passed."""
+    story = Story(run_id, start=start, release_id="r1").plan().made(GATE)
+    story.made(RAW, input_row_count=120, **measured).made(FACT, output_row_count=119, **measured)
+    return story.checked("row_count_output_count", FACT).end().close()
+
+
+def bad(run_id: str, start: int = START) -> Story:
+    """Return a run that failed at its second asset."""
+    story = Story(run_id, start=start, release_id="r1").plan().made(GATE)
+    return story.failed(RAW, "the file has 90325 bytes, expected 150543").end("failed").close()
+
+
+def page_of(ledger: Ledger, run_id: str = RUN) -> Page:
+    """Make the page of a run, as Week06's project does."""
+    return make_page(ledger, Asked(run_id=run_id), WEEK06)
+
+
+__all__ = ["AFTER", "DAY", "FACTORY", "RUN", "Sequence", "bad", "good", "ledger_of", "page_of"]
