@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     )
     from run_evidence.evidence.handover import HandedOver, hand_over
     from run_evidence.evidence.profile import DeliveryProfile, Field
-    from run_evidence.evidence.profile_choice import find_profile, reports_folder
+    from run_evidence.evidence.profile_choice import find_profile, find_profiles, reports_folder
+    from run_evidence.evidence.profile_history import ProfileHistory, Profiles, declared_profiles
     from run_evidence.evidence.refusal import Refused
 
 __all__ = [
@@ -27,11 +28,15 @@ __all__ = [
     "DeliveryProfile",
     "Field",
     "HandedOver",
+    "ProfileHistory",
+    "Profiles",
     "Refused",
     "WrittenDocuments",
     "WrittenSummary",
     "accept",
+    "declared_profiles",
     "find_profile",
+    "find_profiles",
     "hand_over",
     "reports_folder",
     "write_delivery_summary",
@@ -51,7 +56,8 @@ _PLACES: Final = {
     ),
     "handover": ("HandedOver", "hand_over"),
     "profile": ("DeliveryProfile", "Field"),
-    "profile_choice": ("find_profile", "reports_folder"),
+    "profile_choice": ("find_profile", "find_profiles", "reports_folder"),
+    "profile_history": ("ProfileHistory", "Profiles", "declared_profiles"),
     "refusal": ("Refused",),
 }
 _MODULE_OF: Final = {name: module for module, names in _PLACES.items() for name in names}

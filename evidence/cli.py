@@ -17,9 +17,10 @@ from run_evidence.ledger.terminal import is_terminal, out, out_json, say
 if TYPE_CHECKING:
     from run_evidence.evidence.delivery import Delivery
     from run_evidence.evidence.facts import RunRow
-    from run_evidence.evidence.prefix import Prefix
-    from run_evidence.evidence.profile import DeliveryProfile
+    from run_evidence.evidence.files import WrittenDocuments
+    from run_evidence.evidence.profile_history import ProfileHistory, Profiles
     from run_evidence.evidence.verdict import RunVerdict
+    from run_evidence.ledger import AsOf, Ledger
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
 _AS_OF = Annotated[
@@ -34,7 +35,8 @@ _PROFILE = Annotated[
     typer.Option(
         "--profile",
         metavar="PROFILE",
-        help="The delivery profile: MODULE:ATTRIBUTE, or a name that is installed. Else LEDGER_PROFILE.",
+        help="The delivery profile: MODULE:ATTRIBUTE, or a name that is installed. Else LEDGER_PROFILE, the "
+        "project's file, or those that the ledger has.",
     ),
 ]
 _RUN = Annotated[
@@ -75,12 +77,12 @@ def runs(  # noqa: PLR0913, PLR0917 - one argument for each option
     from run_evidence.evidence.delivery import deliveries
     from run_evidence.evidence.facts import read_sound_runs
     from run_evidence.evidence.prefix import open_prefix
-    from run_evidence.evidence.profile_choice import find_profile
     from run_evidence.evidence.run_filter import RunFilter, parse_list, parse_verdicts
     from run_evidence.ledger import parse_as_of, parse_moment
 
     session: Session = ctx.obj
-    ledger, chosen = session.ledger(), find_profile(profile)
+    ledger = session.ledger()
+    chosen = profiles_for(ledger, profile)
     now = ledger.clock()
     wanted = RunFilter(
         since=parse_moment("--since", since, now) if since else None,
@@ -95,7 +97,8 @@ def runs(  # noqa: PLR0913, PLR0917 - one argument for each option
     with open_prefix(ledger, parse_as_of(as_of, as_of_occurred)) as prefix:
         rows, verdicts, total = wanted.find(prefix, limit)
         sound = read_sound_runs(prefix, [row.run_id for row in rows])[0] if chosen else {}
-        delivered = {run_id: deliveries(facts, chosen) for run_id, facts in sound.items()} if chosen else None
+        found = {run_id: deliveries(facts, *chosen.of_run(facts.row)) for run_id, facts in sound.items()}
+        delivered = found if chosen else None
     if as_json:
         out_json([_run_json(row, verdicts[row.run_id], delivered) for row in rows])
     elif rows:
@@ -123,20 +126,20 @@ def show(
     from run_evidence.evidence.contradictions import declared_by
     from run_evidence.evidence.facts import read_runs
     from run_evidence.evidence.prefix import open_prefix, resolve_run
-    from run_evidence.evidence.profile_choice import find_profile
     from run_evidence.evidence.report import report_of
     from run_evidence.ledger import parse_as_of
 
     session: Session = ctx.obj
-    chosen = find_profile(profile)
-    with open_prefix(session.ledger(), parse_as_of(as_of, as_of_occurred), declared_by(chosen).views) as prefix:
+    ledger = session.ledger()
+    chosen = profiles_for(ledger, profile)
+    with open_prefix(ledger, parse_as_of(as_of, as_of_occurred), declared_by(*chosen.every).views) as prefix:
         facts = read_runs(prefix, [resolve_run(prefix, run_id, as_of or as_of_occurred)])[0]
         if as_json:
             out_json(report_of(prefix, facts))
         else:
             from run_evidence.evidence.terminal import tell_run
 
-            out(*tell_run(prefix, facts, _width(), chosen))
+            out(*tell_run(prefix, facts, _width(), chosen.of_run(facts.row)))
 
 
 def report(  # noqa: PLR0913, PLR0917 - one argument for each option
@@ -169,34 +172,36 @@ def report(  # noqa: PLR0913, PLR0917 - one argument for each option
     documents are those the ledger gave then, byte for byte; a TIME stands for the entries before the first that was
     recorded later.
     """
-    from run_evidence.evidence.files import write_delivery_summary, write_run_documents
+    from run_evidence.evidence.facts import read_runs
     from run_evidence.evidence.prefix import open_prefix, resolve_run
-    from run_evidence.evidence.profile_choice import find_profile, reports_folder
     from run_evidence.ledger import parse_as_of
     from run_evidence.ledger.cli.session import say_problems
 
     session: Session = ctx.obj
-    chosen = find_profile(profile)
     ledger = session.ledger()
     asked = replace(parse_as_of(as_of, as_of_occurred), unsigned=unsigned)
+    chosen = profiles_for(ledger, profile)
     with open_prefix(ledger, asked) as prefix:
         found = resolve_run(prefix, run_id, as_of or as_of_occurred)
-        delivery = chosen if chosen and _has_part(prefix, found, chosen) else None
-    target = folder or (reports_folder(delivery) if delivery else Path("reports"))
-    written = write_run_documents(ledger, found, target, asked, profile=delivery, force=force)
+        delivering = chosen.delivering(read_runs(prefix, [found]))
+    if not asked.past:
+        ledger.seal()  # which of two profiles holds is what the order of the log says
+        chosen = profiles_for(ledger, profile)
+        delivering = tuple(each for each in chosen.histories if each.name in {d.name for d in delivering})
+    paths: dict[Path, None] = {}
+    for history in delivering or (None,):
+        written, new = _write(ledger, found, _target(folder, history, delivering), asked, history, force=force)
+        paths |= dict.fromkeys(new)
     if not written.unrecorded and not asked.past:
         say_problems(ledger.seal())  # so that the documents can be proved at once
-    paths = [*written.evidence, written.report, written.summary]
-    if delivery:
-        summary = write_delivery_summary(ledger, target, as_of=asked, profile=delivery, force=force)
-        paths.append(summary.latest or summary.kept)
     if as_json:
-        about = {"run_id": found, "delivery": delivery.name if delivery else None, "final": written.final}
-        out_json({**about, "size": written.size, "files": list(map(str, paths))})
+        names = [history.name for history in delivering]
+        about = {"run_id": found, "delivery": names[0] if len(names) == 1 else names or None}
+        out_json({**about, "final": written.final, "size": written.size, "files": list(map(str, paths))})
         return
     for path in paths:
         out(str(path))
-    if not delivery:
+    if not delivering:
         say(_nothing_delivered(found, chosen))
     if written.unrecorded:
         say(f"Not recorded in the ledger, so `ledger check` accepts none of these: {written.unrecorded}")
@@ -204,21 +209,48 @@ def report(  # noqa: PLR0913, PLR0917 - one argument for each option
         say(f"Interim: run {found} is not closed in the ledger. When it has ended: ledger sync, then report again.")
 
 
-def _has_part(prefix: Prefix, run_id: str, profile: DeliveryProfile) -> bool:
-    from run_evidence.evidence.delivery import deliveries
-    from run_evidence.evidence.facts import read_runs
+def _target(folder: Path | None, history: ProfileHistory | None, every: Sequence[ProfileHistory]) -> Path:
+    """Return the folder of one delivery: documents of two have the same names, so each has its own."""
+    from run_evidence.evidence.profile_choice import documents_folder
 
-    return any(deliveries(facts, profile) for facts in read_runs(prefix, [run_id]))
+    if folder is not None and history is not None and len(every) > 1:
+        return folder / history.name
+    return folder or (documents_folder(history) if history else Path("reports"))
 
 
-def _nothing_delivered(run_id: str, profile: DeliveryProfile | None) -> str:
+def _write(
+    ledger: Ledger, run_id: str, target: Path, asked: AsOf, history: ProfileHistory | None, *, force: bool
+) -> tuple[WrittenDocuments, list[Path]]:
+    """Write a run's documents and the delivery's summary; return what was written, and where."""
+    from run_evidence.evidence.files import write_delivery_summary, write_run_documents
+
+    written = write_run_documents(ledger, run_id, target, asked, profile=history, force=force)
+    paths = [*written.evidence, written.report, written.summary]
+    if history:
+        summary = write_delivery_summary(ledger, target, as_of=asked, profile=history, force=force)
+        paths.append(summary.latest or summary.kept)
+    return written, paths
+
+
+def profiles_for(ledger: Ledger, named: str | None) -> Profiles:
+    """Return the profiles that a command works with, and say which of the ledger's cannot be read."""
+    from run_evidence.evidence.profile_choice import find_profiles
+
+    found = find_profiles(ledger, named)
+    for problem in found.problems:
+        say(f"note:  {problem}")
+    return found
+
+
+def _nothing_delivered(run_id: str, profiles: Profiles) -> str:
     from run_evidence.evidence.profile_choice import DECLARE
 
-    if profile is None:
+    if not profiles:
         return (
             f"No hand-over document, no delivery summary: these need a delivery profile. To have them, {DECLARE}."
         )
-    return f"No hand-over document: run {run_id} planned no partition of the delivery {profile.name}."
+    names = ", ".join(history.name for history in profiles.histories)
+    return f"No hand-over document: run {run_id} planned no partition of the delivery {names}."
 
 
 def _no_runs(as_of: str | None) -> str:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from run_evidence.evidence.cli import _PROFILE, _width
+from run_evidence.evidence.cli import _PROFILE, _width, profiles_for
 from run_evidence.ledger.cli.session import JsonOption, Session, say_problems
 from run_evidence.ledger.terminal import out, out_json, say
 
 if TYPE_CHECKING:
     from run_evidence.evidence.gate_subject import Asked
-    from run_evidence.evidence.profile import DeliveryProfile
+    from run_evidence.evidence.profile_history import Profiles
+    from run_evidence.ledger import Ledger
 
 _NOT_MET = 1
 _PRODUCT = Annotated[str | None, typer.Option("--product", metavar="ASSET_KEY", help="The product asked about.")]
@@ -62,7 +63,8 @@ def gate(  # noqa: PLR0913, PLR0917 - one argument for each option
     asked = Asked(product=product, partition=partition, run_id=run, release_id=release)
     asked.require_one()
     rules = read_gate_policy(policy) if policy else GatePolicy()
-    answer = ask_gate(session.ledger(), asked, rules, _profile_of(profile, asked), require)
+    ledger = session.ledger()
+    answer = ask_gate(ledger, asked, rules, _profiles_of(ledger, profile, asked), require)
     if as_json:
         out_json(gate_json(answer))
     else:
@@ -94,8 +96,8 @@ def sign_off(
     ledger = session.ledger()
     asked = Asked(product=product, partition=partition)
     asked.require_one()
-    chosen = _profile_of(profile, asked)
-    event_id, part = run(ledger, asked, actor=actor, decision=decision, reason=reason, profile=chosen)
+    chosen = _profiles_of(ledger, profile, asked)
+    event_id, part = run(ledger, asked, actor=actor, decision=decision, reason=reason, profiles=chosen)
     out(event_id)
     say(f"signed off: {decision} for {part.name}, of which the evidence says {part.decision}")
     if decision == PROCEED and part.decision != part.proceed:
@@ -103,21 +105,24 @@ def sign_off(
     say_problems(ledger.seal())
 
 
-def _profile_of(named: str | None, asked: Asked) -> DeliveryProfile | None:
-    """Return the profile to judge by: none where LEDGER_PROFILE names one of another product.
+def _profiles_of(ledger: Ledger, named: str | None, asked: Asked) -> Profiles:
+    """Return the profiles to judge by: none where LEDGER_PROFILE names one of another product.
 
     Raises: UsageError when --profile names one of another product.
     """
-    from run_evidence.evidence.profile_choice import find_profile
+    from run_evidence.evidence.profile_history import NO_PROFILES
     from run_evidence.ledger import UsageError
 
-    chosen = find_profile(named)
-    if chosen is None or asked.product in {None, chosen.product}:
-        return chosen
+    found = profiles_for(ledger, named)
+    if asked.product is None:
+        return found
+    chosen = found.named
+    if chosen is None or chosen.product == asked.product:
+        return found.of_product(asked.product)
     if named:
         raise UsageError(
             f"The profile {chosen.name} delivers {chosen.product}, and not {asked.product}.",
             next_step=f"--product {chosen.product}, or another --profile",
         )
     say(f"judged without the profile {chosen.name}, which delivers {chosen.product}: nothing may be missing")
-    return None
+    return NO_PROFILES

@@ -26,7 +26,8 @@ def handover(
         typer.Option(
             "--profile",
             metavar="PROFILE",
-            help="The delivery profile: MODULE:ATTRIBUTE, or a name that is installed. Else LEDGER_PROFILE.",
+            help="The delivery profile: MODULE:ATTRIBUTE, or a name that is installed. Else LEDGER_PROFILE, the "
+            "project's file, or the one that the ledger has.",
         ),
     ] = None,
     product: Annotated[
@@ -40,26 +41,19 @@ def handover(
     Seals and signs. What is handed over is recorded in the log, with its decision. A folder that holds an earlier
     hand-over of the partition is brought up to date, and keeps what is superseded.
     """
+    from run_evidence.evidence.cli import profiles_for
     from run_evidence.evidence.handover import hand_over
-    from run_evidence.evidence.profile_choice import DECLARE, find_profile
-    from run_evidence.ledger import UsageError
+    from run_evidence.evidence.profile_choice import one_profile
 
     session: Session = ctx.obj
-    chosen = find_profile(profile)
-    if chosen is None:
-        raise UsageError(
-            "A hand-over needs a delivery profile: only that says what is delivered.", next_step=DECLARE
-        )
-    if product not in {None, chosen.product}:
-        raise UsageError(
-            f"The product of the delivery {chosen.name} is {chosen.product}, not {product}.",
-            next_step="name the profile that delivers it with --profile",
-        )
-    done = hand_over(session.ledger(), chosen, partition, folder, to=to)
+    ledger = session.ledger()
+    chosen = one_profile(profiles_for(ledger, profile), product)
+    done = hand_over(ledger, chosen, partition, folder, to=to)
     if as_json:
         _out_json({**asdict(done), "folder": str(done.folder)})
         return
-    out(f"{done.decision}: {chosen.product} {partition}, run {done.run_id}{'' if done.final else ', interim'}")
+    delivered, interim = chosen.profiles[-1].product, "" if done.final else ", interim"
+    out(f"{done.decision}: {delivered} {partition}, run {done.run_id}{interim}")
     out(f"{done.folder}{'' if done.changed else ' is as it was'}, supersedes {done.superseded} documents")
     say(f"To check it, with the key given by another way: ledger accept {done.folder} --key '{done.vkey}'")
 

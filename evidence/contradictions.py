@@ -29,13 +29,13 @@ _STANDING: Final = frozenset({"passed", "warned"})
 class Declared:
     """Names of metadata that are counts: of the rows `read`, of those `written`, and of anything (`counts`).
 
-    `dry_run_code` is the reason code by which an asset says that it wrote nothing.
+    `dry_run_codes` are the reason codes by which an asset says that it wrote nothing.
     """
 
     read: str | None = None
     written: str | None = None
     counts: frozenset[str] = frozenset()
-    dry_run_code: str | None = None
+    dry_run_codes: frozenset[str] = frozenset()
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -46,9 +46,12 @@ class Declared:
 NOTHING_DECLARED: Final = Declared()
 
 
-def declared_by(profile: DeliveryProfile | None, read: str | None = None, written: str | None = None) -> Declared:
-    """Return what a profile declares; `read` and `written` are a policy's and go before it."""
-    fields = profile.fields if profile else ()
+def declared_by(*profiles: DeliveryProfile, read: str | None = None, written: str | None = None) -> Declared:
+    """Return what profiles declare; `read` and `written` are a policy's and go before them.
+
+    Of several profiles the first that says which counts are rows says it for all.
+    """
+    fields = [field for profile in reversed(profiles) for field in profile.fields]
     of = {field.rows: field.name for field in fields if field.rows}
     rows = (read or of.get("read"), written or of.get("written"))
     counts = {field.name for field in fields if field.kind == "count"}.union(filter(None, rows))
@@ -56,7 +59,7 @@ def declared_by(profile: DeliveryProfile | None, read: str | None = None, writte
         read=rows[0],
         written=rows[1],
         counts=frozenset(counts),
-        dry_run_code=profile.dry_run_code if profile else None,
+        dry_run_codes=frozenset(profile.dry_run_code for profile in profiles),
     )
 
 
@@ -100,11 +103,14 @@ def _saying_otherwise(
         if (outcome.reason or "").startswith(SAYS_STATUS) and outcome.verdict not in _STANDING:
             green = "passed it" if of_check else "has it as materialized"
             yield Contradiction("says_otherwise", outcome, f"Dagster {green}, {outcome.reason}", outcome.basis)
-        elif not of_check and outcome.verdict == "passed" and declared.dry_run_code is not None:
+        elif not of_check and outcome.verdict == "passed" and declared.dry_run_codes:
             of = (events[event_id] for event_id in outcome.basis if event_id in events)
-            if said := tuple(event.event_id for event in of if declared.dry_run_code in event.reason_codes):
-                reason = f"Dagster has it as materialized, its own metadata says {declared.dry_run_code}"
-                yield Contradiction("says_otherwise", outcome, reason, said)
+            said = [(e, code) for e in of for code in e.reason_codes if code in declared.dry_run_codes]
+            if said:
+                codes = listed(sorted({code for _, code in said}))
+                reason = f"Dagster has it as materialized, its own metadata says {codes}"
+                ids = tuple(dict.fromkeys(event.event_id for event, _ in said))
+                yield Contradiction("says_otherwise", outcome, reason, ids)
 
 
 def _passed_on_nothing(

@@ -117,8 +117,12 @@ class Delivery:
         return (event for event in of if event.partition in {None, self.partition})
 
 
-def deliveries(facts: JudgedRun, profile: DeliveryProfile) -> tuple[Delivery, ...]:
-    """Return a run's deliveries by partition; none for a run that planned no partition that is delivered."""
+def deliveries(facts: JudgedRun, *profiles: DeliveryProfile) -> tuple[Delivery, ...]:
+    """Return a run's deliveries by profile and partition; none for a run that planned none that is delivered."""
+    return tuple(delivery for profile in profiles for delivery in _deliveries(facts, profile))
+
+
+def _deliveries(facts: JudgedRun, profile: DeliveryProfile) -> tuple[Delivery, ...]:
     asset_key = _product_of(facts, profile)
     if asset_key is None:
         return ()
@@ -153,9 +157,9 @@ def delivery_of(facts: JudgedRun, profile: DeliveryProfile, asset_key: str, part
     return Delivery(profile, facts, asset_key, partition, outcomes, verdict)
 
 
-def by_profile(facts: JudgedRun, profile: DeliveryProfile | None) -> tuple[Outcome, ...]:
-    """Return what a run came to, with what it inherits; what the profile says may be missing is optional."""
-    optional = profile.optional if profile else ()
+def by_profile(facts: JudgedRun, *profiles: DeliveryProfile) -> tuple[Outcome, ...]:
+    """Return what a run came to, with what it inherits; what a profile says may be missing is optional."""
+    optional = {key for profile in profiles for key in profile.optional}
     return tuple(
         replace(o, item=replace(o.item, required=False)) if o.item.asset_key in optional else o
         for o in (*facts.outcomes, *facts.inherited)
@@ -181,7 +185,7 @@ def contract_document(delivery: Delivery, report_path: str, *, signed: bool) -> 
         "started_at": timestamp(row.started_at),
         "finished_at": timestamp(ended_at),
         "report_path": report_path,
-        "reason_codes": list(dict.fromkeys([*_reason_codes(delivery), *([] if signed else [NOT_SIGNED])])),
+        "reason_codes": [*reason_codes(delivery), *([] if signed else [NOT_SIGNED])],
         "downstream_decision": delivery.decision,
         "checks": [
             *(_check(delivery, o) for o in delivery.outcomes if o.item.kind == "check"),
@@ -191,8 +195,12 @@ def contract_document(delivery: Delivery, report_path: str, *, signed: bool) -> 
     }
 
 
+def reason_codes(delivery: Delivery) -> tuple[str, ...]:
+    """Return every reason there is, each once, the gravest kind first."""
+    return tuple(dict.fromkeys(_reason_codes(delivery)))
+
+
 def _reason_codes(delivery: Delivery) -> Iterator[str]:
-    """Yield every reason there is, the gravest kind first."""
     facts = delivery.facts
     if not facts.final:
         yield "run_not_closed"

@@ -1,10 +1,10 @@
 """Documents as files: each its own, none ever overwritten.
 
-A name says which run or partition, whether the run was closed, the size of the log it was derived from, and which
-keys had signed the checkpoint of that size; the content follows from that, so the same bytes under a name are fine
-and other bytes are an error. The one file that is replaced is `<profile>_delivery_summary.md`, the fixed name under
-which a person looks for it; its content is kept under a name of its own too, which says which of two is newer.
-Nothing is written inside a ledger, wherever links lead.
+A name says which run or partition, whether the run was closed, the size of the log it was derived from, which keys
+had signed the checkpoint of that size, and of a summary the profile that it is by; the content follows from that,
+so the same bytes under a name are fine and other bytes are an error. The one file that is replaced is
+`<profile>_delivery_summary.md`, the fixed name under which a person looks for it; its content is kept under a name
+of its own too, which says which of two is newer. Nothing is written inside a ledger, wherever links lead.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from run_evidence.evidence.delivery import contract_document, deliveries
 from run_evidence.evidence.document import encode_document
 from run_evidence.evidence.facts import read_runs
 from run_evidence.evidence.markdown import code
-from run_evidence.evidence.prefix import Prefix, sealed_prefix, unknown_run
+from run_evidence.evidence.prefix import Prefix, open_prefix, sealed_prefix, unknown_run
 from run_evidence.evidence.profile_choice import DECLARE
+from run_evidence.evidence.profile_history import ProfileHistory, declared_profiles, digest_of, history_of
 from run_evidence.evidence.recording import record_documents
 from run_evidence.evidence.report import report_of
 from run_evidence.evidence.summary import derive_delivery_summary, derive_run_summary, heading
@@ -45,8 +46,13 @@ if TYPE_CHECKING:
     from run_evidence.evidence.profile import DeliveryProfile
     from run_evidence.ledger import Ledger
 
+EVIDENCE: Final = "run_evidence/"
+"""Where hand-over documents are, below the folder of a delivery."""
+
 _SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_KEPT: Final = r"_([0-9a-f]{12})(?:-of-[0-9a-f]{12})?_([0-9]{1,16})(?:_happened-by-[0-9]+)?_(.+)\.md"
+_KEPT: Final = (
+    r"_([0-9a-f]{12})(?:-of-[0-9a-f]{12})?_([0-9]{1,16})(?:_happened-by-[0-9]+)?_(.+?)(?:_by-[0-9a-f]{8})?\.md"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,26 +90,28 @@ def write_run_documents(
     out_dir: str | Path,
     as_of: AsOf = NOW,
     *,
-    profile: DeliveryProfile | None = None,
+    profile: DeliveryProfile | ProfileHistory | None = None,
     force: bool = False,
 ) -> WrittenDocuments:
     """Derive a run's documents, from the ledger sealed now or as it was, and write them below `out_dir`.
 
-    Without a profile these are the report and the summary of any run; a profile says what the run delivers.
+    A profile says what the run delivers; without one the profile that the ledger has for the run does. Where it has
+    none these are the report and the summary of any run, and where it has several one has to be named.
     They are final when the run is closed in the ledger, else interim, and say so. What is there already is
     left alone. Raises `UsageError` when the ledger does not know the run or `out_dir` is inside a ledger,
     `EnvironmentFault` when a file cannot be written, `IntegrityError` when one is there with other content, which
     `force` replaces.
     """
     out = _Folder(Path(out_dir), ledger.root, force)
-    derived = derive_run_documents(ledger, run_id, as_of, profile)
+    derived = derive_run_documents(ledger, run_id, as_of, profile or _declared_for(ledger, run_id))
     report, *evidence = (out.create(name, content) for name, content in derived.documents.items())
-    by = f"_{profile.name}" if profile and derived.deliveries else ""  # else it is the same without the profile
+    delivered_by = dict.fromkeys(d.profile for d in derived.deliveries)  # none: the same as without a profile
+    by = "".join(f"_{each.name}-{digest_of([each])}" for each in delivered_by)
     summarised = out.create(f"summaries/run_{derived.stem}{by}.md", derived.summary)
     decisions = tuple(d.decision for d in derived.deliveries)
     unrecorded = None
     try:
-        record_documents(ledger, run_id, derived.size, derived.documents)
+        record_documents(ledger, run_id, derived.size, derived.documents, tuple(delivered_by))
     except EnvironmentFault as fault:
         unrecorded = str(fault)
     final = derived.facts.final
@@ -135,9 +143,11 @@ class DerivedDocuments:
 
 
 def derive_run_documents(
-    ledger: Ledger, run_id: str, as_of: AsOf, profile: DeliveryProfile | None
+    ledger: Ledger, run_id: str, as_of: AsOf, profile: DeliveryProfile | ProfileHistory | None
 ) -> DerivedDocuments:
     """Derive a run's documents, from the ledger sealed now or as it was; nothing is written and nothing recorded.
+
+    Of a history of profiles the one that holds for the run is taken.
 
     Raises: UsageError when the ledger does not know the run; what `sealed_prefix` raises.
     """
@@ -149,7 +159,8 @@ def derive_run_documents(
         stem = f"{_safe(run_id)}_{'final' if facts.final else 'interim'}_{_rests_on(prefix)}"
         report_path = _report_name(stem)
         documents = {report_path: encode_document(report_of(prefix, facts))}
-        handed_over = deliveries(facts, profile) if profile else ()
+        holding = history_of(profile).of_run(facts.row) if profile else None
+        handed_over = deliveries(facts, holding) if holding else ()
         for d in handed_over:
             content = contract_document(d, report_path, signed=bool(prefix.signing.signed_by))
             documents[_evidence_name(d.partition, stem)] = encode_document(content)
@@ -157,12 +168,17 @@ def derive_run_documents(
         return DerivedDocuments(facts, prefix.snapshot.sealed, stem, documents, handed_over, summary)
 
 
+def is_evidence_of(name: str, run_id: str, partition: str) -> bool:
+    """Tell whether a document's name is that of a hand-over document of the run for the partition."""
+    return name.startswith(f"{EVIDENCE}{_safe(partition)}_{_safe(run_id)}_")
+
+
 def _report_name(stem: str) -> str:
     return f"run_report/{stem}.json"
 
 
 def _evidence_name(partition: str, stem: str) -> str:
-    return f"run_evidence/{_safe(partition)}_{stem}.json"
+    return f"{EVIDENCE}{_safe(partition)}_{stem}.json"
 
 
 def write_delivery_summary(
@@ -171,29 +187,58 @@ def write_delivery_summary(
     run_ids: Sequence[str] | None = None,
     as_of: AsOf = NOW,
     *,
-    profile: DeliveryProfile | None = None,
+    profile: DeliveryProfile | ProfileHistory | None = None,
     force: bool = False,
 ) -> WrittenSummary:
     """Derive the delivery summary over all runs or those named, sealed now or as it was, and write it.
 
+    Without a profile it is of the one delivery that the ledger has declared.
     A summary of the same log that was derived from more of it is not replaced; one that somebody edited is kept
     under a name of its own first. Raises as `write_run_documents`, and `UsageError` without a profile; a file of
     the fixed name that is no delivery summary counts as one with other content.
     """
-    if profile is None:
-        raise UsageError(
-            "A delivery summary needs a delivery profile: only that says what is delivered.", next_step=DECLARE
-        )
     out = _Folder(Path(out_dir), ledger.root, force)
+    by = history_of(profile) if profile else _the_one_declared(ledger)
     with sealed_prefix(ledger, as_of=as_of) as prefix:
-        content = derive_delivery_summary(prefix, profile, run_ids).encode()
         size = prefix.snapshot.sealed
+        then = by.within(size)
+        content = derive_delivery_summary(prefix, then, run_ids).encode()
         origin = prefix.head.origin if prefix.head else ""
-        name = f"summaries/{profile.summary}_{_subject(origin, run_ids)}_{_rests_on(prefix)}.md"
-    kept = out.create(name, content)
+        rests_on = f"{_subject(origin, run_ids)}_{_rests_on(prefix)}_by-{digest_of(then.profiles)}"
+    newest = then.profiles[-1]
+    kept = out.create(f"summaries/{newest.summary}_{rests_on}.md", content)
     if as_of != NOW:
         return WrittenSummary(size, None, kept)
-    return WrittenSummary(size, _replace_latest(out, profile, content, kept, origin), kept)
+    return WrittenSummary(size, _replace_latest(out, newest, content, kept, origin), kept)
+
+
+def _declared_for(ledger: Ledger, run_id: str) -> ProfileHistory | None:
+    """Return the delivery that a run has part in, of those that the ledger has declared; `None` for none.
+
+    Raises: UsageError where there are several: their documents have the same names.
+    """
+    declared = declared_profiles(ledger)
+    if not declared:
+        return None
+    with open_prefix(ledger) as prefix:
+        found = declared.delivering(read_runs(prefix, [run_id]))
+    if len(found) > 1:
+        raise UsageError(
+            f"Run {run_id} has part in several deliveries: {', '.join(each.name for each in found)}.",
+            next_step="name one profile, and give each a folder of its own",
+        )
+    return found[0] if found else None
+
+
+def _the_one_declared(ledger: Ledger) -> ProfileHistory:
+    histories = declared_profiles(ledger).histories
+    if len(histories) == 1:
+        return histories[0]
+    several = f" The ledger has several: {', '.join(each.name for each in histories)}." if histories else ""
+    raise UsageError(
+        f"A delivery summary needs a delivery profile: only that says what is delivered.{several}",
+        next_step=DECLARE,
+    )
 
 
 def write_documents(

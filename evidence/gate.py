@@ -25,6 +25,7 @@ from run_evidence.evidence.gate_policy import PROCEED, RULES, GatePolicy, requir
 from run_evidence.evidence.gate_subject import SHORT_ID, Asked, Part, Subject, read_subject
 from run_evidence.evidence.prefix import open_prefix, resolve_run
 from run_evidence.evidence.profile import HOLDING_BACK
+from run_evidence.evidence.profile_history import NO_PROFILES, Profiles
 from run_evidence.evidence.sign_off import SignOff, sign_offs_of
 from run_evidence.evidence.signing import read_signing
 from run_evidence.evidence.words import counted, listed
@@ -41,7 +42,6 @@ from run_evidence.ledger import (
 if TYPE_CHECKING:
     from run_evidence.evidence.facts import JudgedRun
     from run_evidence.evidence.prefix import Prefix
-    from run_evidence.evidence.profile import DeliveryProfile
     from run_evidence.ledger import Ledger, StoredCheckpoint
 
 Mark = Literal["met", "not_met", "not_asked", "overridden"]
@@ -104,22 +104,22 @@ def ask_gate(
     ledger: Ledger,
     asked: Asked,
     policy: GatePolicy,
-    profile: DeliveryProfile | None = None,
+    profiles: Profiles = NO_PROFILES,
     require: str | None = None,
 ) -> Gate:
     """Ask whether to build on what `asked` names. A run may be named by the start of its id. Nothing is written.
 
-    `require` goes before what the policy requires.
+    It is judged by the `profiles` that hold for its runs. `require` goes before what the policy requires.
 
     Raises: UsageError for a question that is none; what `judge_gate` raises.
     """
     asked.require_one()
-    required = required_decision(require, policy, profile)
-    declared = declared_by(profile, policy.rows_read, policy.rows_written)
+    required = required_decision(require, policy, profiles.every)
+    declared = declared_by(*profiles.latest, read=policy.rows_read, written=policy.rows_written)
     with open_prefix(ledger, also=declared.views) as prefix:
         if asked.run_id is not None:
             asked = Asked(run_id=resolve_run(prefix, asked.run_id))
-        subject = read_subject(prefix, asked, profile)
+        subject = read_subject(prefix, asked, profiles)
         return judge_gate(prefix, subject, policy, required, declared)
 
 

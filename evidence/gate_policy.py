@@ -7,7 +7,7 @@ that was spelled wrong would else be one that nobody asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -136,8 +136,8 @@ def _checked(name: str, value: Any, kind: type, what: str) -> Any:
     return value
 
 
-def required_decision(asked: str | None, policy: GatePolicy, profile: DeliveryProfile | None) -> str:
-    """Return what is required: what somebody asks for, else what the policy does. The profile's word will do too.
+def required_decision(asked: str | None, policy: GatePolicy, profiles: Sequence[DeliveryProfile]) -> str:
+    """Return what is required: what somebody asks for, else what the policy does. A profile's word will do too.
 
     Raises: UsageError for any other word.
     """
@@ -145,9 +145,10 @@ def required_decision(asked: str | None, policy: GatePolicy, profile: DeliveryPr
         return policy.require
     if asked in REQUIRABLE:
         return asked
-    if profile is not None and asked == profile.proceed:
+    proceeding = dict.fromkeys(profile.proceed for profile in profiles)
+    if asked in proceeding:
         return PROCEED
-    words = ", ".join(REQUIRABLE if profile is None else (*REQUIRABLE, profile.proceed))
+    words = ", ".join((*REQUIRABLE, *proceeding))
     why = f"{HOLD} holds everything back" if asked == HOLD else f"it is none of {words}"
     raise UsageError(f"--require {asked!r:.100} cannot be required: {why}.", next_step=f"--require {PROCEED}")
 

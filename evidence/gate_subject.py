@@ -20,9 +20,11 @@ from run_evidence.ledger import IntegrityError, UsageError
 
 if TYPE_CHECKING:
     from run_evidence.evidence.prefix import Prefix
+    from run_evidence.evidence.profile_history import Profiles
     from run_evidence.ledger import Outcome
 
 SHORT_ID: Final = 8
+_NAME_ONE: Final = "name one with --profile"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,17 +136,26 @@ class Subject:
         return tuple(part for part in self.parts if part.delivery is not None)
 
 
-def read_subject(prefix: Prefix, asked: Asked, profile: DeliveryProfile | None) -> Subject:
+def read_subject(prefix: Prefix, asked: Asked, profiles: Profiles) -> Subject:
     """Read what is asked about. Nothing of it is an empty subject, of which nothing is met.
 
-    Raises: UsageError for a product of which a partition has to be named; IntegrityError when a run cannot be read.
+    Raises: UsageError for a product of which a partition has to be named, or that several profiles deliver;
+    IntegrityError when a run cannot be read.
     """
     if asked.product is not None:
-        return _product(prefix, asked, profile or _of_asset(asked.product))
+        return _product(prefix, asked, asked.product, profiles)
     if asked.run_id is not None:
-        return _runs(asked, read_runs(prefix, [asked.run_id]), profile)
+        return _runs(asked, read_runs(prefix, [asked.run_id]), profiles)
     ids = [row[0] for row in prefix.select("runs_of_release", release_id=asked.release_id)]
-    return replace(_runs(asked, read_runs(prefix, ids), profile), wants_delivery=profile is not None)
+    return replace(_runs(asked, read_runs(prefix, ids), profiles), wants_delivery=profiles.named is not None)
+
+
+def _profile_of(facts: JudgedRun, product: str, profiles: Profiles) -> DeliveryProfile:
+    found = [profile for profile in profiles.of_run(facts.row) if profile.product == product]
+    if len(found) > 1:
+        names = ", ".join(profile.name for profile in found)
+        raise UsageError(f"Several profiles of the ledger deliver {product}: {names}.", next_step=_NAME_ONE)
+    return found[0] if found else _of_asset(product)
 
 
 def _of_asset(asset_key: str) -> DeliveryProfile:
@@ -161,7 +172,7 @@ def _of_asset(asset_key: str) -> DeliveryProfile:
     )
 
 
-def _product(prefix: Prefix, asked: Asked, profile: DeliveryProfile) -> Subject:
+def _product(prefix: Prefix, asked: Asked, product: str, profiles: Profiles) -> Subject:
     rows = _rows_of(prefix, asked)
     if not rows:
         return Subject(asked)
@@ -170,9 +181,9 @@ def _product(prefix: Prefix, asked: Asked, profile: DeliveryProfile) -> Subject:
     unclosed = tuple(row.run_id for row in rows if not row.closed)
     replaced = {row.run_id: latest.run_id for row in rows[1:]}
     planned = {o.item.asset_key for o in facts.outcomes if o.planned and o.item.kind != "check"}
-    if asked.product not in planned:  # its plan is not whole yet
+    if product not in planned:  # its plan is not whole yet
         return Subject(asked, (), (facts,), replaced, unclosed)
-    delivery = delivery_of(facts, profile, profile.product, asked.partition or "")
+    delivery = delivery_of(facts, _profile_of(facts, product, profiles), product, asked.partition or "")
     part = Part(facts, delivery.outcomes, delivery.verdict, delivery)
     return Subject(asked, (part,), (facts,), replaced, unclosed)
 
@@ -203,18 +214,18 @@ def _in_its_tag(row: RunRow, asked: Asked, planned: set[tuple[str, str | None]])
     return row.partition == asked.partition and (row.run_id, None) in planned
 
 
-def _runs(asked: Asked, runs: Sequence[JudgedRun], profile: DeliveryProfile | None) -> Subject:
+def _runs(asked: Asked, runs: Sequence[JudgedRun], profiles: Profiles) -> Subject:
     replaced = _replaced(runs)
     counting = tuple(facts for facts in runs if facts.row.run_id not in replaced)
-    parts = tuple(part for facts in counting for part in _parts(facts, profile))
+    parts = tuple(part for facts in counting for part in _parts(facts, profiles.of_run(facts.row)))
     return Subject(asked, parts, counting, replaced, tuple(f.row.run_id for f in runs if not f.final))
 
 
-def _parts(facts: JudgedRun, profile: DeliveryProfile | None) -> Iterator[Part]:
-    outcomes = by_profile(facts, profile)
+def _parts(facts: JudgedRun, profiles: Sequence[DeliveryProfile]) -> Iterator[Part]:
+    outcomes = by_profile(facts, *profiles)
     verdict = facts.judged(outcomes)
     yield Part(facts, outcomes, verdict)
-    for delivery in deliveries(facts, profile) if profile else ():
+    for delivery in deliveries(facts, *profiles):
         yield Part(facts, delivery.outcomes, delivery.verdict, delivery)
 
 

@@ -38,6 +38,7 @@ from run_evidence.evidence.handover_form import (
 )
 from run_evidence.evidence.markdown import code, table, text
 from run_evidence.evidence.prefix import open_prefix, sealed_prefix, signed_size_over
+from run_evidence.evidence.profile_history import history_of
 from run_evidence.evidence.recording import record_documents, record_handover
 from run_evidence.evidence.refusal import Refused
 from run_evidence.evidence.summary import runs_by_partition
@@ -64,6 +65,7 @@ from run_evidence.ledger import (
 
 if TYPE_CHECKING:
     from run_evidence.evidence.profile import DeliveryProfile
+    from run_evidence.evidence.profile_history import ProfileHistory
     from run_evidence.ledger import Ledger, Signer
 
 _ALWAYS: Final = frozenset({README, INDEX, EVIDENCE, STATEMENT, POLICY, CHECKPOINT, PROOF})
@@ -115,9 +117,16 @@ class _Recorded:
 
 
 def hand_over(
-    ledger: Ledger, profile: DeliveryProfile, partition: str, out_dir: str | Path, *, to: str | None = None
+    ledger: Ledger,
+    profile: DeliveryProfile | ProfileHistory,
+    partition: str,
+    out_dir: str | Path,
+    *,
+    to: str | None = None,
 ) -> HandedOver:
     """Write the hand-over of a partition of the profile's product to a folder; the ledger is sealed and signed.
+
+    Of a history of profiles each run's documents are derived by the one that holds for the run.
 
     The latest run that planned the partition counts, of those that planned the product. Deriving, recording and
     writing the same again changes nothing.
@@ -129,16 +138,18 @@ def hand_over(
     signer, folder = _signer(ledger), Path(out_dir)
     require_outside(folder / INDEX, ledger.root)
     origin = ledger.require()
-    before = _present(folder, origin, profile.product, partition, to)
+    by = history_of(profile)
     vkey = format_vkey(signer.verifier())
-    *before_it, run_id = _runs(ledger, profile, partition)
-    earlier = {each: _derived_if_sound(ledger, each, NOW, profile) for each in before_it}
-    current = derive_run_documents(ledger, run_id, NOW, profile)
+    *before_it, run_id = _runs(ledger, by, partition)
+    earlier = {each: _derived_if_sound(ledger, each, NOW, by) for each in before_it}
+    current = derive_run_documents(ledger, run_id, NOW, by)
+    stated = _stated(current, partition, to)
+    before = _present(folder, origin, stated.product, partition, to)
     for derived in (*filter(None, earlier.values()), current):
-        record_documents(ledger, derived.facts.row.run_id, derived.size, derived.documents)
-    stated = _stated(current, profile, partition, to)
-    known = _recorded(ledger, profile.product, partition)
-    superseded = list(_superseded(ledger, profile, stated, earlier, known, before))
+        delivered_by = tuple(dict.fromkeys(d.profile for d in derived.deliveries))
+        record_documents(ledger, derived.facts.row.run_id, derived.size, derived.documents, delivered_by)
+    known = _recorded(ledger, stated.product, partition)
+    superseded = list(_superseded(ledger, by, stated, earlier, known, before))
     files = _files(current, stated, superseded, signer, origin)
     files[INDEX] = _index(files, current, stated, superseded, origin, vkey)
     if before.get(INDEX) == files[INDEX] and _holds(folder, vkey):
@@ -150,9 +161,7 @@ def hand_over(
     return _told(folder, stated, superseded, vkey, changed=True)
 
 
-def _derived_if_sound(
-    ledger: Ledger, run_id: str, as_of: AsOf, profile: DeliveryProfile
-) -> DerivedDocuments | None:
+def _derived_if_sound(ledger: Ledger, run_id: str, as_of: AsOf, profile: ProfileHistory) -> DerivedDocuments | None:
     """Derive the documents of a run that is superseded; `None` where its payloads are gone or damaged."""
     try:
         return derive_run_documents(ledger, run_id, as_of, profile)
@@ -184,15 +193,16 @@ def _signer(ledger: Ledger) -> Signer:
     return found.key
 
 
-def _runs(ledger: Ledger, profile: DeliveryProfile, partition: str) -> list[str]:
+def _runs(ledger: Ledger, by: ProfileHistory, partition: str) -> list[str]:
     """Return the runs that planned the partition, the one that counts last; sealed and signed."""
+    profile = by.profiles[-1]
     if not profile.delivers(partition):
         raise UsageError(
             f"The delivery {profile.name} has no partition {partition!r}.",
             next_step=f"name one of the form {profile.partitions}",
         )
     with sealed_prefix(ledger) as prefix:
-        runs, damaged = runs_by_partition(prefix, profile)
+        runs, damaged = runs_by_partition(prefix, by)
     if damaged:
         run_id, problem = min(damaged.items())
         raise IntegrityError(
@@ -209,13 +219,14 @@ def _runs(ledger: Ledger, profile: DeliveryProfile, partition: str) -> list[str]
     return runs[partition]
 
 
-def _stated(current: DerivedDocuments, profile: DeliveryProfile, partition: str, to: str | None) -> Stated:
+def _stated(current: DerivedDocuments, partition: str, to: str | None) -> Stated:
     found = [delivery for delivery in current.deliveries if delivery.partition == partition]
     if not found:
         raise IntegrityError(
             f"What run {current.facts.row.run_id} came to says nothing of {partition}, which it planned.",
             next_step="ledger verify",
         )
+    profile = found[0].profile
     return Stated(
         product=profile.product,
         partition=partition,
@@ -248,7 +259,7 @@ def _read_recorded(index: int | None, data: Mapping[str, Any]) -> _Recorded | No
 
 def _superseded(
     ledger: Ledger,
-    profile: DeliveryProfile,
+    by: ProfileHistory,
     stated: Stated,
     earlier: Mapping[str, DerivedDocuments | None],
     known: Sequence[_Recorded],
@@ -270,7 +281,7 @@ def _superseded(
     for each in known:
         if each.evidence_sha256 not in seen:
             seen.add(each.evidence_sha256)
-            again = _derived_if_sound(ledger, each.run_id, AsOf(size=each.as_of_size), profile)
+            again = _derived_if_sound(ledger, each.run_id, AsOf(size=each.as_of_size), by)
             derived_now = again.documents.values() if again else ()
             found = {_sha256(content): content for content in derived_now} | kept
             content_of = found.get(each.evidence_sha256)

@@ -11,7 +11,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from functools import lru_cache
+from typing import Any, Final, Literal, get_args
 
 from run_evidence.ledger import UsageError
 
@@ -37,6 +38,7 @@ TAG: Final = "tag:"
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,49}")
 _NAMING: Final = re.compile(f"({ASSET}|{TAG}).+")
 _WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,79}")
+_MAX_EXPRESSION: Final = 1_000
 _NEXT: Final = "correct the profile where it is declared; docs/delivery.md says what each field means"
 
 
@@ -118,7 +120,8 @@ class DeliveryProfile:
 
     `fields`: what the document has beside what every one has (`FRAME`), in the order in which summaries tell it.
 
-    `partitions`: a regular expression of the partition keys that are delivered; days unless it says otherwise.
+    `partitions`: a regular expression of the partition keys that are delivered; days unless it says otherwise. RE2
+    matches it, in time proportional to the key, so it has neither look-around nor references back.
 
     `folder`: where documents go without `--out`. Hand-over documents of two profiles would have the same file
     names, so each profile has a folder of its own.
@@ -160,10 +163,8 @@ class DeliveryProfile:
                 yield f"it has several fields of the rows {rows}"
         names = Counter(field.name for field in self.fields)
         yield from (f"it has {count} fields {name}" for name, count in names.items() if count > 1)
-        try:
-            re.compile(self.partitions)
-        except re.error as error:
-            yield f"its partitions is no regular expression: {error}"
+        if problem := _problem_of_expression(self.partitions):
+            yield f"its partitions is no regular expression: {problem}"
 
     def _problems_of_assets(self) -> Iterator[str]:
         if not self.product.startswith(self.key_prefix):
@@ -185,7 +186,32 @@ class DeliveryProfile:
 
     def delivers(self, partition: str) -> bool:
         """Tell whether a partition is one of those that are handed over."""
-        return re.fullmatch(self.partitions, partition) is not None
+        return _compiled(self.partitions).fullmatch(partition) is not None
+
+
+@lru_cache(maxsize=64)
+def _compiled(expression: str) -> Any:
+    """Compile an expression, which may be somebody else's: no text makes it run longer than its length."""
+    import re2  # here, so that who only accepts a hand-over does without it
+
+    options = re2.Options()
+    options.log_errors = False
+    return re2.compile(expression, options)
+
+
+def _problem_of_expression(expression: str) -> str | None:
+    import re2
+
+    if len(expression) > _MAX_EXPRESSION:
+        return f"it has more than {_MAX_EXPRESSION} characters"
+    try:
+        _compiled(expression)
+    except UnicodeEncodeError:
+        return "it is no text"
+    except re2.error as error:
+        said = error.args[0] if error.args else error
+        return said.decode() if isinstance(said, bytes) else str(said)
+    return None
 
 
 def _is_line(text: str) -> bool:

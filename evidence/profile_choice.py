@@ -1,4 +1,8 @@
-"""Which delivery profile a command works with: what its user names, else what LEDGER_PROFILE names, else none."""
+"""Which delivery profiles a command works with: the one that its user names, else those that the ledger has.
+
+A user names one by an option, by LEDGER_PROFILE, or in the project's file; that is code, and is imported. What the
+ledger has is data (`profile_data`).
+"""
 
 from __future__ import annotations
 
@@ -14,14 +18,16 @@ from pathlib import Path
 from typing import Final
 
 from run_evidence.evidence.profile import DeliveryProfile
-from run_evidence.ledger import LedgerError, ProjectSettings, UsageError, project_settings
+from run_evidence.evidence.profile_history import ProfileHistory, Profiles, declared_profiles, profiles_of
+from run_evidence.ledger import Ledger, LedgerError, ProjectSettings, UsageError, project_settings
 
 VARIABLE: Final = "LEDGER_PROFILE"
 GROUP: Final = "run_evidence.profiles"
 """Entry points of this group are profiles that an installed distribution declares."""
 
 DECLARE: Final = (
-    f"declare one and name it with --profile MODULE:ATTRIBUTE or {VARIABLE}; docs/delivery.md shows how"
+    "declare one, with with_ledger(defs, profile=…) or ledger sync --profile, or name it with "
+    f"--profile MODULE:ATTRIBUTE or {VARIABLE}; docs/delivery.md shows how"
 )
 
 _PLACE: Final = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
@@ -49,6 +55,42 @@ def find_profile(named: str | None = None, environment: Mapping[str, str] | None
             next_step="name a run_evidence.evidence.DeliveryProfile; docs/delivery.md shows one",
         )
     return found
+
+
+def find_profiles(ledger: Ledger, named: str | None = None) -> Profiles:
+    """Return the profile that somebody names (`find_profile`), alone; else every one that the ledger has.
+
+    Raises: what `find_profile` raises; NotALedgerError.
+    """
+    chosen = find_profile(named)
+    return profiles_of(chosen) if chosen else declared_profiles(ledger)
+
+
+def one_profile(profiles: Profiles, product: str | None) -> ProfileHistory:
+    """Return the one delivery that there is, of a product where one is named.
+
+    Raises: UsageError when there is none, or several.
+    """
+    found = profiles.of_product(product) if product is not None else profiles
+    if len(found.histories) == 1:
+        return found.histories[0]
+    there = ", ".join(f"{each.name} ({each.profiles[-1].product})" for each in profiles.histories)
+    if not there:
+        raise UsageError(
+            "A hand-over needs a delivery profile: only that says what is delivered.", next_step=DECLARE
+        )
+    if found.histories:
+        raise UsageError(f"There are several delivery profiles: {there}.", next_step="name one with --profile")
+    raise UsageError(
+        f"No delivery profile has the product {product}; there is {there}.",
+        next_step="name the profile that delivers it with --profile",
+    )
+
+
+def documents_folder(history: ProfileHistory, environment: Mapping[str, str] | None = None) -> Path:
+    """Return where a delivery's documents go when nobody says where; of a ledger's profile, below this folder."""
+    named = history.latest if history.named else None
+    return reports_folder(named, environment) if named else history.folder
 
 
 def reports_folder(profile: DeliveryProfile, environment: Mapping[str, str] | None = None) -> Path:

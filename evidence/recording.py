@@ -8,19 +8,29 @@ and a proof behind a document carries that event. Source: docs/adr/0010-a-docume
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from run_evidence.evidence.handover_form import INDEX
+from run_evidence.evidence.profile_data import profile_digest
 from run_evidence.ledger import RECORDED, Event, Json, open_snapshot, recorded_documents, sql_text
 
 if TYPE_CHECKING:
     from run_evidence.evidence.handover_form import Stated
+    from run_evidence.evidence.profile import DeliveryProfile
     from run_evidence.ledger import Ledger
 
 
-def record_documents(ledger: Ledger, run_id: str, as_of_size: int, documents: Mapping[str, bytes]) -> bool:
+def record_documents(
+    ledger: Ledger,
+    run_id: str,
+    as_of_size: int,
+    documents: Mapping[str, bytes],
+    by: Sequence[DeliveryProfile] = (),
+) -> bool:
     """Append the digests of documents, by name, unless all of them are recorded; return whether it did.
+
+    The profiles that they were derived `by` are named beside them, each with its digest.
 
     The event belongs to no run: a run's documents are derived from its own entries, and stay the same.
 
@@ -37,6 +47,8 @@ def record_documents(ledger: Ledger, run_id: str, as_of_size: int, documents: Ma
         for name, content in sorted(documents.items())
     ]
     data: dict[str, Json] = {"run_id": run_id, "as_of_size": as_of_size, "documents": told}
+    if by:
+        data["profiles"] = [{"name": profile.name, "sha256": profile_digest(profile)} for profile in by]
     ledger.append([Event(event_type=RECORDED, occurred_at=ledger.clock(), data=data)])
     return True
 

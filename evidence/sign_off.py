@@ -20,6 +20,7 @@ from run_evidence.evidence.facts import read_events_by_id
 from run_evidence.evidence.gate_policy import PROCEED
 from run_evidence.evidence.gate_subject import Asked, Part, Subject, read_subject
 from run_evidence.evidence.prefix import sealed_prefix
+from run_evidence.evidence.profile_history import NO_PROFILES, Profiles
 from run_evidence.ledger import (
     Event,
     IntegrityError,
@@ -34,7 +35,6 @@ from run_evidence.ledger import (
 if TYPE_CHECKING:
     from run_evidence.evidence.delivery import Delivery
     from run_evidence.evidence.prefix import Prefix
-    from run_evidence.evidence.profile import DeliveryProfile
     from run_evidence.ledger import Ledger
 
 SIGNED_OFF: Final = "delivery.signed_off.v1"
@@ -110,7 +110,7 @@ def sign_off(
     actor: str,
     decision: str,
     reason: str,
-    profile: DeliveryProfile | None = None,
+    profiles: Profiles = NO_PROFILES,
 ) -> tuple[str, Part]:
     """Record a sign-off of a delivery as it stands, sealed now; return its event id, and what was signed.
 
@@ -125,7 +125,7 @@ def sign_off(
                 next_step=f"--{name} TEXT",
             )
     with sealed_prefix(ledger) as prefix:
-        part = _one_delivery(prefix, asked, profile)
+        part = _one_delivery(prefix, asked, profiles)
         head = prefix.head
         if head is None or part.delivery is None:
             raise UsageError("No checkpoint covers the delivery.", next_step="ledger seal")
@@ -150,8 +150,8 @@ def sign_off(
     return encode(event, event.occurred_at).event_id, part
 
 
-def _one_delivery(prefix: Prefix, asked: Asked, profile: DeliveryProfile | None) -> Part:
-    subject = read_subject(prefix, asked, profile)
+def _one_delivery(prefix: Prefix, asked: Asked, profiles: Profiles) -> Part:
+    subject = read_subject(prefix, asked, profiles)
     for run_id in subject.unclosed:
         raise UsageError(
             f"Run {run_id} is not closed, so nobody knows yet what {asked.named} comes to.",

@@ -7,7 +7,7 @@ named with its reason, and the last lines say what it was derived from and how t
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +17,8 @@ from run_evidence.evidence.facts import QUERIES, JudgedRun, RunRow, read_plans_b
 from run_evidence.evidence.markdown import code, table, text
 from run_evidence.evidence.prefix import query_digests
 from run_evidence.evidence.profile import DRY_RUN_ONLY, HOLD, REVIEW, DeliveryProfile, Field
+from run_evidence.evidence.profile_data import profile_digest
+from run_evidence.evidence.profile_history import ProfileHistory, history_of
 from run_evidence.evidence.provenance import read_from
 from run_evidence.evidence.report import made_when
 from run_evidence.evidence.sign_off import SIGN_OFF_QUERIES, read_sign_offs
@@ -38,15 +40,15 @@ _HELD_BACK: Final[Mapping[str, tuple[str, str]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Partition:
-    """A partition's latest delivery, and how many runs of the summary planned it."""
+class LatestDelivery:
+    """A partition's latest delivery, and the runs that planned the partition, the one that counts last."""
 
     delivery: Delivery
-    runs: int
+    run_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Damaged:
+class DamagedRun:
     """A run that cannot be read, why, and the partitions that it is the latest run of: none where nobody knows."""
 
     run_id: str
@@ -54,12 +56,17 @@ class _Damaged:
     partitions: tuple[str, ...]
 
 
-def derive_delivery_summary(prefix: Prefix, profile: DeliveryProfile, run_ids: Sequence[str] | None = None) -> str:
+def derive_delivery_summary(
+    prefix: Prefix, profile: DeliveryProfile | ProfileHistory, run_ids: Sequence[str] | None = None
+) -> str:
     """Summarise a delivery's partitions as Markdown: over all runs of the prefix, or over those named.
 
-    A run that cannot be read is named, and no earlier one takes its place.
+    Of a history of profiles each run has the one that holds for it, and the summary the words of the last. A run
+    that cannot be read is named, and no earlier one takes its place.
     """
-    partitions, damaged = _latest(prefix, profile, run_ids)
+    by = history_of(profile)
+    profile = by.profiles[-1]
+    partitions, damaged = latest_deliveries(prefix, by, run_ids)
     lines = [heading(profile), "", *_opening(prefix, profile, partitions, damaged), ""]
     if partitions:
         lines += [*_overview(partitions), ""]
@@ -72,7 +79,7 @@ def derive_delivery_summary(prefix: Prefix, profile: DeliveryProfile, run_ids: S
         lines += [*_run_section(delivery.facts, delivery.verdict, delivery.outcomes, within), ""]
     of_sign_offs = SIGN_OFF_QUERIES if any(signed_off) else ()
     queries = (*QUERIES, "planned_partitions", *(["plans_beside"] if damaged else []), *of_sign_offs)
-    return "\n".join([*lines, *_closing(prefix, queries)])
+    return "\n".join([*lines, *_closing(prefix, queries, by.profiles)])
 
 
 def heading(profile: DeliveryProfile) -> str:
@@ -88,33 +95,42 @@ def derive_run_summary(prefix: Prefix, facts: JudgedRun, delivered: Sequence[Del
     for delivery in delivered:
         lines += [f"Partition {code(delivery.partition)}: {code(delivery.decision)}", "", _product(delivery)]
     lines += [*_run_section(facts, facts.verdict, facts.outcomes, row.partition), ""]
-    return "\n".join([*lines, *_closing(prefix, QUERIES)])
+    return "\n".join([*lines, *_closing(prefix, QUERIES, dict.fromkeys(d.profile for d in delivered))])
 
 
-def _latest(
-    prefix: Prefix, profile: DeliveryProfile, run_ids: Sequence[str] | None
-) -> tuple[list[_Partition], list[_Damaged]]:
-    """Choose each partition's latest run; one that planned the product goes before one that did not."""
-    runs_of, damaged = runs_by_partition(prefix, profile, run_ids)
+def latest_deliveries(
+    prefix: Prefix, by: ProfileHistory, run_ids: Sequence[str] | None
+) -> tuple[list[LatestDelivery], list[DamagedRun]]:
+    """Choose each partition's latest run; one that planned the product goes before one that did not.
+
+    Returns what they deliver, and the runs that cannot be read.
+    """
+    runs_of, damaged = runs_by_partition(prefix, by, run_ids)
     chosen = {partition: runs[-1] for partition, runs in runs_of.items()}
     facts, problems = read_sound_runs(prefix, sorted(set(chosen.values())))
     damaged |= problems | _without_outcomes(chosen, facts)
-    found = {(d.facts.row.run_id, d.partition): d for run in facts.values() for d in deliveries(run, profile)}
+    of_run = {run_id: by.of_run(run.row) for run_id, run in facts.items()}
+    delivered = (d for run_id, run in facts.items() if (one := of_run[run_id]) for d in deliveries(run, one))
+    found = {(d.facts.row.run_id, d.partition): d for d in delivered}
     latest = [
-        _Partition(found[run_id, partition], len(runs_of[partition]))
+        LatestDelivery(found[run_id, partition], tuple(runs_of[partition]))
         for partition, run_id in sorted(chosen.items())
         if (run_id, partition) in found
     ]
     days = {run_id: tuple(sorted(day for day, of in chosen.items() if of == run_id)) for run_id in damaged}
-    return latest, [_Damaged(run_id, problem, days[run_id]) for run_id, problem in sorted(damaged.items())]
+    return latest, [DamagedRun(run_id, problem, days[run_id]) for run_id, problem in sorted(damaged.items())]
 
 
 def runs_by_partition(
-    prefix: Prefix, profile: DeliveryProfile, run_ids: Sequence[str] | None = None
+    prefix: Prefix, by: ProfileHistory, run_ids: Sequence[str] | None = None
 ) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Return each partition's runs, the one that counts last, and the runs whose plan cannot be read, with why."""
     rows = {row.run_id: row for row in read_rows(prefix, run_ids)}
-    planned, damaged = _planned(prefix, profile)
+    planned: set[tuple[str, str, bool]] = set()
+    damaged: dict[str, str] = {}
+    for profile in by.profiles:
+        found, damaged = _planned(prefix, profile)
+        planned |= {each for each in found if each[0] in rows and by.of_run(rows[each[0]]) == profile}
     ranked: dict[str, list[tuple[bool, int, str]]] = defaultdict(list)
     for run_id, partition, has_product in planned:
         if run_id in rows:
@@ -145,7 +161,7 @@ def _planned(prefix: Prefix, profile: DeliveryProfile) -> tuple[set[tuple[str, s
 
 
 def _opening(
-    prefix: Prefix, profile: DeliveryProfile, partitions: Sequence[_Partition], damaged: Sequence[_Damaged]
+    prefix: Prefix, profile: DeliveryProfile, partitions: Sequence[LatestDelivery], damaged: Sequence[DamagedRun]
 ) -> Iterator[str]:
     yield _as_of(prefix)
     yield ""
@@ -157,13 +173,15 @@ def _opening(
     if not partitions:
         yield "No run planned a partition of this delivery, so there is nothing to hand over."
         return
-    yield f"{decided([p.delivery.decision for p in partitions], profile.proceed)}."
+    freeing = {p.delivery.profile.proceed for p in partitions}  # one word where its profile changed
+    decisions = (p.delivery.decision for p in partitions)
+    yield f"{decided([profile.proceed if d in freeing else d for d in decisions], profile.proceed)}."
     yield "The latest run of each partition counts, of those that planned the product; documents of earlier"
     yield "runs stay, and count no more. A program reads `run_evidence/`: of the run named here the file that says"
     yield "`final` and has the largest number (the size of the log it was derived from), of two the signed one."
 
 
-def _not_read(run: _Damaged) -> str:
+def _not_read(run: DamagedRun) -> str:
     partitions = listed(list(map(code, run.partitions))) if run.partitions else "of any partition"
     return f"- Run {code(run.run_id)}, {partitions}: {text(run.problem)} Next: `ledger verify`"
 
@@ -206,7 +224,7 @@ def _as_of(prefix: Prefix) -> str:
     return f"{where} {words[0].upper()}{words[1:]}."
 
 
-def _overview(partitions: Sequence[_Partition]) -> list[str]:
+def _overview(partitions: Sequence[LatestDelivery]) -> list[str]:
     rows = [
         [
             code(p.delivery.partition),
@@ -214,7 +232,7 @@ def _overview(partitions: Sequence[_Partition]) -> list[str]:
             code(p.delivery.verdict.verdict),
             text(p.delivery.verdict.denominators.sentence),
             code(p.delivery.facts.row.run_id),
-            str(p.runs),
+            str(len(p.run_ids)),
         ]
         for p in partitions
     ]
@@ -278,7 +296,7 @@ def _times(row: RunRow) -> str:
     return f"{text(row.status)} in Dagster, started {timestamp(row.started_at)}, {end}"
 
 
-def _closing(prefix: Prefix, queries: Sequence[str]) -> Iterator[str]:
+def _closing(prefix: Prefix, queries: Sequence[str], by: Iterable[DeliveryProfile]) -> Iterator[str]:
     yield "## Where this comes from"
     yield ""
     head = prefix.head
@@ -288,6 +306,8 @@ def _closing(prefix: Prefix, queries: Sequence[str]) -> Iterator[str]:
     else:
         yield f"- Log {code(head.origin)}, its first {head.size} entries"
         yield f"- Checkpoint {code(head.root.hex())}: {_signing(prefix)}"
+    for profile in by:
+        yield f"- Delivery profile {code(profile.name)}, SHA-256 {code(profile_digest(profile))}"
     for query in query_digests(queries):
         yield f"- SQL {code(query['name'])}, SHA-256 {code(query['sha256'])}"
     yield ""

@@ -160,16 +160,16 @@ def _wrapped(text: str, width: int | None, used: int) -> list[str]:
 
 
 def tell_run(
-    prefix: Prefix, facts: JudgedRun, width: int | None, profile: DeliveryProfile | None = None
+    prefix: Prefix, facts: JudgedRun, width: int | None, profiles: Sequence[DeliveryProfile] = ()
 ) -> list[str]:
     """Tell one run: what it was, its verdict and decisions, timeline, assets, checks, skips, provenance.
 
     Without a profile there is nothing to decide, and no count is known. The prefix has the views that
     `Declared.views` of `contradictions` names. Returns the lines, for `ledger.terminal.out`.
     """
-    delivered = deliveries(facts, profile) if profile else ()
-    outcomes = by_profile(facts, profile)
-    contradictions = find_contradictions(prefix, facts, outcomes, declared_by(profile))
+    delivered = deliveries(facts, *profiles)
+    outcomes = by_profile(facts, *profiles)
+    contradictions = find_contradictions(prefix, facts, outcomes, declared_by(*profiles))
     signed_off = read_sign_offs(prefix, delivered)
     sections = [
         _section("", _head(facts, delivered, signed_off, width)),

@@ -53,6 +53,7 @@ NEEDED_PAYLOADS: Final = frozenset(
         "run.closed.v1",
         "run.reopened.v1",
         "policy.declared.v1",
+        "delivery.declared.v1",
         "delivery.signed_off.v1",
     }
 )

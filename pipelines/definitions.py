@@ -6,6 +6,7 @@ import dagster as dg
 
 from pipelines.assets import GROUP, SEED_MANIFESTS, factory_assets, seed_manifests
 from pipelines.checks import FACTORY_CHECKS
+from pipelines.delivery import WEEK06
 from pipelines.reporting import OPTIONAL, LedgerResource, final_evidence_sensor, report_assets
 from pipelines.resources import default_partition, partition_start, resources_from_environment
 from run_evidence.sensors import with_ledger
@@ -45,4 +46,4 @@ def base_definitions(*, tick_seconds: int = 30) -> dg.Definitions:
     )
 
 
-defs = with_ledger(base_definitions(), optional=OPTIONAL)
+defs = with_ledger(base_definitions(), optional=OPTIONAL, profile=WEEK06)

@@ -178,7 +178,7 @@ def _tell(ledger: Ledger, run_ids: Sequence[str], documents: Sequence[WrittenDoc
     command = f"{_ledger_command()} --ledger {DEMO}/ledger"
     everything = "SELECT run_id, asset_key, outcome, reason FROM outcomes WHERE verdict <> 'passed'"
     asked = f"--product {WEEK06.product} --partition {demo_runs()[2].partition}"
-    out(f"  {command} gate --profile pipelines.delivery:WEEK06 {asked}")
+    out(f"  {command} gate {asked}")
     out(f"  {command} show {run_ids[0][:8]}")
     out(f'  {command} query "{everything}"')
     out(f"  cat {DEMO}/reports/week06/week06_delivery_summary.md")

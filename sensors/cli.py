@@ -41,6 +41,14 @@ def sync(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
         Path | None,
         typer.Option(metavar="FILE", help="What runs may do without, declared from now on; see docs/capture.md."),
     ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROFILE",
+            help="What the project hands over, declared from now on: MODULE:ATTRIBUTE, or a name that is "
+            "installed. Else the project's file.",
+        ),
+    ] = None,
     grace: Annotated[
         float, typer.Option(metavar="SECONDS", help="Close runs that ended longer ago than this.")
     ] = 60.0,
@@ -57,7 +65,8 @@ def sync(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
 
     Needs nothing attached to the project, and works for runs that ended before the ledger was installed.
     """
-    from run_evidence.sensors.capture.capture import declare
+    from run_evidence.evidence.profile_choice import find_profile
+    from run_evidence.sensors.capture.capture import declare, declare_profile
     from run_evidence.sensors.capture.context import CaptureContext
     from run_evidence.sensors.capture.policy_file import read_policy
     from run_evidence.sensors.dagster_log.translate import Correlation
@@ -72,6 +81,8 @@ def sync(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
     declared = read_policy(policy) if policy else None
     how = CaptureContext(session.ledger(), declared, Correlation(release_id=release_id), grace, log_lines)
     declare(how)
+    if delivered := find_profile(profile, environment={}):  # LEDGER_PROFILE is what one reader works with
+        declare_profile(how.ledger, delivered)
     done = _runs(instance, how, run) if run else _all(instance, how, after, ())
     _print(done, as_json=as_json)
     while follow:

@@ -15,6 +15,7 @@ from run_evidence.evidence.gate import ask_gate
 from run_evidence.evidence.gate_policy import GatePolicy, read_gate_policy
 from run_evidence.evidence.gate_subject import Asked
 from run_evidence.evidence.profile import DeliveryProfile
+from run_evidence.evidence.profile_history import declared_profiles, profiles_of
 from run_evidence.ledger import UsageError, open_ledger
 from run_evidence.sensors.dagster_log.names import asset_key_text
 
@@ -32,10 +33,11 @@ def gate_check(
 ) -> dg.AssetChecksDefinition:
     """Make a blocking check of an asset (a key, a spec or a definition) that asks the gate about its delivery.
 
-    It asks about `partition`, else the run's own, else the asset without partitions. `policy` is a file as for
-    `ledger gate`, read anew each time; `ledger` an address as for `with_ledger`. The ledger is sealed first. Where
-    the gate is not met the check fails with severity ERROR, and what depends on the asset in the same run does not
-    run; nor does it where the gate cannot be asked.
+    It asks about `partition`, else the run's own, else the asset without partitions, and judges by `profile`,
+    else by the one that the ledger has of the asset. `policy` is a file as for `ledger gate`, read anew each
+    time; `ledger` an address as for `with_ledger`. The ledger is sealed first. Where the gate is not met the
+    check fails with severity ERROR, and what depends on the asset in the same run does not run; nor does it where
+    the gate cannot be asked.
 
     Raises: UsageError for an address or a profile that cannot be one.
     """
@@ -54,7 +56,8 @@ def gate_check(
         for word, problem in problems:
             context.log.warning(f"{word}: {problem}")
         rules = read_gate_policy(Path(policy)) if policy else GatePolicy()
-        answer = ask_gate(address, Asked(product=product, partition=asked), rules, profile)
+        profiles = profiles_of(profile) if profile else declared_profiles(address).of_product(product)
+        answer = ask_gate(address, Asked(product=product, partition=asked), rules, profiles)
         return dg.AssetCheckResult(
             passed=answer.met,
             severity=dg.AssetCheckSeverity.ERROR,

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
+from run_evidence.evidence.profile import DeliveryProfile
 from run_evidence.ledger import UsageError, open_ledger
 from run_evidence.sensors.attach.addition import Addition, addition_of, found_among
 from run_evidence.sensors.attach.attachment import Attachment
@@ -35,6 +36,7 @@ def with_ledger(  # noqa: PLR0913 - the options of the one public call, all but 
     ledger: str | Path | None = None,
     optional: Iterable[OptionalDependency] | None = None,
     policy: str | Path | None = None,
+    profile: DeliveryProfile | Iterable[DeliveryProfile] = (),
     hook: bool = True,
     status_sensors: bool = True,
     hook_timeout_seconds: float = 2.0,
@@ -45,19 +47,21 @@ def with_ledger(  # noqa: PLR0913 - the options of the one public call, all but 
 ) -> _Defs:
     """Return the same definitions with capture attached; lazy ones (`@definitions`) stay lazy.
 
-    `ledger` is an address as on the command line; without one the environment decides, as there. `optional`
-    names assets a run may do without, or `policy` a file that does (`capture.policy_file`); without either the
-    policy declared last in the ledger holds. A hook takes at most `hook_timeout_seconds` and then leaves the rest
-    to the sensors; a run is closed `grace_seconds` after its end. `release_id` stands for runs without a tag
-    of that name. `log_lines` keeps plain log lines too, which may hold secrets. Definitions that are wrapped
-    already keep the settings they were wrapped with. A `@repository` gets the sensors and no hook.
+    `ledger` is an address as on the command line; without one the environment decides, as there. `optional` names
+    assets a run may do without, or `policy` a file that does (`capture.policy_file`); without either the policy
+    declared last in the ledger holds. `profile` is what the project hands over, one or several: it is recorded,
+    so that whoever has the ledger needs no code of the project. A hook takes at most `hook_timeout_seconds` and
+    then leaves the rest to the sensors; a run is closed `grace_seconds` after its end. `release_id` stands for
+    runs without a tag of that name. `log_lines` keeps plain log lines too, which may hold secrets. Definitions
+    that are wrapped already keep the settings they were wrapped with. A `@repository` gets the sensors and no
+    hook.
 
-    Raises `UsageError` for an address that cannot be one, or an optional dependency without a reason code;
-    `InputError` or `EnvironmentFault` for a policy file that is not one or is not there.
+    Raises `UsageError` for an address that cannot be one, an optional dependency without a reason code, or what
+    is no delivery profile; `InputError` or `EnvironmentFault` for a policy file that is not one or is not there.
     """
     declared = _policy(optional, policy)
     address = open_ledger(ledger)
-    options = (hook_timeout_seconds, grace_seconds, tick_seconds, release_id, log_lines)
+    options = (hook_timeout_seconds, grace_seconds, tick_seconds, release_id, log_lines, _profiles(profile))
     addition = addition_of(
         (address.root, address.signing_setup, declared, hook, status_sensors, *options),
         Attachment(address, declared, *options),
@@ -76,6 +80,17 @@ def _policy(optional: Iterable[OptionalDependency] | None, file: str | Path | No
     if file is not None:
         return read_policy(Path(file))
     return None if optional is None else checked("optional", optional)
+
+
+def _profiles(given: DeliveryProfile | Iterable[DeliveryProfile]) -> tuple[DeliveryProfile, ...]:
+    profiles = (given,) if isinstance(given, DeliveryProfile) else tuple(given)
+    names = [each.name if isinstance(each, DeliveryProfile) else None for each in profiles]
+    if None in names or len(set(names)) < len(names):
+        raise UsageError(
+            "with_ledger takes delivery profiles in profile=, each of another name.",
+            next_step="profile=ORDERS, or profile=[ORDERS, RETURNS]; docs/delivery.md",
+        )
+    return profiles
 
 
 def _attached(defs: object, addition: Addition, where: str = "with_ledger takes") -> Any:

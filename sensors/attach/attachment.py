@@ -1,14 +1,16 @@
-"""What every attached path shares: the ledger it writes to, the policy it declares, and its manners."""
+"""What every attached path shares: the ledger it writes to, what it declares, and its manners."""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from run_evidence.evidence.profile import DeliveryProfile
+from run_evidence.evidence.profile_data import declaration as profiles_declared
 from run_evidence.ledger import Ledger, OwnEvent
 from run_evidence.sensors.attach.failure_log import report_trouble
 from run_evidence.sensors.attach.release import process_correlation
@@ -29,7 +31,8 @@ BACK_OFF_SECONDS: Final = 60.0
 class Attachment:
     """One `with_ledger`: where to, what may be missing, how long a hook may take (seconds).
 
-    Without a `policy` of its own, the one declared last in the ledger holds. `paused` are the runs that the
+    Without a `policy` of its own, the one declared last in the ledger holds. `profiles` say what the project hands
+    over, for everybody who has the ledger. `paused` are the runs that the
     process has read in part: those that take longer than a tick.
     """
 
@@ -40,6 +43,7 @@ class Attachment:
     tick_seconds: int = 30
     release_id: str | None = None
     log_lines: bool = False
+    profiles: tuple[DeliveryProfile, ...] = ()
     _quiet_until: float = field(default=0.0, init=False)
     _declared: Policy = field(default_factory=Policy, init=False)
     _asked_at: float = field(default=-math.inf, init=False)
@@ -51,10 +55,12 @@ class Attachment:
         defaults = process_correlation(self.release_id)
         return CaptureContext(self.ledger, self.policy, defaults, self.grace_seconds, self.log_lines)
 
-    def declare_policy(self, runless: Iterable[OwnEvent], declared_at: int) -> None:
-        """Record the policy when it is not the one declared last, so that `ledger sync` applies it too."""
+    def declare(self, runless: Sequence[OwnEvent], declared_at: int) -> None:
+        """Record the policy and the profiles that are not those declared last, so that they hold for everybody."""
+        events = profiles_declared(self.profiles, runless, declared_at)
         if self.policy is not None:
-            self.ledger.append(declaration(self.policy, runless, declared_at))
+            events += declaration(self.policy, runless, declared_at)
+        self.ledger.append(events)
 
     def policy_in_force(self, runless: Iterable[OwnEvent]) -> Policy:
         """Return the policy that holds; `runless` may lack what is sealed, which is asked once a minute at most."""

@@ -144,7 +144,7 @@ def tick(
     ledger = attachment.ledger
     # To the minute, so that sensors that start together say the same thing, which is then recorded once.
     now = ledger.clock()
-    attachment.declare_policy(ledger.known([RUNLESS])[RUNLESS].own, now - now % _MINUTE_US)
+    attachment.declare(ledger.known([RUNLESS])[RUNLESS].own, now - now % _MINUTE_US)
     # A clock that went back, or a row from a host ahead of us, must not hide what changes from now on.
     newest = min(cursor.updated_at, ledger.clock())
     done = sync_runs(

@@ -97,6 +97,6 @@ def _begin(attachment: Attachment, instance: DagsterInstance, run_id: str) -> tu
     known = ledger.known([run_id, RUNLESS], sealed=sealed)
     # Without the sealed part this process cannot tell what was declared before: then it says so once a day.
     now = ledger.clock()
-    attachment.declare_policy(known[RUNLESS].own, now if sealed else now - now % _DAY_US)
+    attachment.declare(known[RUNLESS].own, now if sealed else now - now % _DAY_US)
     capture = RunCapture(source.store_id(instance), facts, attachment.capturing(), known[run_id])
     return capture, attachment.policy_in_force(known[RUNLESS].own)

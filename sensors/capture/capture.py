@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from run_evidence.evidence.profile import DeliveryProfile
+from run_evidence.evidence.profile_data import declaration as profiles_declared
 from run_evidence.ledger import EnvironmentFault, Event, InputError, IntegrityError, Ledger, RunKnown
 from run_evidence.sensors.capture.context import DEFAULT_GRACE_SECONDS, CaptureContext, Captured
 from run_evidence.sensors.capture.policy import Policy, declaration, latest_policy
@@ -96,6 +98,11 @@ def declare(how: CaptureContext) -> None:
     if how.policy is not None:
         known = how.ledger.known([RUNLESS])[RUNLESS]
         how.ledger.append(declaration(how.policy, known.own, how.ledger.clock()))
+
+
+def declare_profile(ledger: Ledger, profile: DeliveryProfile) -> None:
+    """Record what a project hands over, unless that is declared: whoever has the ledger then has the profile."""
+    ledger.append(profiles_declared([profile], ledger.known([RUNLESS])[RUNLESS].own, ledger.clock()))
 
 
 def policy_of(how: CaptureContext, runless: RunKnown | None) -> Policy:

@@ -75,7 +75,7 @@ def test_a_green_record_that_says_in_the_profiles_word_that_nothing_was_written(
     story = Story(RUN).plan((planned(A),), {}).made(A, reason_codes=["nothing_written"])
     ledger = told(story.end().close())
     assert found(ledger) == []
-    assert found(ledger, Declared(dry_run_code="nothing_written")) == [("says_otherwise", A, DAY)]
+    assert found(ledger, Declared(dry_run_codes=frozenset({"nothing_written"}))) == [("says_otherwise", A, DAY)]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_a_profile_says_which_counts_are_rows() -> None:
     profile = DeliveryProfile(**about, proceed="go", fields=fields)
     declared = declared_by(profile)
     assert (declared.read, declared.written, declared.counts) == ("seen", "kept", {"seen", "kept", "size"})
-    assert declared_by(profile, "lines").read == "lines"
+    assert declared_by(profile, read="lines").read == "lines"
     with pytest.raises(UsageError, match="several fields of the rows read"):
         DeliveryProfile(**about, proceed="go", fields=(*fields, Field("other", "count", rows="read")))
     with pytest.raises(UsageError, match="neither read nor written"):

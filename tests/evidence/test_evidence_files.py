@@ -12,6 +12,7 @@ from evidence_runs import START, Story, Tell, failed_run, good_run, open_run, pl
 from pipelines.delivery import WEEK06
 from run_evidence import evidence
 from run_evidence.evidence import write_delivery_summary, write_run_documents
+from run_evidence.evidence.profile_history import digest_of
 from run_evidence.ledger import EnvironmentFault, IntegrityError, Ledger, UsageError
 
 
@@ -37,7 +38,7 @@ def test_a_runs_documents_are_files_that_refer_to_each_other(told: Tell, tmp_pat
     assert names == [
         f"run_evidence/2026-04-17_run-1_final_{written.size}_unsigned.json",
         f"run_report/run-1_final_{written.size}_unsigned.json",
-        f"summaries/run_run-1_final_{written.size}_unsigned_week06.md",
+        f"summaries/run_run-1_final_{written.size}_unsigned_week06-{digest_of([WEEK06])}.md",
     ]
     handed_over = orjson.loads(written.evidence[0].read_bytes())
     assert tmp_path / "out" / handed_over["report_path"] == written.report
