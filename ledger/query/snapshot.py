@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final
 
 from run_evidence.ledger.errors import IntegrityError, NewerSchemaError, UsageError
@@ -46,10 +47,20 @@ VIEWS: Final = (
     "lineage",
     "check_history",
     "contradictions",
+    "deliveries",
 )
 """The views of a ledger, in the order in which they build on each other."""
 
 _LIMITS: Final = Limits()
+
+CALCULATED: Final = "run_evidence.rows"
+"""Entry points of this group give the rows of a view that is not SQL alone: called with a ledger, a snapshot of it
+and an `AsOf`, they return JSON objects."""
+
+_BENEATH: Final[Mapping[str, frozenset[str]]] = {
+    "deliveries": frozenset({"events", "amendments", "outcomes", "runs"})
+}
+"""The views that are calculated so, and those that they are calculated from."""
 
 _DECISIVE: Final = frozenset({"amendments", "payloads", "outcomes", "runs"})
 """The views that a verdict rests on; they build on `decisive_events`."""
@@ -120,12 +131,14 @@ def open_snapshot(
     with memory_database() as connection, limited(connection, limits) as memory_bytes:
         _add_entries(connection, log, list(unsealed.values()), as_of)
         files = add_payloads(connection, ledger.store, log, arrived) if payloads else None
-        _add_views(connection, views, "" if files is not None else "_whole" if payloads else "_recorded")
+        sealed = log.size if as_of.size is None else as_of.size
+        snapshot = Snapshot(connection, log, sealed, len(unsealed), tuple(damaged), limits, memory_bytes)
+        payload_views = "" if files is not None else "_whole" if payloads else "_recorded"
+        _add_views(connection, views, payload_views, lambda view: _calculated(ledger, snapshot, as_of, view))
         readable = [*(str(s.path) for s in log.segments), *(files or ())]
         connection.execute("SET allowed_paths = $paths", {"paths": readable})
         connection.execute("SET enable_external_access = false; SET lock_configuration = true")
-        sealed = log.size if as_of.size is None else as_of.size
-        yield Snapshot(connection, log, sealed, len(unsealed), tuple(damaged), limits, memory_bytes)
+        yield snapshot
 
 
 def _read_inbox(ledger: Ledger) -> tuple[dict[Key, Row], list[str]]:
@@ -168,18 +181,35 @@ def _add_entries(connection: duckdb.DuckDBPyConnection, log: Log, unsealed: list
         raise unreadable_segment(error) from None
 
 
-def _add_views(connection: duckdb.DuckDBPyConnection, views: Sequence[str], payloads: str) -> None:
-    """Create views and what they build on; `payloads` ends the names of the files that say where payloads are."""
+def _calculated(ledger: Ledger, snapshot: Snapshot, as_of: AsOf, view: str) -> None:
+    """Make the table that a view shows, of what the entry point of its name calculates over the views before it."""
+    import orjson
+
+    (rows, *_) = entry_points(group=CALCULATED, name=view)
+    found = orjson.dumps(rows.load()(ledger, snapshot, as_of)).decode()
+    snapshot.connection.execute(sql_text(f"create_{view}"), {"rows": found})
+
+
+def _add_views(
+    connection: duckdb.DuckDBPyConnection, views: Sequence[str], payloads: str, calculate: Callable[[str], None]
+) -> None:
+    """Create views and what they build on; `payloads` ends the names of the files that say where payloads are.
+
+    `calculate` makes what a view shows that is not SQL alone, when those before it are there.
+    """
     needed = set(views)
     for position, view in reversed(list(enumerate(VIEWS))):
         if view in needed:  # what it builds on comes before it; another name in its text is a column's or a word
             needed |= views_in(_COMMENT.sub("", sql_text(view))) & set(VIEWS[:position])
+            needed |= _BENEATH.get(view, frozenset())
     if needed & _DECISIVE:
         connection.execute(f"CREATE VIEW decisive_events AS {sql_text(f'decisive_events{payloads}')}")
     for view in (view for view in VIEWS if view in needed):
         text = sql_text(f"events{payloads}" if view == "events" else view)
         if view == "effective_events" and not _corrected(connection):
             text = sql_text("effective_events_uncorrected")
+        if view in _BENEATH:
+            calculate(view)
         connection.execute(f"CREATE VIEW {view} AS {text}")
 
 
