@@ -4,10 +4,10 @@ import os
 
 import dagster as dg
 
-from pipelines.assets import GROUP, SEED_MANIFESTS, factory_assets, seed_manifests
-from pipelines.checks import FACTORY_CHECKS
+from pipelines.data_factory.assets import GROUP, SEED_MANIFESTS, factory_assets, seed_manifests
+from pipelines.data_factory.checks import FACTORY_CHECKS
+from pipelines.data_factory.reporting import OPTIONAL, LedgerResource, final_evidence_sensor, report_assets
 from pipelines.delivery import WEEK06
-from pipelines.reporting import OPTIONAL, LedgerResource, final_evidence_sensor, report_assets
 from pipelines.resources import default_partition, partition_start, resources_from_environment
 from run_evidence.sensors import with_ledger
 

@@ -10,10 +10,10 @@ from typing import Final
 
 import dagster as dg
 
-from pipelines.databases import open_database
-from pipelines.inputs import SourceSettings
-from pipelines.partitions import daily_window
-from pipelines.warehouse import Warehouse
+from pipelines.ingestion.databases import open_database
+from pipelines.ingestion.manifests import SourceSettings
+from pipelines.ingestion.partitions import daily_window
+from pipelines.ingestion.warehouse import Warehouse
 from run_evidence.ledger import InputError, UsageError
 
 # Without configuration everything stays below the working directory, in a folder that is not versioned.

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from pipelines.reporting import LedgerResource, final_evidence_sensor
+from pipelines.data_factory.reporting import LedgerResource, final_evidence_sensor
 from pipelines.resources import ReportsResource
 from run_evidence.evidence import files
 from run_evidence.ledger import Ledger

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import dagster as dg
 import pytest
 
-from pipelines.assets import (
+from pipelines.data_factory.assets import (
     BACKFILL_PLAN,
     LAKEHOUSE_STATE,
     MANIFEST_GATE,
@@ -21,16 +21,16 @@ from pipelines.assets import (
     SUPPORT_KPI_MART,
     TICKET_FACT,
 )
-from pipelines.databases import DuckDBFile, PostgresDatabase
 from pipelines.definitions import DATA_FACTORY_JOB, base_definitions
+from pipelines.ingestion.databases import DuckDBFile, PostgresDatabase
+from pipelines.ingestion.tickets import Ticket, parse_ticket
+from pipelines.ingestion.warehouse import Warehouse
 from pipelines.samples import make_deliveries
-from pipelines.tickets import Ticket, parse_ticket
-from pipelines.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from pipelines.databases import Database
+    from pipelines.ingestion.databases import Database
 
 CORE_ASSETS = (MANIFEST_GATE, RAW_TICKET_EVENTS, TICKET_FACT, BACKFILL_PLAN)
 EXTERNAL_ASSETS = (LAKEHOUSE_STATE, SUPPORT_KPI_MART)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 SENSORS_ALONE = """\
 from pipelines.definitions import base_definitions
-from pipelines.reporting import OPTIONAL
+from pipelines.data_factory.reporting import OPTIONAL
 from run_evidence.sensors import with_ledger
 
 defs = with_ledger(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.external_state import Absent, LakehouseState, MartState, read_lakehouse, read_mart
+from pipelines.data_factory.external_state import Absent, LakehouseState, MartState, read_lakehouse, read_mart
 
 if TYPE_CHECKING:
     from pathlib import Path

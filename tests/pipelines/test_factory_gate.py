@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.gate import judge_manifest
-from pipelines.manifests import Judgement, scan_manifests
+from pipelines.ingestion.gate import judge_manifest
+from pipelines.ingestion.manifests import Judgement, scan_manifests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pipelines.gate import ManifestJudgement
+    from pipelines.ingestion.gate import ManifestJudgement
 
 DAY = "2026-04-17"
 S3 = "s3://omni-raw-tickets/tickets.jsonl"

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.ingest import (
+from pipelines.ingestion.partitions import daily_window
+from pipelines.ingestion.ticket_reader import (
     MAX_EXAMPLES,
     PartitionReader,
     TicketReadError,
+    TicketSource,
     attribute_tickets,
     expect_partition,
 )
-from pipelines.inputs import TicketSource
-from pipelines.partitions import daily_window
 
 if TYPE_CHECKING:
     from collections.abc import Callable

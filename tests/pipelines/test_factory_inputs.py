@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.inputs import (
+from pipelines.data_factory.inputs import (
     GateRejectedError,
-    SourceSettings,
     admit_inputs,
     judge_inputs,
     observe_sources,
 )
+from pipelines.ingestion.manifests import SourceSettings
 from run_evidence.ledger.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pipelines.inputs import PartitionInputs
+    from pipelines.data_factory.inputs import PartitionInputs
 
 DAY = "2026-04-17"
 

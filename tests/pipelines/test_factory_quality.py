@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.ingest import Expectation, ReadReport, TicketCounts
-from pipelines.inputs import SourceSettings, judge_inputs
-from pipelines.quality import (
+from pipelines.data_factory.inputs import judge_inputs
+from pipelines.data_factory.quality import (
     Finding,
     check_completeness,
     check_duplicates,
@@ -18,7 +17,9 @@ from pipelines.quality import (
     check_null_rate,
     check_row_count,
 )
-from pipelines.warehouse import NullRates, PartitionState
+from pipelines.ingestion.manifests import SourceSettings
+from pipelines.ingestion.ticket_reader import Expectation, ReadReport, TicketCounts
+from pipelines.ingestion.warehouse import NullRates, PartitionState
 
 if TYPE_CHECKING:
     from collections.abc import Callable

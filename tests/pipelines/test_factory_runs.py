@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from pipelines.definitions import OBSERVE_JOB, base_definitions
-from pipelines.partitions import daily_window
+from pipelines.ingestion.partitions import daily_window
 from pipelines.samples import (
     BAD_DAY,
     CLEAN_DAY,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from conftest import Factory, FinishedRun
 
-    from pipelines.databases import PostgresDatabase
+    from pipelines.ingestion.databases import PostgresDatabase
 
 EVENT = dg.DagsterEventType
 GATE = "week06__factory__manifest_gate"

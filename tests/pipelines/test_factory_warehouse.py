@@ -12,17 +12,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.databases import DatabaseMissingError, DuckDBFile, PostgresDatabase, open_database
-from pipelines.partitions import daily_window
-from pipelines.warehouse import BatchOutcome, BatchStamp, Warehouse
+from pipelines.ingestion.databases import DatabaseMissingError, DuckDBFile, PostgresDatabase, open_database
+from pipelines.ingestion.partitions import daily_window
+from pipelines.ingestion.warehouse import BatchOutcome, BatchStamp, Warehouse
 from run_evidence.ledger.errors import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from pipelines.databases import Database
-    from pipelines.tickets import Ticket
+    from pipelines.ingestion.databases import Database
+    from pipelines.ingestion.tickets import Ticket
 
 DAY = daily_window("2026-04-17")
 STAMP = BatchStamp("run-1", "release-1", datetime(2026, 4, 18, tzinfo=UTC))

@@ -9,17 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from pipelines.ingest import attribute_tickets
-from pipelines.manifests import Judgement
-from pipelines.tickets import REQUIRED_FIELDS
+from pipelines.ingestion.manifests import Judgement
+from pipelines.ingestion.ticket_reader import attribute_tickets
+from pipelines.ingestion.tickets import REQUIRED_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pipelines.gate import Reason
-    from pipelines.ingest import Expectation
-    from pipelines.inputs import PartitionInputs
-    from pipelines.warehouse import NullRates, PartitionState
+    from pipelines.data_factory.inputs import PartitionInputs
+    from pipelines.ingestion.gate import Reason
+    from pipelines.ingestion.ticket_reader import Expectation
+    from pipelines.ingestion.warehouse import NullRates, PartitionState
 
 Severity = Literal["WARN", "ERROR"]
 

@@ -10,20 +10,35 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from pipelines.partitions import partition_of
-from pipelines.tickets import InvalidTicket, Ticket, UnreadableLine, read_tickets
-from run_evidence.ledger import InputError
+from pipelines.ingestion.partitions import partition_of
+from pipelines.ingestion.refusals import RefusedInputError
+from pipelines.ingestion.tickets import InvalidTicket, Ticket, UnreadableLine, read_tickets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
+    from pathlib import Path
 
-    from pipelines.inputs import TicketSource
-    from pipelines.partitions import DailyWindow
-    from pipelines.tickets import TicketLine
+    from pipelines.ingestion.partitions import DailyWindow
+    from pipelines.ingestion.tickets import TicketLine
 
 # How many offending lines are quoted; all of them are counted.
 MAX_EXAMPLES: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TicketSource:
+    """A tickets file admitted for a partition. `late` when it was delivered after the partition's day.
+
+    `batch_id` and `source_id` are what its manifest says; None for a file no manifest names.
+    """
+
+    path: Path
+    sha256: str
+    size_bytes: int
+    late: bool
+    batch_id: str | None
+    source_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +89,7 @@ class ReadReport:
     limit_reached: bool
 
 
-class TicketReadError(InputError):
+class TicketReadError(RefusedInputError):
     """Lines of a tickets file are not JSON, so nobody can say what is missing. `report` holds the counts."""
 
     def __init__(self, first: str, report: ReadReport) -> None:
@@ -82,6 +97,8 @@ class TicketReadError(InputError):
         super().__init__(
             f"{first}" + (f" (and {others} more such lines)" if others else ""),
             next_step="have the line corrected in the delivery, then run this partition again",
+            reason_codes=["ticket_ingest_errors"],
+            details={"counts": report.counts.to_document(), "examples": list(report.examples)},
         )
         self.report = report
 

@@ -14,15 +14,15 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from pipelines.databases import DatabaseMissingError, load_sql
-from pipelines.partitions import format_instant
+from pipelines.ingestion.databases import DatabaseMissingError, load_sql
+from pipelines.ingestion.partitions import format_instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pipelines.databases import Database, Transaction
-    from pipelines.partitions import DailyWindow
-    from pipelines.tickets import Ticket
+    from pipelines.ingestion.databases import Database, Transaction
+    from pipelines.ingestion.partitions import DailyWindow
+    from pipelines.ingestion.tickets import Ticket
 
 # Tickets sent to the database at once: enough to make the round trip cheap, small beside a payload's limit.
 _CHUNK_ROWS: Final = 1_000

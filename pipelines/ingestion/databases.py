@@ -59,7 +59,7 @@ class DatabaseMissingError(EnvironmentFault):
 
 @cache
 def load_sql(name: str) -> str:
-    """Return the statement in `pipelines/sql/<name>.sql`."""
+    """Return the statement in `pipelines/ingestion/sql/<name>.sql`."""
     return (_SQL_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
 
 

@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pipelines.partitions import parse_instant
-from pipelines.strict_json import BYTE_ORDER_MARK, REPEATED, NotAnObjectError, printable, read_object
+from pipelines.ingestion.partitions import parse_instant
+from pipelines.ingestion.strict_json import BYTE_ORDER_MARK, REPEATED, NotAnObjectError, printable, read_object
 from run_evidence.ledger import InputError
 
 if TYPE_CHECKING:

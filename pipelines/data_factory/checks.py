@@ -1,4 +1,4 @@
-"""The factory's asset checks: each a thin wrap over `pipelines.quality`, for the partition that ran.
+"""The factory's asset checks: each a thin wrap over `pipelines.data_factory.quality`, for the partition that ran.
 
 None blocks: a finding is evidence for the gate downstream, not a reason to stop collecting it.
 """
@@ -7,11 +7,9 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines.assets import MANIFEST_GATE, RAW_TICKET_EVENTS, TICKET_FACT
-from pipelines.failures import explained
-from pipelines.ingest import Expectation, expect_partition
-from pipelines.inputs import PartitionInputs, admit_inputs, judge_inputs
-from pipelines.quality import (
+from pipelines.data_factory.assets import MANIFEST_GATE, RAW_TICKET_EVENTS, TICKET_FACT
+from pipelines.data_factory.inputs import PartitionInputs, admit_inputs, judge_inputs
+from pipelines.data_factory.quality import (
     Finding,
     check_completeness,
     check_duplicates,
@@ -19,6 +17,8 @@ from pipelines.quality import (
     check_null_rate,
     check_row_count,
 )
+from pipelines.ingestion.failures import explained
+from pipelines.ingestion.ticket_reader import Expectation, expect_partition
 from pipelines.resources import ObjectStoreResource, ReportsResource, WarehouseResource
 
 

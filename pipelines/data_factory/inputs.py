@@ -17,45 +17,23 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pipelines.gate import ManifestJudgement, Reason, digest_file, judge_manifest, worst
-from pipelines.manifests import Judgement, scan_manifests
-from pipelines.partitions import daily_window, day_distance
+from pipelines.ingestion.gate import ManifestJudgement, Reason, digest_file, judge_manifest, worst
+from pipelines.ingestion.manifests import Judgement, scan_manifests
+from pipelines.ingestion.partitions import daily_window, day_distance
+from pipelines.ingestion.refusals import RefusedInputError
+from pipelines.ingestion.ticket_reader import TicketSource
 from run_evidence.ledger import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipelines.manifests import Manifest, ManifestProblem
-    from pipelines.partitions import DailyWindow
+    from pipelines.ingestion.manifests import Manifest, ManifestProblem, SourceSettings
+    from pipelines.ingestion.partitions import DailyWindow
 
 # Rows are expected at the latest two days after they were created; what comes later takes a replay.
 LATE_ARRIVAL_DAYS: Final = 2
 # A manifest may declare thousands of sources; a message and an event quote some of what is wrong with them.
 MAX_REASONS: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class SourceSettings:
-    """Where a factory looks for its input. `ticket_seed_path` replaces the files the manifests name."""
-
-    manifest_path: Path
-    ticket_seed_path: Path | None = None
-    bucket: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TicketSource:
-    """A tickets file admitted for a partition. `late` when it was delivered after the partition's day.
-
-    `batch_id` and `source_id` are what its manifest says; None for a file no manifest names.
-    """
-
-    path: Path
-    sha256: str
-    size_bytes: int
-    late: bool
-    batch_id: str | None
-    source_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +74,24 @@ class PartitionInputs:
         return hashlib.sha256("\n".join(sorted(s.sha256 for s in self.sources)).encode()).hexdigest()
 
 
-class GateRejectedError(InputError):
+class GateRejectedError(RefusedInputError):
     """The input declaration of a partition was rejected; nothing of it may be ingested."""
 
     def __init__(self, inputs: PartitionInputs) -> None:
         grave = [r for r in inputs.reasons if r.judgement.rank >= Judgement.QUARANTINE.rank]
+        named = {"manifest_id": inputs.manifest_id, "batch_id": inputs.batch_id}
         super().__init__(
             f"the manifest gate rejects partition {inputs.window.key}: "
             + "; ".join(inputs.quoted_reasons(at_least=Judgement.QUARANTINE)),
             next_step="have the delivery corrected and sent again, then run this partition again",
+            reason_codes=tuple(dict.fromkeys(reason.code for reason in grave)),
+            details={
+                "reasons": inputs.quoted_reasons(),
+                "judgement": inputs.judgement.value,
+                **{name: value for name, value in named.items() if value},
+            },
         )
         self.inputs = inputs
-        self.reason_codes = tuple(dict.fromkeys(reason.code for reason in grave))
 
 
 def judge_inputs(settings: SourceSettings, partition_key: str) -> PartitionInputs:

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 import dagster as dg
 
-from pipelines.external_state import Absent, read_lakehouse, read_mart
-from pipelines.failures import explained
-from pipelines.ingest import PartitionReader, TicketCounts
-from pipelines.inputs import PartitionInputs, admit, admit_inputs, judge_inputs, observe_sources
-from pipelines.recovery import plan_backfill, write_plan
+from pipelines.data_factory.external_state import Absent, read_lakehouse, read_mart
+from pipelines.data_factory.inputs import PartitionInputs, admit, admit_inputs, judge_inputs, observe_sources
+from pipelines.data_factory.recovery import plan_backfill, write_plan
+from pipelines.ingestion.failures import explained
+from pipelines.ingestion.ticket_reader import PartitionReader, TicketCounts
+from pipelines.ingestion.warehouse import BatchStamp
 from pipelines.resources import ObjectStoreResource, ReportsResource, WarehouseResource, optional_path
-from pipelines.warehouse import BatchStamp
 from run_evidence.ledger import UsageError
 from run_evidence.sensors import skip
 

@@ -10,9 +10,9 @@ from typing import Final
 
 import dagster as dg
 
-from pipelines.assets import BACKFILL_PLAN, GROUP, OWNERS, TICKET_FACT
+from pipelines.data_factory.assets import BACKFILL_PLAN, GROUP, OWNERS, TICKET_FACT
 from pipelines.delivery import LAKEHOUSE, MART, WEEK06
-from pipelines.failures import explained
+from pipelines.ingestion.failures import explained
 from pipelines.resources import ReportsResource
 from run_evidence.evidence import write_delivery_summary, write_documents, write_run_documents
 from run_evidence.ledger import Ledger, open_ledger

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from pipelines.ingest import TicketReadError
-from pipelines.inputs import GateRejectedError
+from pipelines.ingestion.refusals import RefusedInputError
 from run_evidence.ledger import EnvironmentFault, LedgerError
 
 if TYPE_CHECKING:
@@ -33,20 +32,11 @@ def explained() -> Iterator[None]:
 
 
 def _metadata(error: LedgerError) -> dict[str, Any]:
-    if isinstance(error, GateRejectedError):
-        inputs = error.inputs
-        return {
-            "reason_codes": dg.MetadataValue.json(list(error.reason_codes)),
-            "reasons": dg.MetadataValue.json(inputs.quoted_reasons()),
-            "judgement": inputs.judgement.value,
-            **({"manifest_id": inputs.manifest_id} if inputs.manifest_id else {}),
-            **({"batch_id": inputs.batch_id} if inputs.batch_id else {}),
+    if isinstance(error, RefusedInputError):
+        details = {
+            name: value if isinstance(value, str) else dg.MetadataValue.json(value)
+            for name, value in error.details.items()
         }
-    if isinstance(error, TicketReadError):
-        return {
-            "reason_codes": dg.MetadataValue.json(["ticket_ingest_errors"]),
-            "counts": dg.MetadataValue.json(error.report.counts.to_document()),
-            "examples": dg.MetadataValue.json(list(error.report.examples)),
-        }
+        return {"reason_codes": dg.MetadataValue.json(list(error.reason_codes)), **details}
     code = "environment_fault" if isinstance(error, EnvironmentFault) else "input_invalid"
     return {"reason_codes": dg.MetadataValue.json([code])}

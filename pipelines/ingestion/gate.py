@@ -17,13 +17,13 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pipelines.manifests import TICKET_CONTRACT, Judgement
+from pipelines.ingestion.manifests import TICKET_CONTRACT, Judgement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pipelines.manifests import Manifest, SourceAsset
+    from pipelines.ingestion.manifests import Manifest, SourceAsset
 
 _CHUNK_BYTES: Final = 1 << 20
 _SCANNED: Final = frozenset({"clear", "redacted", "not_applicable"})

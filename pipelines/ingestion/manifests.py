@@ -1,7 +1,7 @@
 """Source manifests (`source_manifest_v1`): what an ingest means to do, read and held to its contract.
 
 Reading says only whether a manifest is well-formed; whether its sources may be used is judged in
-`pipelines.gate`. Fields beyond the contract's (product line, canonisation status, parser settings) are
+`pipelines.ingestion.gate`. Fields beyond the contract's (product line, canonisation status, parser settings) are
 allowed and not interpreted.
 """
 
@@ -13,8 +13,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from pipelines.partitions import parse_instant
-from pipelines.strict_json import BYTE_ORDER_MARK, NotAnObjectError, NotJsonError, StrictObject, read_object
+from pipelines.ingestion.partitions import parse_instant
+from pipelines.ingestion.strict_json import (
+    BYTE_ORDER_MARK,
+    NotAnObjectError,
+    NotJsonError,
+    StrictObject,
+    read_object,
+)
 from run_evidence.ledger import InputError
 
 if TYPE_CHECKING:
@@ -107,6 +113,15 @@ class Manifest:
     selection_window: SelectionWindow | None
     created_at: datetime
     owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """Where a factory looks for its input. `ticket_seed_path` replaces the files the manifests name."""
+
+    manifest_path: Path
+    ticket_seed_path: Path | None = None
+    bucket: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
