@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE =
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable '.[dagster,postgres,dev]'
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable '.[dagster,postgres,s3,dev]'
 	@mkdir -p .venv/names/run_evidence  # what mypy reads: the folders under the name they are imported by
 	@ln -sfn ../../../ledger ../../../sensors ../../../evidence .venv/names/run_evidence/
 	@touch $@
@@ -60,7 +60,7 @@ picture: .venv/.installed
 # The example project in Dagster's own UI, with the daemon, on http://127.0.0.1:3000, over what the demo made
 dev: .venv/.installed
 	@test -d .demo/deliveries || $(BIN)/python -m pipelines.demo
-	DAGSTER_HOME=$(CURDIR)/.demo/dagster LEDGER_URL=.demo/ledger WEEK06_REPORT_DIR=.demo/reports/week06 \
+	DAGSTER_HOME=$(CURDIR)/.demo/dagster LEDGER_URL=.demo/ledger SEED_MANIFEST_PATH=.demo/deliveries WEEK06_REPORT_DIR=.demo/reports/week06 \
 	  $(BIN)/dagster dev -m pipelines.definitions
 
 clean:

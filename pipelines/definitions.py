@@ -8,6 +8,7 @@ from pipelines.data_factory.assets import GROUP, SEED_MANIFESTS, factory_assets,
 from pipelines.data_factory.checks import FACTORY_CHECKS
 from pipelines.data_factory.reporting import OPTIONAL, LedgerResource, final_evidence_sensor, report_assets
 from pipelines.delivery import WEEK06
+from pipelines.ingestion.assets import INGESTION_ASSETS, ingest_job
 from pipelines.resources import default_partition, partition_start, resources_from_environment
 from run_evidence.sensors import with_ledger
 
@@ -29,7 +30,7 @@ def base_definitions(*, tick_seconds: int = 30) -> dg.Definitions:
         *report_assets(daily),
     ]
     return dg.Definitions(
-        assets=[seed_manifests, *assets],
+        assets=[*INGESTION_ASSETS, seed_manifests, *assets],
         asset_checks=FACTORY_CHECKS,
         jobs=[
             # the group's executable assets and their checks; the observed source has a job of its own
@@ -39,6 +40,7 @@ def base_definitions(*, tick_seconds: int = 30) -> dg.Definitions:
                 # on the run itself, so that what is planned, made and handed over is of this partition too
                 tags={_PARTITION_TAG: partition} if partition else None,
             ),
+            ingest_job(),
             dg.define_asset_job(OBSERVE_JOB, selection=dg.AssetSelection.assets(SEED_MANIFESTS)),
         ],
         resources={**resources_from_environment(os.environ), "week06_ledger": LedgerResource()},

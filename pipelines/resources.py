@@ -12,13 +12,12 @@ import dagster as dg
 
 from pipelines.ingestion.databases import open_database
 from pipelines.ingestion.manifests import SourceSettings
+from pipelines.ingestion.object_store import ObjectStore, open_store
 from pipelines.ingestion.partitions import daily_window
+from pipelines.ingestion.settings import DEFAULT_DATABASE_URL, DEFAULT_MANIFEST_PATH, DEFAULT_OBJECT_FOLDER
 from pipelines.ingestion.warehouse import Warehouse
 from run_evidence.ledger import InputError, UsageError
 
-# Without configuration everything stays below the working directory, in a folder that is not versioned.
-DEFAULT_DATABASE_URL: Final = "duckdb:///.demo/warehouse.duckdb"
-DEFAULT_MANIFEST_PATH: Final = ".demo/deliveries"
 DEFAULT_REPORT_DIR: Final = "reports/week06"
 DEFAULT_PARTITION_START: Final = "2026-03-01"
 UNKNOWN_OPERATOR: Final = "unknown"
@@ -37,15 +36,26 @@ class WarehouseResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 class ObjectStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """`week06_minio`: settings of the object store. The bucket is named where a source lies in one.
+    """`week06_minio`: the object store in which documents land; without an endpoint, a folder.
 
-    There is no client yet: sources in object storage are judged as not available.
+    Sources that lie in one are not read: they are judged as not available, and the bucket is named there.
     """
 
     endpoint: str | None = None
     access_key: str | None = None
     secret_key: str | None = None
     bucket: str | None = None
+    folder: str = DEFAULT_OBJECT_FOLDER
+
+    def open(self) -> ObjectStore:
+        """Return the store; no connection is made yet. Raises: UsageError, EnvironmentFault."""
+        return open_store(
+            endpoint=self.endpoint,
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+            bucket=self.bucket,
+            folder=Path(self.folder),
+        )
 
 
 class ReportsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -96,6 +106,7 @@ def resources_from_environment(environ: Mapping[str, str]) -> dict[str, dg.Confi
             access_key=dg.EnvVar("MINIO_ACCESS_KEY") if "MINIO_ACCESS_KEY" in value else None,
             secret_key=dg.EnvVar("MINIO_SECRET_KEY") if "MINIO_SECRET_KEY" in value else None,
             bucket=value.get("MINIO_BUCKET"),
+            folder=value.get("WEEK06_OBJECT_DIR", DEFAULT_OBJECT_FOLDER),
         ),
         "week06_reports": ReportsResource(
             report_dir=value.get("WEEK06_REPORT_DIR", DEFAULT_REPORT_DIR),

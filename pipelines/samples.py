@@ -20,7 +20,7 @@ Record = dict[str, Any]
 
 # The delivery breaks off in the middle of a line: size and checksum differ from its manifest.
 BAD_DAY: Final = "2026-04-15"
-# Holds tickets that break the contract, one of each kind in `_spoil`.
+# Holds tickets that break the contract, one of each kind in `spoil`.
 INVALID_DAY: Final = "2026-04-16"
 # Nothing wrong with it: every ticket of the day is valid, some repeated, some late. The demo partition.
 CLEAN_DAY: Final = "2026-04-17"
@@ -72,7 +72,7 @@ def _deliver(random: Random, tickets_per_day: int) -> dict[str, list[bytes]]:
         if day == EMPTY_DAY:
             continue
         for number in range(1, tickets_per_day + 1):
-            ticket = _ticket(random, day, number)
+            ticket = make_ticket(random, day, number)
             delay_days = random.choices((0, 1, 2), (92, 6, 2))[0]
             arriving[_day_after(index, delay_days)].append(ticket)
             if random.random() < 0.08:  # somebody worked on it; the newer version may well arrive first
@@ -83,7 +83,7 @@ def _deliver(random: Random, tickets_per_day: int) -> dict[str, list[bytes]]:
     for day, tickets in arriving.items():
         stamped = [{**ticket, "ingest_batch_id": _batch_id(day)} for ticket in tickets]
         repeats = [ticket for ticket in stamped if random.random() < 0.03]
-        spoiled = _spoil(random, day, tickets_per_day) if day in _SPOILED_DAYS else []
+        spoiled = spoil(random, day, tickets_per_day) if day in _SPOILED_DAYS else []
         rows = stamped + repeats + spoiled
         random.shuffle(rows)
         lines[day] = [json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows]
@@ -94,7 +94,8 @@ def _day_after(index: int, days: int) -> str:
     return DAYS[min(index + days, len(DAYS) - 1)]
 
 
-def _ticket(random: Random, day: str, number: int) -> Record:
+def make_ticket(random: Random, day: str, number: int) -> Record:
+    """Make the ticket of this number that was created on this day; it belongs to no batch yet."""
     category, product_line, version, complaint = random.choice(_TOPICS)
     # the first and the last ticket stand on the edges of the day
     second = {1: 0, 2: 86_399}.get(number, random.randrange(86_400))
@@ -139,11 +140,11 @@ def _update(random: Random, ticket: Record) -> Record:
     return {**ticket, "status": status, "updated_at": _text(updated), "resolved_at": resolved_at}
 
 
-def _spoil(random: Random, day: str, tickets_per_day: int) -> list[Record]:
+def spoil(random: Random, day: str, tickets_per_day: int) -> list[Record]:
     """Make tickets that each break the contract in one way."""
 
     def broken(number: int, **changes: object) -> Record:
-        ticket = _ticket(random, day, tickets_per_day + number)
+        ticket = make_ticket(random, day, tickets_per_day + number)
         changed = {**ticket, "ingest_batch_id": _batch_id(day), **changes}
         return {name: value for name, value in changed.items() if value != "(left out)"}
 

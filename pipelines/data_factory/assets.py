@@ -15,7 +15,8 @@ from pipelines.data_factory.external_state import Absent, read_lakehouse, read_m
 from pipelines.data_factory.inputs import PartitionInputs, admit, admit_inputs, judge_inputs, observe_sources
 from pipelines.data_factory.recovery import plan_backfill, write_plan
 from pipelines.ingestion.failures import explained
-from pipelines.ingestion.ticket_reader import PartitionReader, TicketCounts
+from pipelines.ingestion.ticket_ingest import write_tickets
+from pipelines.ingestion.ticket_reader import TicketCounts, TicketReader
 from pipelines.ingestion.warehouse import BatchStamp
 from pipelines.resources import ObjectStoreResource, ReportsResource, WarehouseResource, optional_path
 from run_evidence.ledger import UsageError
@@ -117,13 +118,13 @@ def _raw_ticket_events(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefiniti
         with explained():
             inputs = admit_inputs(week06_reports.source_settings(week06_minio), _partition(context))
             limit = week06_reports.limit if config.limit is None else config.limit
-            reader = PartitionReader(inputs.sources, inputs.window, limit)
+            reader = TicketReader(inputs.sources, inputs.window, limit)
             dry_run = week06_reports.dry_run if config.dry_run is None else config.dry_run
             if dry_run:
                 _explain_only(context, inputs, reader)
                 return
             warehouse = week06_postgres.open()
-            outcome = warehouse.write_batch(reader, _stamp(context, week06_reports))
+            outcome = write_tickets(warehouse, reader, _stamp(context, week06_reports))
             state = warehouse.partition_state(inputs.window)
         counts = reader.report().counts.written(inserted=outcome.inserted, updated=outcome.updated)
         yield dg.MaterializeResult(
@@ -236,7 +237,7 @@ def support_kpi_mart(
     yield from ()
 
 
-def _explain_only(context: dg.AssetExecutionContext, inputs: PartitionInputs, reader: PartitionReader) -> None:
+def _explain_only(context: dg.AssetExecutionContext, inputs: PartitionInputs, reader: TicketReader) -> None:
     """Read everything, write nothing, and say so: an observation with the counts, and a skip."""
     for _ in reader:
         pass
@@ -282,7 +283,7 @@ def _input_metadata(inputs: PartitionInputs) -> dict[str, Any]:
     }
 
 
-def _read_metadata(reader: PartitionReader, counts: TicketCounts) -> dict[str, Any]:
+def _read_metadata(reader: TicketReader, counts: TicketCounts) -> dict[str, Any]:
     """Account for every line that was read."""
     report = reader.report()
     return {

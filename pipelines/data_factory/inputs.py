@@ -21,6 +21,7 @@ from pipelines.ingestion.gate import ManifestJudgement, Reason, digest_file, jud
 from pipelines.ingestion.manifests import Judgement, scan_manifests
 from pipelines.ingestion.partitions import daily_window, day_distance
 from pipelines.ingestion.refusals import RefusedInputError
+from pipelines.ingestion.ticket_ingest import admitted_sources
 from pipelines.ingestion.ticket_reader import TicketSource
 from run_evidence.ledger import InputError
 
@@ -104,7 +105,7 @@ def judge_inputs(settings: SourceSettings, partition_key: str) -> PartitionInput
     window = daily_window(partition_key)
     scan = scan_manifests(settings.manifest_path)
     judged = [
-        judge_manifest(manifest, bucket=settings.bucket)
+        judge_manifest(manifest, bucket=settings.bucket, data_folder=settings.data_folder)
         for manifest in scan.manifests
         if manifest.modality == "structured" and _covers(manifest, window)
     ]
@@ -118,7 +119,7 @@ def judge_inputs(settings: SourceSettings, partition_key: str) -> PartitionInput
         text = f"{settings.ticket_seed_path} is read instead of the files the manifests name"
         reasons.append(Reason("ticket_seed_path_overrides_manifest", text, Judgement.WARN))
     else:
-        sources = _admitted(own, late=False) + _admitted(later, late=True)
+        sources = admitted_sources(own) + admitted_sources(later, late=True)
     stopped = any(reason.judgement is Judgement.REJECT for reason in reasons)
     if not stopped and all(source.late for source in sources):
         text = f"{settings.manifest_path}: no delivery with a usable tickets file covers {window.key}"
@@ -161,7 +162,10 @@ def observe_sources(settings: SourceSettings) -> SourcesAsFound:
     scan = scan_manifests(settings.manifest_path)
     files = [*(m.path for m in scan.manifests), *(problem.path for problem in scan.problems)]
     digests = [_digest_or_absent(path) for path in files]
-    judged = [judge_manifest(manifest, bucket=settings.bucket) for manifest in scan.manifests]
+    judged = [
+        judge_manifest(manifest, bucket=settings.bucket, data_folder=settings.data_folder)
+        for manifest in scan.manifests
+    ]
     assets = [asset for manifest in judged for asset in manifest.assets]
     digests += [asset.sha256 or f"absent {asset.source_id}" for asset in assets]
     return SourcesAsFound(
@@ -223,26 +227,6 @@ def _later_reason(judged: ManifestJudgement) -> Reason | None:
 def _left_out(why: str) -> Reason:
     text = f"a later delivery was left out, and late rows it carries are missing: {why}"
     return Reason("late_delivery_left_out", text, Judgement.WARN)
-
-
-def _admitted(deliveries: tuple[ManifestJudgement, ...], *, late: bool) -> tuple[TicketSource, ...]:
-    return tuple(
-        TicketSource(
-            path=asset.path,
-            sha256=asset.sha256,
-            size_bytes=asset.size_bytes,
-            late=late,
-            batch_id=judged.manifest.batch_id,
-            source_id=asset.source_id,
-        )
-        for judged in deliveries
-        if judged.judgement is not Judgement.REJECT
-        for asset in judged.assets
-        if asset.judgement.rank < Judgement.QUARANTINE.rank
-        and asset.path is not None
-        and asset.sha256 is not None
-        and asset.size_bytes is not None
-    )
 
 
 def _seed_source(path: Path) -> TicketSource:

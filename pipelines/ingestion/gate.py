@@ -7,6 +7,7 @@ cannot be read means is decided here, once:
   (`source_not_available`): nothing is known against it and nothing for it, so it must not be ingested;
 * a file that is there and differs from what the manifest says is **rejected** whatever the policy: the policy
   speaks about what is missing, not about what is wrong;
+* a source outside the data folder, or behind a link in it, is **rejected** unread;
 * a checksum of one repeated digit is a placeholder, which is a missing checksum. For a file that is there it
   is simply a wrong one.
 """
@@ -14,14 +15,15 @@ cannot be read means is decided here, once:
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipelines.ingestion.manifests import TICKET_CONTRACT, Judgement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from pipelines.ingestion.manifests import Manifest, SourceAsset
 
@@ -79,13 +81,21 @@ def worst(judgements: Iterator[Judgement]) -> Judgement:
     return max(judgements, key=lambda judgement: judgement.rank, default=Judgement.ACCEPT)
 
 
-def judge_manifest(manifest: Manifest, *, bucket: str | None = None) -> ManifestJudgement:
+def judge_manifest(
+    manifest: Manifest, *, bucket: str | None = None, data_folder: Path | None = None
+) -> ManifestJudgement:
     """Judge every source of a manifest by its gate policy.
 
-    `bucket` names the configured object store in the reason for a source that lies in one.
+    Every source has to lie in `data_folder`, the manifest's own folder when None. `bucket` names the configured
+    object store in the reason for a source that lies in one.
     Cost: one read of every local source (for its SHA-256); constant memory.
     """
-    return ManifestJudgement(manifest, tuple(_judge_asset(manifest, asset, bucket) for asset in manifest.assets))
+    return ManifestJudgement(
+        manifest,
+        tuple(
+            _judge_asset(manifest, asset, bucket, data_folder or manifest.path.parent) for asset in manifest.assets
+        ),
+    )
 
 
 def digest_file(path: Path) -> tuple[int, str]:
@@ -101,30 +111,61 @@ def digest_file(path: Path) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def _judge_asset(manifest: Manifest, asset: SourceAsset, bucket: str | None) -> AssetJudgement:
+def _judge_asset(manifest: Manifest, asset: SourceAsset, bucket: str | None, data_folder: Path) -> AssetJudgement:
     reasons = list(_declared_reasons(manifest, asset))
-    path, absent_because = _locate(manifest, asset, bucket)
+    path, refusal = _locate(manifest, asset, bucket, data_folder)
     measured: tuple[int, str] | None = None
     if path is not None:
         try:
             measured = digest_file(path)
         except OSError as error:
-            path, absent_because = None, f"{path} cannot be read: {error.strerror}"
-    if measured is None:
-        reasons.append(Reason("source_not_available", absent_because, Judgement.QUARANTINE))
+            path, refusal = None, _not_available(f"{path} cannot be read: {error.strerror}")
+    if refusal is not None:
+        reasons.append(refusal)
     reasons += _checksum_reasons(manifest, asset, measured)
     size, sha256 = measured or (None, None)
     return AssetJudgement(asset.source_id, path, size, sha256, tuple(reasons))
 
 
-def _locate(manifest: Manifest, asset: SourceAsset, bucket: str | None) -> tuple[Path | None, str]:
-    """Resolve a source against its manifest's own folder: the file, or None and why there is none."""
+def _not_available(text: str) -> Reason:
+    return Reason("source_not_available", text, Judgement.QUARANTINE)
+
+
+def _locate(
+    manifest: Manifest, asset: SourceAsset, bucket: str | None, data_folder: Path
+) -> tuple[Path | None, Reason | None]:
+    """Find a source's file: beside its manifest, or by a path that begins with the data folder's own name.
+
+    Returns the file, or the reason why there is none. Where a path leads is decided by its text first, so that
+    nothing outside the data folder is even looked at.
+    """
     source = asset.source_url_or_path
     if "://" in source:
         configured = f"the configured bucket is '{bucket}'" if bucket else "no bucket is configured"
-        return None, f"{source} lies in object storage, which is not read yet ({configured})"
-    path = manifest.path.parent / source
-    return (path, "") if path.is_file() else (None, f"{path} is not there")
+        return None, _not_available(f"{source} lies in object storage, which is not read yet ({configured})")
+    if "\0" in source:
+        return None, Reason("source_outside_data_folder", "the path holds a NUL character", Judgement.REJECT)
+    root = _by_text(data_folder)
+    candidates = [manifest.path.parent / source]
+    if Path(source).parts[:1] == (root.name,):
+        candidates.append(root.parent / source)
+    inside = [path for path in candidates if _by_text(path).is_relative_to(root)]
+    if not inside:
+        text = f"{source} lies outside the data folder {data_folder}"
+        return None, Reason("source_outside_data_folder", text, Judgement.REJECT)
+    path = next((path for path in inside if path.is_file()), None)
+    if path is None:
+        return None, _not_available(f"{inside[0]} is not there")
+    below = _by_text(path).relative_to(root)
+    if path.resolve() != root.resolve() / below:
+        text = f"{path} leads through a link, and whoever sets links decides what is read"
+        return None, Reason("source_through_link", text, Judgement.REJECT)
+    return path, None
+
+
+def _by_text(path: Path) -> Path:
+    """Return an absolute path without `..`, as its text has it: no link is followed."""
+    return Path(os.path.normpath(path.absolute()))
 
 
 def _declared_reasons(manifest: Manifest, asset: SourceAsset) -> Iterator[Reason]:

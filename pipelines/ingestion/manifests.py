@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.ingestion.partitions import parse_instant
@@ -26,8 +28,8 @@ from run_evidence.ledger import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
-    from pathlib import Path
 
+DATA_FOLDER_NAME: Final = "data"
 MANIFEST_SCHEMA: Final = "source_manifest_v1"
 TICKET_CONTRACT: Final = "omni://contracts/data/ticket/v1"
 CONTRACT_REFS: Final = frozenset(
@@ -122,6 +124,14 @@ class SourceSettings:
     manifest_path: Path
     ticket_seed_path: Path | None = None
     bucket: str | None = None
+
+    @property
+    def data_folder(self) -> Path:
+        """The folder that every source lies in: that of the manifests, or `data` if that is the one above it."""
+        path = self.manifest_path
+        folder = path.parent if path.is_file() else path
+        above = folder.parent if folder.name not in {"", ".."} else folder.resolve().parent
+        return above if above.name == DATA_FOLDER_NAME else folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +281,8 @@ def _parse(record: _Record) -> Manifest:
     delivery_day = _delivery_day(manifest_id)
     if delivery_day is None:
         raise record.wrong("manifest_id", "manifest-<name>-YYYYMMDD-NNN")
+    assets = tuple(_parse_asset(asset) for asset in record.objects("assets"))
+    _refuse_second_source(record, assets)
     return Manifest(
         path=record.path,
         manifest_id=manifest_id,
@@ -282,11 +294,21 @@ def _parse(record: _Record) -> Manifest:
         contract_ref=record.choice("contract_ref", CONTRACT_REFS),
         load_mode=record.choice("load_mode", LOAD_MODES),
         gate_policy=_parse_policy(record.optional_object("gate_policy")),
-        assets=tuple(_parse_asset(asset) for asset in record.objects("assets")),
+        assets=assets,
         selection_window=_parse_window(record.optional_object("selection_window")),
         created_at=record.instant("created_at"),
         owner=record.text("owner"),
     )
+
+
+def _refuse_second_source(record: _Record, assets: tuple[SourceAsset, ...]) -> None:
+    """Refuse two sources of one id, spelt alike or in another Unicode form."""
+    seen: dict[str, int] = {}
+    for index, asset in enumerate(assets):
+        first = seen.setdefault(unicodedata.normalize("NFKC", asset.source_id), index)
+        if first != index:
+            where = f"{record.path}: field 'assets[{index}].source_id'"
+            raise InputError(f"{where}: already used by assets[{first}]", next_step=_NEXT_STEP)
 
 
 def _parse_policy(record: _Record) -> GatePolicy:

@@ -1,4 +1,4 @@
-"""Reading one partition's tickets out of its sources, with every line accounted for.
+"""Reading tickets out of their sources, those of one partition or all, with every line accounted for.
 
 The counts of one read reconcile: `total = valid + invalid + errors`, `valid = in_partition + skipped`, and
 after a write `in_partition = inserted + duplicates`.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from pipelines.ingestion.partitions import partition_of
+from pipelines.ingestion.contract import Violation
+from pipelines.ingestion.partitions import format_instant, partition_of
 from pipelines.ingestion.refusals import RefusedInputError
 from pipelines.ingestion.tickets import InvalidTicket, Ticket, UnreadableLine, read_tickets
 
@@ -24,13 +26,18 @@ if TYPE_CHECKING:
 
 # How many offending lines are quoted; all of them are counted.
 MAX_EXAMPLES: Final = 20
+# A reason quotes what was found; of a line with a thousand unknown fields it does not name them all.
+MAX_REASON_LENGTH: Final = 1_000
+# Clocks differ, and a manifest may be written before the last ticket of its day.
+FUTURE_GRACE: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class TicketSource:
     """A tickets file admitted for a partition. `late` when it was delivered after the partition's day.
 
-    `batch_id` and `source_id` are what its manifest says; None for a file no manifest names.
+    `batch_id` and `source_id` are what its manifest says; None for a file no manifest names. No ticket of it can
+    be newer than `latest` (aware UTC); None when nobody knows.
     """
 
     path: Path
@@ -39,6 +46,20 @@ class TicketSource:
     late: bool
     batch_id: str | None
     source_id: str | None
+    latest: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedLine:
+    """A line that was refused. `number` counts from 1 in the file with this SHA-256; `reason` is for a person."""
+
+    source_sha256: str
+    file_name: str
+    batch_id: str | None
+    number: int
+    ticket_id: str | None
+    reason_codes: tuple[str, ...]
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +125,15 @@ class TicketReadError(RefusedInputError):
 
 
 @dataclass(slots=True)
-class PartitionReader:
-    """Streams the tickets of one partition out of its sources; iterate once, then ask for the report.
+class TicketReader:
+    """Streams the tickets of one partition, or with `window=None` all, out of their sources.
 
-    Reads at most `limit` lines over all sources when one is given. One line is held at a time.
+    Iterate once, then ask for the report. Reads at most `limit` lines over all sources when one is given. One
+    line is held at a time.
     """
 
     sources: Sequence[TicketSource]
-    window: DailyWindow
+    window: DailyWindow | None
     limit: int | None = None
     _tally: Counter[str] = field(default_factory=Counter)
     _violations: Counter[str] = field(default_factory=Counter)
@@ -121,7 +143,16 @@ class PartitionReader:
     _limit_reached: bool = False
 
     def __iter__(self) -> Iterator[Ticket]:
-        """Yield the partition's tickets in source order, repeats included.
+        """Yield the tickets in source order, repeats included.
+
+        Raises: as `read`.
+        """
+        for item in self.read():
+            if isinstance(item, Ticket):
+                yield item
+
+    def read(self) -> Iterator[Ticket | RejectedLine]:
+        """Yield the tickets and the refused lines of this partition in source order, repeats included.
 
         Raises: TicketReadError after the last line when any line was not JSON; InputError when a source
         cannot be read. Neither leaves a half-read partition looking whole.
@@ -132,9 +163,9 @@ class PartitionReader:
                     self._limit_reached = True
                     break
                 self._tally["total"] += 1
-                ticket = self._account(source, line)
-                if ticket is not None:
-                    yield ticket
+                item = self._account(source, line)
+                if item is not None:
+                    yield item
         if self._first_error is not None:
             raise TicketReadError(self._first_error, self.report())
 
@@ -148,20 +179,18 @@ class PartitionReader:
             limit_reached=self._limit_reached,
         )
 
-    def _account(self, source: TicketSource, line: TicketLine) -> Ticket | None:
-        """Count one line; return it when it is a ticket of this partition."""
-        where = f"{source.path}:{line.number}"
-        content = line.content
+    def _account(self, source: TicketSource, line: TicketLine) -> Ticket | RejectedLine | None:
+        """Count one line; return it when it is a ticket of this partition, or refused and not another's."""
+        content = _not_in_future(line.content, source.latest)
         if isinstance(content, UnreadableLine):
             self._tally["errors"] += 1
+            where = f"{source.path}:{line.number}"
             self._first_error = self._first_error or f"{where}: {content.text}"
-            self._quote(f"{where}: {content.text}")
-            return None
+            return self._reject(source, line.number, None, [content.code], content.text)
         if isinstance(content, InvalidTicket):
-            self._account_invalid(source, content, where)
-            return None
+            return self._account_invalid(source, content, line.number)
         self._tally["valid"] += 1
-        if not self.window.holds(content.created_at):
+        if not self._holds(content.created_at):
             self._tally["skipped"] += 1
             self._elsewhere[partition_of(content.created_at)] += 1
             return None
@@ -169,17 +198,46 @@ class PartitionReader:
         self._tally["late"] += source.late
         return content
 
-    def _account_invalid(self, source: TicketSource, ticket: InvalidTicket, where: str) -> None:
-        self._tally["invalid"] += 1
-        ours = self.window.holds(ticket.created_at) if ticket.created_at else not source.late
-        self._tally["invalid_in_partition"] += ours
-        if ours:
-            self._violations.update(f"{violation.field}:{violation.code}" for violation in ticket.violations)
-            self._quote(f"{where}: {'; '.join(str(violation) for violation in ticket.violations)}")
+    def _holds(self, instant: datetime) -> bool:
+        return self.window is None or self.window.holds(instant)
 
-    def _quote(self, example: str) -> None:
+    def _account_invalid(self, source: TicketSource, ticket: InvalidTicket, number: int) -> RejectedLine | None:
+        self._tally["invalid"] += 1
+        ours = self._holds(ticket.created_at) if ticket.created_at else self.window is None or not source.late
+        self._tally["invalid_in_partition"] += ours
+        if not ours:
+            return None
+        codes = [f"{violation.field}:{violation.code}" for violation in ticket.violations]
+        self._violations.update(codes)
+        text = "; ".join(str(violation) for violation in ticket.violations)
+        return self._reject(source, number, ticket.ticket_id, codes, text)
+
+    def _reject(
+        self, source: TicketSource, number: int, ticket_id: str | None, codes: Sequence[str], text: str
+    ) -> RejectedLine:
         if len(self._examples) < MAX_EXAMPLES:
-            self._examples.append(example)
+            self._examples.append(f"{source.path}:{number}: {text}")
+        return RejectedLine(
+            source_sha256=source.sha256,
+            file_name=source.path.name,
+            batch_id=source.batch_id,
+            number=number,
+            ticket_id=ticket_id,
+            reason_codes=tuple(sorted(set(codes))),
+            reason=text[:MAX_REASON_LENGTH],
+        )
+
+
+def _not_in_future(
+    content: Ticket | InvalidTicket | UnreadableLine, latest: datetime | None
+) -> Ticket | InvalidTicket | UnreadableLine:
+    """Refuse a ticket of which something happened after `latest`; when it is due may lie in the future."""
+    if latest is None or not isinstance(content, Ticket):
+        return content
+    moments = {name: getattr(content, name) for name in ("created_at", "updated_at", "resolved_at")}
+    text = f"later than {format_instant(latest)}, by when it was delivered"
+    violations = [Violation(name, "in_future", text) for name, at in moments.items() if at and at > latest]
+    return InvalidTicket(content.ticket_id, content.created_at, tuple(violations)) if violations else content
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +260,9 @@ def expect_partition(sources: Sequence[TicketSource], window: DailyWindow) -> Ex
 
     Memory: the fields of Silver, once for each version of a ticket of the partition.
 
-    Raises: as iterating a `PartitionReader`.
+    Raises: as iterating a `TicketReader`.
     """
-    reader = PartitionReader(sources, window)
+    reader = TicketReader(sources, window)
     events: set[tuple[str, str]] = set()
     versions: dict[tuple[str, datetime], Ticket] = {}
     contested: set[tuple[str, datetime]] = set()

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.ingestion.databases import DatabaseMissingError, load_sql
 from pipelines.ingestion.partitions import format_instant
+from pipelines.ingestion.ticket_reader import RejectedLine
+from pipelines.ingestion.tickets import Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pipelines.ingestion.databases import Database, Transaction
+    from pipelines.ingestion.documents import DocAsset
     from pipelines.ingestion.partitions import DailyWindow
-    from pipelines.ingestion.tickets import Ticket
 
 # Tickets sent to the database at once: enough to make the round trip cheap, small beside a payload's limit.
 _CHUNK_ROWS: Final = 1_000
@@ -44,10 +46,11 @@ class BatchStamp:
 
 @dataclass(frozen=True, slots=True)
 class BatchOutcome:
-    """What a write changed: new Bronze events, and Silver tickets that took a newer version."""
+    """What a write changed: new Bronze events, Silver tickets that took a newer version, newly refused lines."""
 
     inserted: int
     updated: int
+    quarantined: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +83,77 @@ class Warehouse:
 
     database: Database
 
-    def write_batch(self, tickets: Iterable[Ticket], stamp: BatchStamp) -> BatchOutcome:
-        """Write a batch in one transaction; an error, also one raised while reading `tickets`, undoes it all.
+    def write_batch(self, lines: Iterable[Ticket | RejectedLine], stamp: BatchStamp) -> BatchOutcome:
+        """Write a batch in one transaction; an error, also one raised while reading `lines`, undoes it all.
+
+        Tickets go to Bronze and Silver, refused lines to the quarantine.
 
         Cost: one staging table of the batch in the database; memory for 1,000 tickets.
 
-        Raises: EnvironmentFault when the database cannot be had, and whatever iterating `tickets` raises.
+        Raises: EnvironmentFault when the database cannot be had, and whatever iterating `lines` raises.
         """
         with self.database.writing() as run:
             run(load_sql("schema"))
             run(load_sql("create_incoming_ticket"))
-            rows = iter(tickets)
+            rows = iter(lines)
+            quarantined = 0
             while chunk := list(islice(rows, _CHUNK_ROWS)):
-                run(load_sql("load_incoming_ticket"), _columns(chunk))
+                run(load_sql("load_incoming_ticket"), _columns([row for row in chunk if isinstance(row, Ticket)]))
+                quarantined += _quarantine(run, chunk, stamp)
             inserted = run(load_sql("insert_raw_ticket_event"), [stamp.run_id, stamp.ingested_at])
             run(load_sql("upsert_customer_dim"))
             known = {ticket_id for (ticket_id,) in run(load_sql("known_ticket"))}
             changed = {ticket_id for (ticket_id,) in run(load_sql("upsert_ticket_fact"), [stamp.release_id])}
-        return BatchOutcome(inserted=len(inserted), updated=len(changed & known))
+        return BatchOutcome(inserted=len(inserted), updated=len(changed & known), quarantined=quarantined)
+
+    def quarantine(self, lines: Iterable[Ticket | RejectedLine], stamp: BatchStamp) -> int:
+        """Keep the refused lines of a batch of which nothing else is written; return how many are new.
+
+        Raises: EnvironmentFault when the database cannot be had, and whatever iterating `lines` raises.
+        """
+        with self.database.writing() as run:
+            run(load_sql("schema"))
+            rows = iter(lines)
+            quarantined = 0
+            while chunk := list(islice(rows, _CHUNK_ROWS)):
+                quarantined += _quarantine(run, chunk, stamp)
+        return quarantined
+
+    def write_documents(self, rows: Sequence[DocAsset], stamp: BatchStamp) -> dict[str, tuple[str, str]]:
+        """Write rows of documents, no source twice, in one transaction; return sources left out: code, sentence.
+
+        Raises: EnvironmentFault when the database cannot be had.
+        """
+        ordered = sorted(rows, key=lambda row: row.source_id)  # two writers lock rows in one order
+        with self.database.writing() as run:
+            run(load_sql("schema"))
+            if not ordered:
+                return {}
+            known = {
+                source_id: (manifest_id, declared_at)
+                for source_id, manifest_id, declared_at in run(
+                    load_sql("known_doc_asset"), [[row.source_id for row in ordered]]
+                )
+            }
+            changed = {
+                source_id
+                for (source_id,) in run(
+                    load_sql("upsert_raw_doc_asset"),
+                    [*_doc_columns(ordered), stamp.release_id, stamp.run_id, stamp.ingested_at],
+                )
+            }
+        left_out = {}
+        for row in ordered:
+            if row.source_id not in changed:
+                manifest_id, declared_at = known[row.source_id]
+                newer = (declared_at, manifest_id) > row.rank
+                why = (
+                    ("newer_already_landed", f"{manifest_id} is newer")
+                    if newer
+                    else ("already_landed", "unchanged")
+                )
+                left_out[row.source_id] = why
+        return left_out
 
     def partition_state(self, window: DailyWindow) -> PartitionState:
         """Count and digest one partition, from one consistent state.
@@ -133,6 +189,35 @@ class Warehouse:
                     next_step="run the ingest once; it creates them",
                 )
             yield run
+
+
+def _quarantine(run: Transaction, rows: Sequence[Ticket | RejectedLine], stamp: BatchStamp) -> int:
+    """Keep the refused ones of these lines; return how many are new."""
+    lines = [row for row in rows if isinstance(row, RejectedLine)]
+    if not lines:
+        return 0
+    columns: list[Sequence[object]] = [
+        [line.source_sha256 for line in lines],
+        [line.batch_id for line in lines],
+        [line.file_name for line in lines],
+        [line.ticket_id for line in lines],
+        [",".join(line.reason_codes) for line in lines],
+        [line.reason for line in lines],
+        [line.number for line in lines],
+    ]
+    return len(run(load_sql("insert_ticket_quarantine"), [*columns, stamp.run_id, stamp.ingested_at]))
+
+
+def _doc_columns(rows: Sequence[DocAsset]) -> list[Sequence[object]]:
+    """Turn documents into one array a column, in the order of `upsert_raw_doc_asset`."""
+    texts = ("source_id", "manifest_id", "batch_id", "asset_type", "license_tag", "owner")
+    found = ("checksum_sha256", "object_key", "judgement")
+    statuses = ("metadata_status", "pii_scan_status", "size_bytes", "declared_at")
+    return [
+        *([getattr(row, name) for row in rows] for name in (*texts, *found)),
+        [",".join(row.reason_codes) for row in rows],
+        *([getattr(row, name) for row in rows] for name in statuses),
+    ]
 
 
 def _columns(tickets: list[Ticket]) -> list[Sequence[object]]:

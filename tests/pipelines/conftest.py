@@ -274,7 +274,7 @@ def postgres(postgres_url: str) -> PostgresDatabase:
     """Give the session's PostgreSQL database, emptied."""
     database = PostgresDatabase(postgres_url)
     with database.writing() as run:
-        run("DROP TABLE IF EXISTS raw_ticket_event, ticket_fact, customer_dim")
+        run("DROP TABLE IF EXISTS raw_ticket_event, ticket_fact, customer_dim, ticket_quarantine, raw_doc_asset")
     return database
 
 

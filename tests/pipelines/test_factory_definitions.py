@@ -67,6 +67,23 @@ def test_the_core_job_selects_regular_assets_and_their_checks(definitions: dg.De
     assert _keys(observed.executable_asset_keys) == {"week06/source/seed_manifests"}
 
 
+def test_week03_stands_beside_week06(definitions: dg.Definitions) -> None:
+    """Its three keys, group and job share nothing with Week06's, and have no partitions."""
+    graph = definitions.resolve_asset_graph()
+    ingest = {
+        "seed_manifests": set(),
+        "raw_doc_assets": {"seed_manifests"},
+        "raw_ticket_events": {"seed_manifests"},
+    }
+    for key, parents in ingest.items():
+        node = graph.get(dg.AssetKey.from_user_string(key))
+        assert _keys(node.parent_keys) == parents
+        assert not _keys(node.child_keys) - ingest.keys()
+        assert (node.group_name, node.partitions_def) == ("ingestion", None)
+    layer = definitions.resolve_job_def("ingest_all").asset_layer
+    assert _keys(layer.executable_asset_keys) == ingest.keys()
+
+
 def test_the_five_checks_do_not_block(definitions: dg.Definitions) -> None:
     """A finding is evidence for the gate downstream; it stops nothing here."""
     specs = [

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipelines.ingestion.partitions import daily_window
 from pipelines.ingestion.ticket_reader import (
     MAX_EXAMPLES,
-    PartitionReader,
+    TicketReader,
     TicketReadError,
     TicketSource,
     attribute_tickets,
@@ -52,7 +52,7 @@ def test_counts_reconcile_whatever_the_lines_are(
         source(tmp_path / "own.jsonl", [kinds[kind] for kind in own]),
         source(tmp_path / "late.jsonl", [kinds[kind] for kind in late], late=True),
     ]
-    reader = PartitionReader(sources, DAY)
+    reader = TicketReader(sources, DAY)
     try:
         yielded = sum(1 for _ in reader)
         assert "unreadable" not in own
@@ -75,7 +75,7 @@ def test_an_unreadable_line_is_named_with_file_and_line(
 ) -> None:
     """The file is read to its end, so that all such lines are counted, and then it is an error."""
     good = json.dumps(ticket()).encode()
-    reader = PartitionReader([source(tmp_path / "t.jsonl", [good, b"{", good, b"}"])], DAY)
+    reader = TicketReader([source(tmp_path / "t.jsonl", [good, b"{", good, b"}"])], DAY)
     with pytest.raises(TicketReadError, match=r"t\.jsonl:2: not JSON: .* \(and 1 more such lines\)") as caught:
         list(reader)
     assert caught.value.report.counts.errors == 2
@@ -99,7 +99,7 @@ def test_an_invalid_ticket_belongs_to_its_day_or_else_to_its_delivery(
 ) -> None:
     """Reading a later delivery must not blame its invalid tickets on this partition."""
     line = json.dumps(ticket(created_at=created_at, owner=None)).encode()
-    reader = PartitionReader([source(tmp_path / "t.jsonl", [line], late=late)], DAY)
+    reader = TicketReader([source(tmp_path / "t.jsonl", [line], late=late)], DAY)
     assert list(reader) == []
     report = reader.report()
     assert (report.counts.invalid, report.counts.invalid_in_partition) == (1, int(ours))
@@ -112,7 +112,7 @@ def test_reasons_are_counted_in_full_and_quoted_in_part(
 ) -> None:
     """A delivery of nothing but invalid tickets does not flood the report, and its counts are exact."""
     line = json.dumps(ticket(owner=None, status="waiting")).encode()
-    reader = PartitionReader([source(tmp_path / "t.jsonl", [line] * 50)], DAY)
+    reader = TicketReader([source(tmp_path / "t.jsonl", [line] * 50)], DAY)
     list(reader)
     report = reader.report()
     assert report.violations == {"owner:null": 50, "status:not_allowed": 50}
@@ -130,7 +130,7 @@ def test_a_limit_bounds_lines_read_and_is_reported_when_it_cut_something(
     """A limit that left nothing out was not reached; the limit holds over all files together."""
     line = json.dumps(ticket()).encode()
     sources = [source(tmp_path / "a.jsonl", [line]), source(tmp_path / "b.jsonl", [line, line])]
-    reader = PartitionReader(sources, DAY, limit)
+    reader = TicketReader(sources, DAY, limit)
     list(reader)
     assert (reader.report().counts.total, reader.report().limit_reached) == (total, reached)
 
@@ -141,7 +141,7 @@ def test_skipped_tickets_are_counted_by_their_own_day(
     """Whoever wonders where a row went finds the partition it belongs to."""
     days = ["2026-04-16T10:00:00Z", "2026-04-16T23:00:00Z", "2026-04-18T00:00:00Z"]
     lines = [json.dumps(ticket(created_at=day)).encode() for day in days]
-    reader = PartitionReader([source(tmp_path / "t.jsonl", lines)], DAY)
+    reader = TicketReader([source(tmp_path / "t.jsonl", lines)], DAY)
     list(reader)
     assert reader.report().elsewhere == {"2026-04-16": 2, "2026-04-18": 1}
 

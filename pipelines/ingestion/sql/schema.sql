@@ -3,6 +3,8 @@
 -- raw_ticket_event (Bronze): one row a distinct payload of a source. Rows are never changed.
 -- customer_dim (Silver): one row a customer.
 -- ticket_fact (Silver): one row a ticket, as of its newest version in Bronze.
+-- ticket_quarantine: one row a refused line of a file. What the line says stays in the file.
+-- raw_doc_asset: one row a source that was landed in the object store, as its newest manifest declares it.
 --
 -- Columns other than keys may be null on purpose: that required ones are not is for a check to find out,
 -- not for the table to assert.
@@ -42,4 +44,35 @@ CREATE TABLE IF NOT EXISTS ticket_fact (
     source_fingerprint TEXT,  -- of the version that status, updated_at and resolved_at come from
     ingest_batch_id    TEXT,
     release_id         TEXT   -- the data release that last changed the row
+);
+CREATE TABLE IF NOT EXISTS ticket_quarantine (
+    source_sha256  TEXT        NOT NULL,  -- of the file, hex
+    line_number    BIGINT      NOT NULL,  -- from 1
+    file_name      TEXT        NOT NULL,
+    batch_id       TEXT,
+    ticket_id      TEXT,                  -- where it could be read
+    reason_codes   TEXT        NOT NULL,  -- sorted, comma-separated
+    reason         TEXT        NOT NULL,
+    ingest_run_id  TEXT,                  -- the run that met it first
+    quarantined_at TIMESTAMPTZ,
+    PRIMARY KEY (source_sha256, line_number)
+);
+CREATE TABLE IF NOT EXISTS raw_doc_asset (
+    source_id       TEXT PRIMARY KEY,
+    manifest_id     TEXT        NOT NULL,
+    batch_id        TEXT        NOT NULL,
+    asset_type      TEXT        NOT NULL,
+    license_tag     TEXT        NOT NULL,
+    owner           TEXT        NOT NULL,
+    checksum_sha256 TEXT        NOT NULL,  -- of the bytes that were landed
+    size_bytes      BIGINT      NOT NULL,
+    object_key      TEXT        NOT NULL,  -- in the object store
+    judgement       TEXT        NOT NULL,
+    reason_codes    TEXT        NOT NULL,  -- sorted, comma-separated
+    metadata_status TEXT        NOT NULL,
+    pii_scan_status TEXT        NOT NULL,
+    declared_at     TIMESTAMPTZ NOT NULL,  -- when its manifest was made
+    release_id      TEXT,
+    ingest_run_id   TEXT,
+    ingested_at     TIMESTAMPTZ
 );
