@@ -143,8 +143,6 @@ def _locate(
     if "://" in source:
         configured = f"the configured bucket is '{bucket}'" if bucket else "no bucket is configured"
         return None, _not_available(f"{source} lies in object storage, which is not read yet ({configured})")
-    if "\0" in source:
-        return None, Reason("source_outside_data_folder", "the path holds a NUL character", Judgement.REJECT)
     root = _by_text(data_folder)
     candidates = [manifest.path.parent / source]
     if Path(source).parts[:1] == (root.name,):

@@ -148,6 +148,8 @@ def test_invalid_rows_are_refused_counted_and_warned_about(factory: Factory) -> 
     run = factory.run(INVALID_DAY)
     raw = run.metadata("raw_ticket_events_partitioned")
     assert raw["counts"]["invalid_in_partition"] == sum(raw["violations"].values()) == len(raw["examples"]) == 7
+    with factory.warehouse.database.reading() as read:
+        assert read("SELECT count(*), count(DISTINCT ingest_run_id) FROM ticket_quarantine") == [(7, 1)]
     description = run.checks()["partition_completeness"].description
     assert description.startswith(f"tickets refused: 7, first {raw['examples'][0]}. Next step: have the delivery")
     assert f"{factory.deliveries / INVALID_DAY / 'tickets.jsonl'}:" in description
