@@ -4,6 +4,7 @@ import os
 
 import dagster as dg
 
+from pipelines.consumers.assets import DEFAULT_HANDOVER_DIR, HandoverResource, consumer_assets, consumer_job
 from pipelines.data_factory.assets import GROUP, SEED_MANIFESTS, factory_assets, seed_manifests
 from pipelines.data_factory.checks import FACTORY_CHECKS
 from pipelines.data_factory.reporting import OPTIONAL, LedgerResource, final_evidence_sensor, report_assets
@@ -28,6 +29,7 @@ def base_definitions(*, tick_seconds: int = 30) -> dg.Definitions:
     assets = [
         *factory_assets(daily),
         *report_assets(daily),
+        *consumer_assets(daily),
     ]
     return dg.Definitions(
         assets=[*INGESTION_ASSETS, seed_manifests, *assets],
@@ -41,9 +43,18 @@ def base_definitions(*, tick_seconds: int = 30) -> dg.Definitions:
                 tags={_PARTITION_TAG: partition} if partition else None,
             ),
             ingest_job(),
+            consumer_job(),
             dg.define_asset_job(OBSERVE_JOB, selection=dg.AssetSelection.assets(SEED_MANIFESTS)),
         ],
-        resources={**resources_from_environment(os.environ), "week06_ledger": LedgerResource()},
+        resources={
+            **resources_from_environment(os.environ),
+            "week06_ledger": LedgerResource(),
+            "week07_handover": HandoverResource(
+                folder=os.environ.get("WEEK07_HANDOVER_DIR") or DEFAULT_HANDOVER_DIR,
+                verifier_key=os.environ.get("WEEK07_VERIFIER_KEY") or None,
+                memory=os.environ.get("WEEK07_ACCEPTED_DIR") or None,
+            ),
+        },
         sensors=[final_evidence_sensor(DATA_FACTORY_JOB, tick_seconds)],
     )
 

@@ -14,7 +14,7 @@ FOLDER = Path(pipelines.__file__).parent
 ROOMS = ("ingestion", "data_factory", "consumers")
 WRAPS = {
     *("ingestion.assets", "ingestion.failures", "resources", "definitions"),
-    *("data_factory.assets", "data_factory.checks", "data_factory.reporting"),
+    *("consumers.assets", "data_factory.assets", "data_factory.checks", "data_factory.reporting"),
 }
 TOP = {"definitions", "demo"}
 
