@@ -1,8 +1,8 @@
 """What Week07 asks before it builds on a partition.
 
-Is there a hand-over, does it hold, does it set the partition free, and is the data still what it is about? Nobody asks
-the producer: a verifier key and the folder decide, then the warehouse's rows are held against the snapshot that the
-evidence names.
+Is there a hand-over, does it hold, does it set the partition free, and is the data still what it is about? The
+producer is not asked: a verifier key and the folder decide, then the warehouse's rows are held against the snapshot
+that the evidence names.
 """
 
 from __future__ import annotations
