@@ -53,6 +53,7 @@ bench: .venv/.installed
 
 docs: .venv/.installed
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m pipelines.pages
 
 picture: .venv/.installed
 	$(BIN)/python -m docs.picture

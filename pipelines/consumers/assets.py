@@ -7,6 +7,7 @@ import dagster as dg
 
 from pipelines.consumers.handover import Inbox, receive
 from pipelines.delivery import WEEK06
+from pipelines.ingestion.asset_card import card
 from pipelines.ingestion.failures import explained
 from pipelines.resources import WarehouseResource
 from run_evidence.ledger import UsageError
@@ -41,7 +42,14 @@ class HandoverResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 def consumer_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Build the gate and what is behind it for these daily partitions."""
 
-    @dg.asset(key=HANDOVER_GATE, deps=[_PRODUCT], partitions_def=daily, group_name=CONSUMER_GROUP, owners=OWNERS)
+    @dg.asset(
+        key=HANDOVER_GATE,
+        metadata=card("hold", "ledger: materialization; the hand-over it names"),
+        deps=[_PRODUCT],
+        partitions_def=daily,
+        group_name=CONSUMER_GROUP,
+        owners=OWNERS,
+    )
     def handover_gate(
         context: dg.AssetExecutionContext, week07_handover: HandoverResource, week06_postgres: WarehouseResource
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -62,7 +70,12 @@ def consumer_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefini
         )
 
     @dg.asset(
-        key=TICKET_INPUT, deps=[HANDOVER_GATE], partitions_def=daily, group_name=CONSUMER_GROUP, owners=OWNERS
+        key=TICKET_INPUT,
+        metadata=card("retry", "ledger: materialization"),
+        deps=[HANDOVER_GATE],
+        partitions_def=daily,
+        group_name=CONSUMER_GROUP,
+        owners=OWNERS,
     )
     def ticket_input(
         context: dg.AssetExecutionContext, week07_handover: HandoverResource, week06_postgres: WarehouseResource

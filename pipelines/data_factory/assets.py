@@ -14,6 +14,7 @@ import dagster as dg
 from pipelines.data_factory.external_state import Absent, read_lakehouse, read_mart
 from pipelines.data_factory.inputs import PartitionInputs, admit, admit_inputs, judge_inputs, observe_sources
 from pipelines.data_factory.recovery import plan_backfill, write_plan
+from pipelines.ingestion.asset_card import card
 from pipelines.ingestion.failures import explained
 from pipelines.ingestion.ticket_ingest import write_tickets
 from pipelines.ingestion.ticket_reader import TicketCounts, TicketReader
@@ -44,7 +45,12 @@ class IngestConfig(dg.Config):
     limit: int | None = None
 
 
-@dg.observable_source_asset(key=SEED_MANIFESTS, group_name=GROUP)
+@dg.observable_source_asset(
+    key=SEED_MANIFESTS,
+    metadata={**card("retry", "ledger: observation"), "owner": OWNERS[0]},
+    description="Observe the manifests and source files as they stand, all days together.",
+    group_name=GROUP,
+)
 def seed_manifests(week06_reports: ReportsResource, week06_minio: ObjectStoreResource) -> dg.ObserveResult:
     """Observe the manifests and source files as they stand, all days together."""
     with explained():
@@ -75,7 +81,14 @@ def factory_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinit
 
 
 def _manifest_gate(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
-    @dg.asset(key=MANIFEST_GATE, deps=[SEED_MANIFESTS], partitions_def=daily, group_name=GROUP, owners=OWNERS)
+    @dg.asset(
+        key=MANIFEST_GATE,
+        metadata=card("hold", "ledger: materialization and checks"),
+        deps=[SEED_MANIFESTS],
+        partitions_def=daily,
+        group_name=GROUP,
+        owners=OWNERS,
+    )
     def manifest_gate(
         context: dg.AssetExecutionContext,
         week06_reports: ReportsResource,
@@ -101,6 +114,7 @@ def _manifest_gate(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
 def _raw_ticket_events(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.asset(
         key=RAW_TICKET_EVENTS,
+        metadata=card("replay", "ledger: materialization and checks; ticket_quarantine"),
         deps=[MANIFEST_GATE],
         partitions_def=daily,
         group_name=GROUP,
@@ -140,7 +154,14 @@ def _raw_ticket_events(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefiniti
 
 
 def _ticket_fact(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
-    @dg.asset(key=TICKET_FACT, deps=[RAW_TICKET_EVENTS], partitions_def=daily, group_name=GROUP, owners=OWNERS)
+    @dg.asset(
+        key=TICKET_FACT,
+        metadata=card("replay", "ledger: materialization and checks; reports/week06/run_evidence/"),
+        deps=[RAW_TICKET_EVENTS],
+        partitions_def=daily,
+        group_name=GROUP,
+        owners=OWNERS,
+    )
     def ticket_fact_partitioned(
         context: dg.AssetExecutionContext,
         week06_reports: ReportsResource,
@@ -170,7 +191,14 @@ def _ticket_fact(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
 
 
 def _backfill_plan(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
-    @dg.asset(key=BACKFILL_PLAN, deps=[MANIFEST_GATE], partitions_def=daily, group_name=GROUP, owners=OWNERS)
+    @dg.asset(
+        key=BACKFILL_PLAN,
+        metadata=card("retry", "ledger: materialization; reports/week06/backfill/"),
+        deps=[MANIFEST_GATE],
+        partitions_def=daily,
+        group_name=GROUP,
+        owners=OWNERS,
+    )
     def backfill_plan(
         context: dg.AssetExecutionContext,
         week06_reports: ReportsResource,
@@ -193,7 +221,14 @@ def _backfill_plan(daily: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     return backfill_plan
 
 
-@dg.asset(key=LAKEHOUSE_STATE, group_name=GROUP, owners=OWNERS, output_required=False, op_tags=_FIRST)
+@dg.asset(
+    key=LAKEHOUSE_STATE,
+    metadata=card("retry", "ledger: observation or skip"),
+    group_name=GROUP,
+    owners=OWNERS,
+    output_required=False,
+    op_tags=_FIRST,
+)
 def lakehouse_state(
     context: dg.AssetExecutionContext, week06_reports: ReportsResource
 ) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
@@ -213,7 +248,14 @@ def lakehouse_state(
     yield from ()  # never a product of ours: no output, in either case
 
 
-@dg.asset(key=SUPPORT_KPI_MART, group_name=GROUP, owners=OWNERS, output_required=False, op_tags=_FIRST)
+@dg.asset(
+    key=SUPPORT_KPI_MART,
+    metadata=card("retry", "ledger: observation or skip"),
+    group_name=GROUP,
+    owners=OWNERS,
+    output_required=False,
+    op_tags=_FIRST,
+)
 def support_kpi_mart(
     context: dg.AssetExecutionContext, week06_reports: ReportsResource
 ) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]

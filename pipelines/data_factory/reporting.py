@@ -12,6 +12,7 @@ import dagster as dg
 
 from pipelines.data_factory.assets import BACKFILL_PLAN, GROUP, OWNERS, TICKET_FACT
 from pipelines.delivery import LAKEHOUSE, MART, WEEK06
+from pipelines.ingestion.asset_card import card
 from pipelines.ingestion.failures import explained
 from pipelines.resources import ReportsResource
 from run_evidence.evidence import write_delivery_summary, write_documents, write_run_documents
@@ -55,6 +56,7 @@ def report_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefiniti
 
     @dg.asset(
         key=RUN_EVIDENCE_REPORT,
+        metadata=card("retry", "ledger: materialization; reports/week06/run_evidence/"),
         deps=[TICKET_FACT, BACKFILL_PLAN],
         partitions_def=daily,
         group_name=GROUP,
@@ -80,7 +82,12 @@ def report_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefiniti
         )
 
     @dg.asset(
-        key=DELIVERY_SUMMARY, deps=[RUN_EVIDENCE_REPORT], partitions_def=daily, group_name=GROUP, owners=OWNERS
+        key=DELIVERY_SUMMARY,
+        metadata=card("retry", "ledger: materialization; reports/week06/week06_delivery_summary.md"),
+        deps=[RUN_EVIDENCE_REPORT],
+        partitions_def=daily,
+        group_name=GROUP,
+        owners=OWNERS,
     )
     def data_factory_delivery_summary(
         context: dg.AssetExecutionContext, week06_reports: ReportsResource, week06_ledger: LedgerResource

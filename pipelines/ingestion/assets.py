@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from pipelines.ingestion.asset_card import card
 from pipelines.ingestion.doc_ingest import ingest_documents
 from pipelines.ingestion.failures import explained
 from pipelines.ingestion.refusals import RefusedInputError
@@ -32,7 +33,7 @@ RAW_TICKETS: Final = dg.AssetKey(["raw_ticket_events"])
 _DRY_RUN: Final = "dry_run_no_db_write"
 
 
-@dg.asset(key=SEEDS, group_name=INGESTION_GROUP, owners=OWNERS)
+@dg.asset(key=SEEDS, metadata=card("hold", "ledger: materialization"), group_name=INGESTION_GROUP, owners=OWNERS)
 def seed_manifests(week06_reports: ReportsResource, week06_minio: ObjectStoreResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Read every seed manifest and judge every source it declares; one that is refused fails this asset."""
     with explained():
@@ -41,7 +42,14 @@ def seed_manifests(week06_reports: ReportsResource, week06_minio: ObjectStoreRes
     return dg.MaterializeResult(metadata=_metadata(result))
 
 
-@dg.asset(key=RAW_DOCS, deps=[SEEDS], group_name=INGESTION_GROUP, owners=OWNERS, output_required=False)
+@dg.asset(
+    key=RAW_DOCS,
+    metadata=card("replay", "ledger: materialization; raw_doc_asset"),
+    deps=[SEEDS],
+    group_name=INGESTION_GROUP,
+    owners=OWNERS,
+    output_required=False,
+)
 def raw_doc_assets(
     context: dg.AssetExecutionContext,
     week06_reports: ReportsResource,
@@ -62,7 +70,14 @@ def raw_doc_assets(
     yield dg.MaterializeResult(metadata=_metadata(result))
 
 
-@dg.asset(key=RAW_TICKETS, deps=[SEEDS], group_name=INGESTION_GROUP, owners=OWNERS, output_required=False)
+@dg.asset(
+    key=RAW_TICKETS,
+    metadata=card("replay", "ledger: materialization; ticket_quarantine"),
+    deps=[SEEDS],
+    group_name=INGESTION_GROUP,
+    owners=OWNERS,
+    output_required=False,
+)
 def raw_ticket_events(
     context: dg.AssetExecutionContext,
     week06_reports: ReportsResource,

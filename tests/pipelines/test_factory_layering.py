@@ -13,10 +13,10 @@ FOLDER = Path(pipelines.__file__).parent
 # A room knows those to its left; the modules above the rooms know all of them, and resources the first alone.
 ROOMS = ("ingestion", "data_factory", "consumers")
 WRAPS = {
-    *("ingestion.assets", "ingestion.failures", "resources", "definitions"),
+    *("ingestion.assets", "ingestion.failures", "pages", "resources", "definitions"),
     *("consumers.assets", "data_factory.assets", "data_factory.checks", "data_factory.reporting"),
 }
-TOP = {"definitions", "demo"}
+TOP = {"definitions", "demo", "pages"}
 
 
 def _modules() -> dict[str, Path]:
@@ -66,4 +66,4 @@ def test_plain_modules_import_neither_dagster_nor_a_wrap(name: str) -> None:
 def test_only_the_edge_reads_the_environment() -> None:
     """Configuration comes in through resources."""
     readers = {name for name, path in MODULES.items() if "os.environ" in path.read_text(encoding="utf-8")}
-    assert readers == TOP | {"ingestion.command"}
+    assert readers == {"definitions", "demo", "ingestion.command"}
