@@ -11,6 +11,7 @@ from hypothesis import settings
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from tests.cheaper_dagster import CHEAPER
 from tests.ending import watch_this_process
 
 # The machine is shared with other tests: how long one example takes says nothing about the rule it tries.
@@ -20,6 +21,8 @@ settings.load_profile("ledger")
 
 def pytest_configure() -> None:
     watch_this_process()
+    for change in CHEAPER:
+        change.start()
     # A shell that starts this in the background lets it ignore Ctrl-C, and whatever it starts would too.
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
