@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 
 from run_evidence.evidence import Refused, accept
+from run_evidence.ledger.tlog.keys import format_vkey
 from tests.handover.consumer import Consumer, Rejected
 from tests.handover.damages import DAMAGES, DAY, NEXT_DAY, PAGE, TO, Damage, World, damaged, refusal, shown, written
-from tests.trust.ledgers import LOG_KEY, VKEY
+from tests.trust.ledgers import LOG_KEY, OTHER_KEY, VKEY
 
 REBUILD = "python -m tests.handover.damages"
 
@@ -164,3 +166,12 @@ def test_the_consumer_imports_nothing_of_ours() -> None:
     assert "import run_evidence" not in text
     assert "from run_evidence" not in text
     assert "from tests" not in text
+
+
+def test_a_world_is_made_of_hand_overs_that_hold(world: World) -> None:
+    """Else a damage could be refused for what was wrong before it."""
+    for folder in ("older", "current", "next day", "of another recipient"):
+        assert accept(world.root / folder, VKEY).run_id
+    assert accept(world.root / "of another key", format_vkey(OTHER_KEY.verifier())).proceeds
+    assert accept(world.root / "of another log", VKEY).origin == "example.com/another"
+    assert base64.b64decode(json.loads(world.read("current", "statement.intoto.json"))["payload"])

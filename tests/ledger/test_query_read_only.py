@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from run_evidence.ledger import IntegrityError, Ledger, UsageError
-from run_evidence.ledger.query.snapshot import open_snapshot, views_in
+from run_evidence.ledger.query.snapshot import Snapshot, open_snapshot, views_in
 from run_evidence.ledger.query.sql_query import run_query, run_query_arrow
 from tests.ledger.samples import NOON, RUN, Clock, own, records
 
@@ -125,19 +126,25 @@ def _ask(ledger: Ledger, sql: str, **parameters: str) -> list[tuple[object, ...]
         return run_query(snapshot, sql, parameters).rows
 
 
+@pytest.fixture(scope="module")
+def asked(prepared: Path) -> Iterator[Snapshot]:
+    """Open one snapshot that all that is refused is asked of."""
+    with open_snapshot(Ledger(prepared / "ledger", clock=Clock())) as snapshot:
+        yield snapshot
+
+
 @pytest.mark.parametrize("sql", HOSTILE, ids=range(len(HOSTILE)))
-def test_a_statement_that_does_more_than_ask_is_refused(ledger: Ledger, tmp_path: Path, sql: str) -> None:
+def test_a_statement_that_does_more_than_ask_is_refused(prepared: Path, asked: Snapshot, sql: str) -> None:
     """With exit code 2, a next step, nothing written anywhere, and a snapshot that still answers."""
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    text = sql.format(target=tmp_path / "target", secret=tmp_path / "secret", root=ledger.root)
-    with open_snapshot(ledger) as snapshot:
-        with pytest.raises(UsageError) as caught:
-            run_query(snapshot, text, {})
-        assert caught.value.exit_code == 2
-        assert caught.value.next_step
-        assert run_query(snapshot, "SELECT count(*) FROM events", {}).rows == [(7,)]
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-    assert not list((tmp_path / "target").iterdir())
+    before = {path: path.read_bytes() for path in prepared.rglob("*") if path.is_file()}
+    text = sql.format(target=prepared / "target", secret=prepared / "secret", root=prepared / "ledger")
+    with pytest.raises(UsageError) as caught:
+        run_query(asked, text, {})
+    assert caught.value.exit_code == 2
+    assert caught.value.next_step
+    assert run_query(asked, "SELECT count(*) FROM events", {}).rows == [(7,)]
+    assert {path: path.read_bytes() for path in prepared.rglob("*") if path.is_file()} == before
+    assert not list((prepared / "target").iterdir())
 
 
 def test_another_ledgers_segments_are_another_ledgers_business(ledger: Ledger, tmp_path: Path) -> None:

@@ -104,14 +104,14 @@ def _items(member: str) -> str:
 
 def outcomes(ledger: Ledger, run_id: str) -> dict[str, str]:
     """Return a run's outcomes as {asset, asset@partition or asset?check: outcome, or outcome:reason_code}."""
-    found = rows(
-        ledger,
-        "SELECT asset_key, partition, check_name, outcome, reason_code FROM outcomes WHERE run_id = $run",
-        run=run_id,
-    )
-    return {
-        asset + (f"?{check}" if check else "") + (f"@{partition}" if partition else ""): (
-            f"{outcome}:{code}" if code else outcome
-        )
-        for asset, partition, check, outcome, code in found
-    }
+    return outcomes_by_run(ledger).get(run_id, {})
+
+
+def outcomes_by_run(ledger: Ledger) -> dict[str, dict[str, str]]:
+    """Return the outcomes of every run that has any, as `outcomes` has them."""
+    sql = "SELECT run_id, asset_key, partition, check_name, outcome, reason_code FROM outcomes"
+    found: dict[str, dict[str, str]] = {}
+    for run_id, asset, partition, check, outcome, code in rows(ledger, sql):
+        item = asset + (f"?{check}" if check else "") + (f"@{partition}" if partition else "")
+        found.setdefault(run_id, {})[item] = f"{outcome}:{code}" if code else outcome
+    return found

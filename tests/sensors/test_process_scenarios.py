@@ -17,8 +17,6 @@ from holding import assert_holds, outcomes, rows, sync
 from stores import StorageConfig
 
 from run_evidence.ledger import Ledger
-from run_evidence.sensors.capture.capture import CaptureContext
-from run_evidence.sensors.sync import sync_runs
 
 
 @pytest.fixture
@@ -105,15 +103,21 @@ def _wait_until_gone(pid: int) -> None:
 def test_a_cancelled_run_is_cancelled_and_not_failed(
     home: Path, ledger: Ledger, stage: Path, storage_config: StorageConfig, tmp_path: Path, store: str
 ) -> None:
-    """The user cancels while a step runs: that step and what follows are cancelled, what was made stays made."""
+    """The user cancels while a step runs: that step and what follows are cancelled, what was made stays made.
+
+    What was captured while it ran is kept, its plan is there, and it was not closed.
+    """
     (home / "dagster.yaml").write_text(storage_config(store, tmp_path))
     with dg.DagsterInstance.from_config(str(home)) as instance, running("cancelled", stage) as process:
         (run,) = instance.get_runs()
-        assert sync(instance, ledger).open_runs[0].ended is False
+        ((followed, ended),) = ((each.run_id, each.ended) for each in sync(instance, ledger).open_runs)
+        assert (followed, ended) == (run.run_id, False)
+        assert rows(ledger, "SELECT count(*) FROM events WHERE event_type = 'plan.committed.v1'") == [(1,)]
+        assert rows(ledger, "SELECT count(*) FROM events WHERE event_type = 'run.closed.v1'") == [(0,)]
         instance.report_run_canceling(run)  # what terminating a run does first
         process.send_signal(signal.SIGINT)
         process.wait()
-        sync(instance, ledger)
+        assert sync(instance, ledger).open_runs == ()
         assert_holds(instance, ledger)
         assert outcomes(ledger, run.run_id) == {
             "first": "materialized",
@@ -142,18 +146,3 @@ def test_a_run_executed_again_from_failure_plans_only_what_is_left(
         "after_mended": "upstream_failed:upstream_failed",
     }
     assert outcomes(ledger, again.run_id) == {"mended": "materialized", "after_mended": "materialized"}
-
-
-def test_a_run_is_followed_while_it_goes_on(instance: dg.DagsterInstance, ledger: Ledger, stage: Path) -> None:
-    """What was captured of a running run is kept, its plan is there, and it is not closed."""
-    with running("cancelled", stage) as process:
-        done = sync_runs(instance, CaptureContext(ledger, grace_seconds=0.0))
-        (run,) = instance.get_runs()
-        assert [r.run_id for r in done.open_runs] == [run.run_id]
-        planned = rows(ledger, "SELECT count(*) FROM events WHERE event_type = 'plan.committed.v1'")
-        assert planned == [(1,)]
-        assert rows(ledger, "SELECT count(*) FROM events WHERE event_type = 'run.closed.v1'") == [(0,)]
-        process.send_signal(signal.SIGINT)
-        process.wait()
-    assert sync(instance, ledger).open_runs == ()
-    assert_holds(instance, ledger)
