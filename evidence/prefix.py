@@ -23,6 +23,7 @@ from run_evidence.ledger import (
     UsageError,
     calculated_checkpoint,
     checkpoint_sizes,
+    look_up,
     one_run,
     open_snapshot,
     read_checkpoint,
@@ -143,9 +144,10 @@ def _seal(ledger: Ledger) -> int:
 
 
 def _covering_size(ledger: Ledger, run_id: str | None, sealed: int, *, signed: bool) -> int:
-    with open_snapshot(ledger, AsOf(size=sealed), ("events",), payloads=False) as snapshot:
-        rows = snapshot.rows(query_text("last_index"), {"run_id": run_id, "recorded": RECORDED})
-    last = rows[0][0]
+    last = None
+    if segments := ledger.log().segments:
+        asked = {"size": sealed, "run_id": run_id, "recorded": RECORDED}
+        ((last,),) = look_up(segments, query_text("last_index"), asked)
     if last is None and run_id is not None:
         raise unknown_run(run_id, [])
     if last is None:
