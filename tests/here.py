@@ -13,9 +13,11 @@ from unittest import mock
 from run_evidence.ledger.cli import main
 
 
-def ledger_here(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def ledger_here(
+    *arguments: str, env: Mapping[str, str] | None = None, encoding: str = "utf-8"
+) -> subprocess.CompletedProcess[str]:
     """Run the command, with `env` for its whole environment, and return what a process of its own would print."""
-    printed, told = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+    printed, told = (io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2))
     with (
         mock.patch.dict(os.environ, os.environ if env is None else env, clear=True),
         mock.patch.object(sys, "argv", ["ledger", *arguments]),
@@ -29,5 +31,5 @@ def ledger_here(*arguments: str, env: Mapping[str, str] | None = None) -> subpro
     for stream in (printed, told):
         stream.flush()
     assert isinstance(code, int)
-    out, err = (stream.buffer.getvalue().decode() for stream in (printed, told))  # type: ignore[attr-defined]
+    out, err = (stream.buffer.getvalue().decode(encoding) for stream in (printed, told))  # type: ignore[attr-defined]
     return subprocess.CompletedProcess(["ledger", *arguments], code, out, err)

@@ -114,9 +114,8 @@ ORIGINS = ["例/ledger", "a b", "`x`", "a. Signed", "x\u202ey", "As of checkpoin
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
-@pytest.mark.parametrize("summaries", ["kept", "gone"])
-def test_the_newer_summary_stays_whatever_the_logs_name(tmp_path: Path, origin: str, summaries: str) -> None:
-    """An older state of the log, from a slow writer or a copy, never takes its place."""
+def test_the_newer_summary_stays_whatever_the_logs_name(tmp_path: Path, origin: str) -> None:
+    """An older state of the log, from a slow writer or a copy, never takes its place, kept summaries or none."""
     ledger = Ledger(tmp_path / "ledger", clock=lambda: START)
     ledger.create(origin)
     ledger.append(failed_run("run-1").events)
@@ -127,11 +126,12 @@ def test_the_newer_summary_stays_whatever_the_logs_name(tmp_path: Path, origin: 
     out = tmp_path / "out"
     written, latest = newest(ledger, out)
     newer = latest.read_bytes()
-    if summaries == "gone":
+    older = Ledger(tmp_path / "older")
+    write_delivery_summary(older, out, ["run-1"], profile=WEEK06)
+    for _ in range(2):
+        write_delivery_summary(older, out, profile=WEEK06)
+        assert latest.read_bytes() == newer
         shutil.rmtree(out / "summaries")
-    write_delivery_summary(Ledger(tmp_path / "older"), out, profile=WEEK06)
-    write_delivery_summary(Ledger(tmp_path / "older"), out, ["run-1"], profile=WEEK06)
-    assert latest.read_bytes() == newer
     assert (
         write_delivery_summary(ledger, out, profile=WEEK06).kept.read_bytes() == newer == written.kept.read_bytes()
     )

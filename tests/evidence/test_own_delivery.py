@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from run_evidence.evidence import (
 from run_evidence.evidence.profile import FRAME
 from run_evidence.ledger import IntegrityError, Ledger, UsageError
 from run_evidence.ledger.model.plan import PlanItem
+from tests.here import ledger_here
 
 HOUR = 3_600_000_000
 RAW, ORDERS, RATES = "shop/raw_orders", "shop/orders", "bank/rates"
@@ -254,6 +255,21 @@ def ledger_command(
 
 
 @pytest.fixture
+def here(project: tuple[Ledger, Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Run the command in the project's folder, in this process, which forgets the project's modules afterwards."""
+    ledger, folder = project
+    monkeypatch.chdir(folder)
+    for name in ("shop", "shop.delivery", *(path.stem for path in folder.glob("*.py"))):
+        monkeypatch.setitem(sys.modules, name, sys)
+        monkeypatch.delitem(sys.modules, name)
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return ledger_here("--ledger", str(ledger.root), *arguments, env={"HOME": str(folder), **environment})
+
+    return run
+
+
+@pytest.fixture
 def project(told: Tell, tmp_path: Path) -> tuple[Ledger, Path]:
     """Make a project with a profile, and a ledger with a run of it."""
     folder = tmp_path / "project"
@@ -266,7 +282,9 @@ def project(told: Tell, tmp_path: Path) -> tuple[Ledger, Path]:
     return told(shop_run("run-1")), folder
 
 
-def test_the_command_finds_a_profile_in_the_projects_folder(project: tuple[Ledger, Path]) -> None:
+def test_the_command_finds_a_profile_in_the_projects_folder(
+    project: tuple[Ledger, Path], here: Callable[..., Any]
+) -> None:
     """By the option, else by the variable; documents go where the folder's variable says, else to the folder."""
     ledger, folder = project
     named = ledger_command(ledger, folder, "report", "run-1", "--profile", "shop.delivery:SHOP")
@@ -275,9 +293,9 @@ def test_the_command_finds_a_profile_in_the_projects_folder(project: tuple[Ledge
     assert orjson.loads((folder / evidence).read_bytes())["downstream_decision"] == "go_on"
     assert (folder / "out/shop/shop_delivery_summary.md").read_text().startswith("# Shop\n")
     settings = {"LEDGER_PROFILE": "shop.delivery:Holder.INNER", "SHOP_REPORTS": "elsewhere"}
-    assert "elsewhere/run_evidence/" in ledger_command(ledger, folder, "report", "run-1", **settings).stdout
-    assert "decision   go_on" in ledger_command(ledger, folder, "show", "run-1", **settings).stdout
-    stronger = ledger_command(ledger, folder, "show", "run-1", "--profile", "nothing", **settings)
+    assert "elsewhere/run_evidence/" in here("report", "run-1", **settings).stdout
+    assert "decision   go_on" in here("show", "run-1", **settings).stdout
+    stronger = here("show", "run-1", "--profile", "nothing", **settings)
     assert (stronger.returncode, "profile nothing" in stronger.stderr) == (2, True)
 
 
@@ -299,12 +317,14 @@ ERRORS: Mapping[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("named", ERRORS)
-def test_what_is_no_profile_is_named_with_the_next_step(project: tuple[Ledger, Path], named: str) -> None:
+def test_what_is_no_profile_is_named_with_the_next_step(
+    project: tuple[Ledger, Path], here: Callable[..., Any], named: str
+) -> None:
     """Before anything is read or written, exit code 2 and no traceback; from the variable alike, which is named."""
-    ledger, folder = project
+    _, folder = project
     problem, next_step = ERRORS[named]
-    by_option = ledger_command(ledger, folder, "report", "run-1", "--profile", named)
-    by_variable = ledger_command(ledger, folder, "show", "run-1", LEDGER_PROFILE=named)
+    by_option = here("report", "run-1", "--profile", named)
+    by_variable = here("show", "run-1", LEDGER_PROFILE=named)
     for done in (by_option, by_variable):
         assert done.returncode == 2, done.stderr
         error, step = done.stderr.splitlines()

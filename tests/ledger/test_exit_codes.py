@@ -196,9 +196,8 @@ def test_a_terminal_that_lacks_a_character_shows_its_escape(tmp_path: Path, enco
         ["query", "SELECT chr(31080) AS a"],
         ["doctor"],
     ):
-        done = _child("--ledger", made.root, *command, env={"PYTHONIOENCODING": encoding})
+        done = ledger_here("--ledger", str(made.root), *command, encoding=encoding)
         assert done.returncode == 0, done.stderr
-        done.stdout.decode(encoding)
     said = _child("--ledger", made.root, "query", "SELECT chr(31080) AS a", env={"PYTHONIOENCODING": "ascii"})
     assert said.stdout == b"a\n\\u7968\n"
 

@@ -17,6 +17,7 @@ from run_evidence.ledger import EnvironmentFault, Ledger, UsageError
 from run_evidence.ledger.query.limits import DEFAULT_SECONDS, Limits, read_limits
 from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.ledger.query.sql_query import run_query, run_query_arrow
+from tests.here import ledger_here
 from tests.ledger.samples import Clock, records
 
 ENDLESS = [
@@ -150,7 +151,11 @@ def test_a_query_that_is_ended_writes_no_file(
     there.parent.mkdir()
     there.write_text("before")
     sql = "SELECT repeat('x', 1000) FROM range(100000000000)"
-    done = _run(LEDGER, ledger, sql, *limit, "-o", str(there), "--force")
+    asked = (sql, *limit, "-o", str(there), "--force")
+    if limit[0] == "--timeout":  # which may end the process
+        done = _run(LEDGER, ledger, *asked)
+    else:
+        done = ledger_here("--ledger", str(ledger.root), "query", *asked)
     assert done.returncode == 4, done.stderr
     assert limit[0] in done.stderr
     assert done.stdout == ""
@@ -231,7 +236,8 @@ def test_what_is_no_time_is_refused(timeout: str) -> None:
 @pytest.mark.parametrize("memory", ["1KB", "1MiB", "10MB", "1%", "0.001GB", "100TB"])
 def test_any_amount_of_memory_is_an_answer_or_an_error_of_ours(ledger: Ledger, memory: str) -> None:
     """However little it is."""
-    done = _run(LEDGER, ledger, "SELECT count(*) AS n FROM runs", "--memory", memory, "-f", "csv")
+    asked = ("SELECT count(*) AS n FROM runs", "--memory", memory, "-f", "csv")
+    done = ledger_here("--ledger", str(ledger.root), "query", *asked)
     assert done.returncode in {0, 4}, done.stderr
     assert done.returncode == 0 or "--memory" in done.stderr
 

@@ -1,11 +1,12 @@
 """What becomes of items whose truth is not in one planned event: graphs, partitions, checks beside the plan."""
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import dagster as dg
 import pytest
-from holding import assert_holds, outcomes, rows, sync
+from holding import assert_holds, outcomes, outcomes_by_run, rows, sync
 
 from run_evidence.evidence.facts import read_runs
 from run_evidence.evidence.prefix import open_prefix
@@ -24,6 +25,14 @@ def _run(instance: dg.DagsterInstance, ledger: Ledger, *assets: object, **more: 
     sync(instance, ledger)
     assert_holds(instance, ledger)
     return run_id
+
+
+def _run_each(instance: dg.DagsterInstance, ledger: Ledger, assets: Iterable[dg.AssetsDefinition]) -> list[str]:
+    """Run each asset by itself, capture all runs together, and return their ids."""
+    runs = [dg.materialize([asset], instance=instance, raise_on_error=False).run_id for asset in assets]
+    sync(instance, ledger)
+    assert_holds(instance, ledger)
+    return runs
 
 
 def _graph(behaviour: str) -> dg.AssetsDefinition:
@@ -244,25 +253,27 @@ def test_a_hook_that_raises_warns(instance: dg.DagsterInstance, ledger: Ledger, 
     assert rows(ledger, "SELECT reason FROM outcomes WHERE check_name = 'hook'") == [("nobody was told",)] * raises
 
 
-@pytest.mark.parametrize("words", [(False, True), (True, False, True), (True, True)])
-@pytest.mark.parametrize("planned", [False, True])
-def test_the_gravest_evaluation_of_an_attempt_counts(
-    instance: dg.DagsterInstance, ledger: Ledger, words: tuple[bool, ...], planned: bool
-) -> None:
+def test_the_gravest_evaluation_of_an_attempt_counts(instance: dg.DagsterInstance, ledger: Ledger) -> None:
     """A check that failed and then passed in one attempt of its step failed, planned or not."""
-    key = dg.AssetKey("orders")
 
-    @dg.asset(check_specs=[dg.AssetCheckSpec("whole", asset="orders")] if planned else None)
-    def orders(context: dg.AssetExecutionContext):  # type: ignore[no-untyped-def]
-        for passed in words[: -1 if planned else None]:
-            context.log_event(dg.AssetCheckEvaluation(asset_key=key, check_name="whole", passed=passed))
-        results = [dg.AssetCheckResult(passed=words[-1])] if planned else []
-        return dg.MaterializeResult(check_results=results)
+    def evaluated(words: tuple[bool, ...], planned: bool) -> dg.AssetsDefinition:
+        key = dg.AssetKey("orders")
 
-    run_id = _run(instance, ledger, orders)
-    found = outcomes(ledger, run_id)["orders?whole"]
-    assert found == ("check_passed" if all(words) else "check_failed:check_failed")
-    assert _verdict(ledger, run_id) == ("passed" if all(words) else "failed")
+        @dg.asset(check_specs=[dg.AssetCheckSpec("whole", asset="orders")] if planned else None)
+        def orders(context: dg.AssetExecutionContext):  # type: ignore[no-untyped-def]
+            for passed in words[: -1 if planned else None]:
+                context.log_event(dg.AssetCheckEvaluation(asset_key=key, check_name="whole", passed=passed))
+            results = [dg.AssetCheckResult(passed=words[-1])] if planned else []
+            return dg.MaterializeResult(check_results=results)
+
+        return orders
+
+    cases = list(itertools.product([(False, True), (True, False, True), (True, True)], [False, True]))
+    runs = _run_each(instance, ledger, itertools.starmap(evaluated, cases))
+    found, verdicts = outcomes_by_run(ledger), _verdicts(ledger, runs)
+    for (words, planned), run_id in zip(cases, runs, strict=True):
+        word, verdict = ("check_passed", "passed") if all(words) else ("check_failed:check_failed", "failed")
+        assert (found[run_id]["orders?whole"], verdicts[run_id]) == (word, verdict), (words, planned)
 
 
 @pytest.mark.parametrize("yields", [[True, False], [False, True], [True, True]])
@@ -346,33 +357,34 @@ def test_of_two_branches_one_is_taken(instance: dg.DagsterInstance, ledger: Ledg
     assert outcomes(ledger, run_id) == {"graph": "materialized"}
 
 
-@pytest.mark.parametrize(
-    ("status", "word"),
-    [
-        *(
-            (False, "failed:status_false"),
-            (True, "materialized"),
-            (dg.MetadataValue.md("*failed*"), "failed:status_failed"),
-        ),
-        *((["ok", "skipped"], "skipped:status_skipped"), ({"orders": {"state": "failed"}}, "failed:status_failed")),
-        *((dg.MetadataValue.json(None), "unknown:status_empty"), (float("nan"), "unknown:status_empty")),
-        *(
-            (dg.MetadataValue.path("failed"), "failed:status_failed"),
-            (200, "materialized"),
-            ({"failed": 0}, "materialized"),
-        ),
-    ],
+STATED: Sequence[tuple[object, str]] = (
+    (False, "failed:status_false"),
+    (True, "materialized"),
+    (dg.MetadataValue.md("*failed*"), "failed:status_failed"),
+    (["ok", "skipped"], "skipped:status_skipped"),
+    ({"orders": {"state": "failed"}}, "failed:status_failed"),
+    (dg.MetadataValue.json(None), "unknown:status_empty"),
+    (float("nan"), "unknown:status_empty"),
+    (dg.MetadataValue.path("failed"), "failed:status_failed"),
+    (200, "materialized"),
+    ({"failed": 0}, "materialized"),
 )
+
+
 def test_an_asset_may_state_its_status_as_any_kind_of_metadata(
-    instance: dg.DagsterInstance, ledger: Ledger, status: object, word: str
+    instance: dg.DagsterInstance, ledger: Ledger
 ) -> None:
     """A word that says failed says so in whatever Dagster makes of it; a number has no word."""
 
-    @dg.asset
-    def orders() -> dg.MaterializeResult[None]:
-        return dg.MaterializeResult(metadata={"status": status})
+    def stating(number: int, status: object) -> dg.AssetsDefinition:
+        @dg.asset(name=f"orders_{number}")
+        def orders() -> dg.MaterializeResult[None]:
+            return dg.MaterializeResult(metadata={"status": status})
 
-    assert outcomes(ledger, _run(instance, ledger, orders)) == {"orders": word}
+        return orders
+
+    run_id = _run(instance, ledger, *(stating(number, status) for number, (status, _) in enumerate(STATED)))
+    assert outcomes(ledger, run_id) == {f"orders_{number}": word for number, (_, word) in enumerate(STATED)}
 
 
 def test_an_inner_op_of_a_graph_speaks_with_its_output(instance: dg.DagsterInstance, ledger: Ledger) -> None:
@@ -394,41 +406,46 @@ def test_an_inner_op_of_a_graph_speaks_with_its_output(instance: dg.DagsterInsta
 
 
 def _verdict(ledger: Ledger, run_id: str) -> str:
+    return _verdicts(ledger, [run_id])[run_id]
+
+
+def _verdicts(ledger: Ledger, run_ids: list[str]) -> dict[str, str]:
     with open_prefix(ledger) as prefix:
-        (run,) = read_runs(prefix, [run_id])
-        return run.verdict.verdict
+        return {run.row.run_id: run.verdict.verdict for run in read_runs(prefix, run_ids)}
 
 
-@pytest.mark.parametrize(
-    ("event", "status", "word"),
-    [
-        (dg.AssetMaterialization, "failed", "failed"),
-        (dg.AssetMaterialization, "not_evaluated", "not_evaluated"),
-        (dg.AssetMaterialization, "unknown", "unknown"),
-        (dg.AssetMaterialization, None, "unknown"),
-        (dg.AssetObservation, "skipped", "skipped"),
-        (dg.AssetObservation, "active", "materialized"),
-    ],
+LOGGED: Sequence[tuple[type, str | None, str]] = (
+    (dg.AssetMaterialization, "failed", "failed"),
+    (dg.AssetMaterialization, "not_evaluated", "not_evaluated"),
+    (dg.AssetMaterialization, "unknown", "unknown"),
+    (dg.AssetMaterialization, None, "unknown"),
+    (dg.AssetObservation, "skipped", "skipped"),
+    (dg.AssetObservation, "active", "materialized"),
 )
-@pytest.mark.parametrize("retried", [False, True])
+
+
 def test_what_an_asset_logs_of_itself_weighs_beside_the_materialization_of_dagster(
-    instance: dg.DagsterInstance, ledger: Ledger, event: type, status: str | None, word: str, retried: bool
+    instance: dg.DagsterInstance, ledger: Ledger
 ) -> None:
     """The worst word of the last attempt counts, whatever Dagster adds to it; a retry that is sound replaces it."""
-    tried: list[int] = []
 
-    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
-    def orders(context: dg.AssetExecutionContext) -> None:
-        tried.append(1)
-        if len(tried) == 1:
-            context.log_event(event("orders", metadata={"status": status}))
-            if retried:
-                raise ValueError("once more")
+    def logging(event: type, status: str | None, retried: bool) -> dg.AssetsDefinition:
+        @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
+        def orders(context: dg.AssetExecutionContext) -> None:
+            if not context.retry_number:
+                context.log_event(event("orders", metadata={"status": status}))
+                if retried:
+                    raise ValueError("once more")
 
-    run_id = _run(instance, ledger, orders)
-    found = outcomes(ledger, run_id)["orders"]
-    assert found.split(":")[0] == ("materialized" if retried else word)
-    assert (_verdict(ledger, run_id) == "passed") == (retried or word == "materialized")
+        return orders
+
+    cases = [(*logged, retried) for logged in LOGGED for retried in (False, True)]
+    runs = _run_each(instance, ledger, (logging(event, status, retried) for event, status, _, retried in cases))
+    found, verdicts = outcomes_by_run(ledger), _verdicts(ledger, runs)
+    for case, run_id in zip(cases, runs, strict=True):
+        *_, word, retried = case
+        assert found[run_id]["orders"].split(":")[0] == ("materialized" if retried else word), case
+        assert (verdicts[run_id] == "passed") == (retried or word == "materialized"), case
 
 
 @pytest.mark.parametrize("change", ["wiped", "reported"])
