@@ -148,7 +148,7 @@ def test_no_answer_of_a_view_depends_on_the_size_of_a_payload(large: set[int], s
 
 
 @pytest.mark.soak
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(_LARGE, st.integers(0, COUNT))
 def test_no_answer_depends_on_it_however_much_is_sealed(large: set[int], sealed: int) -> None:
     with TemporaryDirectory() as folder:

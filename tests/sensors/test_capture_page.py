@@ -1,7 +1,8 @@
 """docs/capture.md says who hears of a run: each cell of its table is tried."""
 
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -155,11 +156,21 @@ def test_every_way_of_the_table_is_tried() -> None:
     assert {cell for line in table().values() for cell in line.values()} == {"yes", "no"}
 
 
+@pytest.fixture(scope="module")
+def run_before(new_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a DAGSTER_HOME with a run from before the ledger, to be copied."""
+    folder = tmp_path_factory.mktemp("before") / "dagster"
+    shutil.copytree(new_home, folder)
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
+        project().resolve_job_def("made_job").execute_in_process(instance=instance)
+    return folder
+
+
 @pytest.fixture
-def watched(instance: dg.DagsterInstance) -> dg.DagsterInstance:
-    """Give an instance with a run from before the ledger."""
-    project().resolve_job_def("made_job").execute_in_process(instance=instance)
-    return instance
+def watched(run_before: Path, home: Path) -> Iterator[dg.DagsterInstance]:
+    shutil.copytree(run_before, home, dirs_exist_ok=True)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        yield instance
 
 
 def evaluate(defs: dg.Definitions, names: set[str], instance: dg.DagsterInstance, cursors: dict[str, Any]) -> None:
