@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from run_evidence.evidence.cli import _PROFILE
-from run_evidence.evidence.cli_gate import _PARTITION, _POLICY, _PRODUCT, _profile_of
+from run_evidence.evidence.cli_gate import _PARTITION, _POLICY, _PRODUCT, _profiles_of
 from run_evidence.ledger.cli.session import Session, say_problems
 from run_evidence.ledger.terminal import out, say
 
@@ -43,7 +43,9 @@ def page(  # noqa: PLR0913, PLR0917 - one argument for each option
     asked = Asked(product=product, partition=partition, run_id=run, release_id=release)
     asked.require_one()
     ledger = session.ledger()
-    made = make_page(ledger, asked, _profile_of(profile, asked), read_gate_policy(policy) if policy else None)
+    made = make_page(
+        ledger, asked, _profiles_of(ledger, profile, asked), read_gate_policy(policy) if policy else None
+    )
     target = output or Path("reports") / made.name
     write_page(ledger, made, target, force=force)
     out(str(target))

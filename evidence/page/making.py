@@ -17,6 +17,7 @@ from run_evidence.evidence.gate_subject import Asked, read_subject
 from run_evidence.evidence.page.document import VIEWS, page_document
 from run_evidence.evidence.page.drawing import draw
 from run_evidence.evidence.prefix import query_text, resolve_run, sealed_prefix, signed_size_over
+from run_evidence.evidence.profile_history import NO_PROFILES
 from run_evidence.evidence.recording import record_documents
 from run_evidence.ledger import (
     RECORDED,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from run_evidence.evidence.compare import Comparison
     from run_evidence.evidence.gate import Gate
     from run_evidence.evidence.prefix import Prefix
-    from run_evidence.evidence.profile import DeliveryProfile
+    from run_evidence.evidence.profile_history import Profiles
     from run_evidence.ledger import Ledger, Sealed
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9.-]+")
@@ -71,7 +72,7 @@ class Page:
 
 
 def make_page(
-    ledger: Ledger, asked: Asked, profile: DeliveryProfile | None = None, policy: GatePolicy | None = None
+    ledger: Ledger, asked: Asked, profiles: Profiles = NO_PROFILES, policy: GatePolicy | None = None
 ) -> Page:
     """Make the page of a run, a partition of a product, or a release. Seals, and records the page's document.
 
@@ -80,12 +81,12 @@ def make_page(
     """
     asked.require_one()
     rules = policy or GatePolicy()
-    declared = declared_by(profile, rules.rows_read, rules.rows_written)
+    declared = declared_by(*profiles.latest, read=rules.rows_read, written=rules.rows_written)
     with sealed_prefix(ledger, also=(*declared.views, *VIEWS)) as prefix:
         if asked.run_id is not None:
             asked = Asked(run_id=resolve_run(prefix, asked.run_id))
-        subject = read_subject(prefix, asked, profile)
-        gate = judge_gate(prefix, subject, rules, required_decision(None, rules, profile), declared)
+        subject = read_subject(prefix, asked, profiles)
+        gate = judge_gate(prefix, subject, rules, required_decision(None, rules, profiles.every), declared)
         size = prefix.snapshot.sealed
         drawn = page_document(prefix, gate, declared, _changed(prefix, gate))
     return _proved(ledger, drawn, size)

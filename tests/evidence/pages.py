@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evidence_runs import AFTER, DAY, FACT, FACTORY, GATE, RAW, START, Story
+from evidence_runs import FACT, GATE, RAW, START, Story
 
 from pipelines.delivery import WEEK06
 from run_evidence.evidence.gate_subject import Asked
 from run_evidence.evidence.page.making import Page, make_page
+from run_evidence.evidence.profile_history import profiles_of
 from run_evidence.ledger import Ledger
 from tests.trust.ledgers import own_signing_setup
 
+OF_WEEK06 = profiles_of(WEEK06)
 RUN = "6a07bad4-6bf0-4bb1-8c78-0e12158f475b"
 
 
@@ -43,7 +44,4 @@ def bad(run_id: str, start: int = START) -> Story:
 
 def page_of(ledger: Ledger, run_id: str = RUN) -> Page:
     """Make the page of a run, as Week06's project does."""
-    return make_page(ledger, Asked(run_id=run_id), WEEK06)
-
-
-__all__ = ["AFTER", "DAY", "FACTORY", "RUN", "Sequence", "bad", "good", "ledger_of", "page_of"]
+    return make_page(ledger, Asked(run_id=run_id), OF_WEEK06)

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 from evidence_runs import GATE, START, Story, planned
-from pages import RUN, bad, good, ledger_of, page_of
+from pages import OF_WEEK06, RUN, bad, good, ledger_of, page_of
 
-from pipelines.delivery import WEEK06
 from run_evidence.evidence.gate_subject import Asked
 from run_evidence.evidence.page.making import Page, make_page
 from run_evidence.ledger import IntegrityError, Ledger, UsageError, read_trust
@@ -65,7 +64,7 @@ def test_a_page_checks_with_the_key_alone(page: Page) -> None:
 
 def test_it_comes_out_the_same_however_the_ledger_grew_by_records_of_documents(ledger: Ledger, page: Page) -> None:
     assert page_of(ledger).html == page.html
-    make_page(ledger, Asked(release_id="r1"), WEEK06)
+    make_page(ledger, Asked(release_id="r1"), OF_WEEK06)
     assert page_of(ledger).html == page.html
 
 

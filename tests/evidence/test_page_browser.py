@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 from evidence_runs import START
-from pages import bad, good, ledger_of, page_of
+from pages import OF_WEEK06, bad, good, ledger_of, page_of
 from playwright.sync_api import Browser
 
-from pipelines.delivery import WEEK06
 from run_evidence.evidence.gate_subject import Asked
 from run_evidence.evidence.page.making import Page, make_page
 from run_evidence.ledger import Ledger
@@ -57,7 +56,7 @@ def test_it_verifies_itself_and_says_which_key_it_trusts(browser: Browser, page:
 def test_so_does_that_of_a_failed_run_and_of_a_release(
     browser: Browser, ledger: Ledger, asked: Asked, tmp_path: Path
 ) -> None:
-    state, says = told(browser, make_page(ledger, asked, WEEK06).html, tmp_path / "page.html")
+    state, says = told(browser, make_page(ledger, asked, OF_WEEK06).html, tmp_path / "page.html")
     assert state == "good", says
 
 

@@ -7,8 +7,6 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pandas as pd
-import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -52,6 +50,9 @@ def reader(ledger: Ledger) -> Reader:
 
 
 def test_an_answer_is_arrow_pandas_polars_or_plain_rows(reader: Reader) -> None:
+    import pandas as pd
+    import polars as pl
+
     found = reader.query("SELECT run_id, verdict FROM runs WHERE run_id <> $run ORDER BY run_id", {"run": "run-d"})
     plain = [{"run_id": "run-a", "verdict": "passed"}, {"run_id": "run-b", "verdict": "failed"}]
     plain.append({"run_id": "run-c", "verdict": "skipped"})

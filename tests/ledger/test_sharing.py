@@ -48,6 +48,7 @@ def test_folders_are_shared_as_the_ledger_s_own_is(tmp_path: Path, umask: int) -
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become other users")
+@pytest.mark.soak
 def test_two_users_of_a_group_share_a_ledger() -> None:
     """They take turns to append and seal; the second one removes what the first has appended."""
     with tempfile.TemporaryDirectory() as folder:  # pytest's own lie where no other user may look

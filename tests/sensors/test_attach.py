@@ -349,6 +349,7 @@ def test_nothing_is_loaded_while_it_is_wrapped(ledger: Ledger) -> None:
         wrapped()
 
 
+@pytest.mark.soak
 def test_a_wrapped_lazy_project_is_loaded_by_dagster(tmp_path: Path, home: Path) -> None:
     """Dagster finds and validates `@definitions` behind `with_ledger` in a file of the user's."""
     (tmp_path / "project.py").write_text(

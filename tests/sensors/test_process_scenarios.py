@@ -49,6 +49,7 @@ def running(job: str, stage: Path) -> Iterator[subprocess.Popen[bytes]]:
         yield process
 
 
+@pytest.mark.soak  # tests/ledger/test_outcomes.py has the rule
 def test_a_step_whose_process_is_killed_is_lost(instance: dg.DagsterInstance, ledger: Ledger, stage: Path) -> None:
     """SIGKILL of a step's process: the step is lost, not failed by its own doing, and what follows is not run."""
     with execution("killed_step") as process:
@@ -63,6 +64,7 @@ def test_a_step_whose_process_is_killed_is_lost(instance: dg.DagsterInstance, le
     }
 
 
+@pytest.mark.soak  # test_history_scenarios.py has the rule
 def test_a_step_that_outlives_its_run_reopens_it(instance: dg.DagsterInstance, ledger: Ledger, stage: Path) -> None:
     """SIGKILL of the run worker: lost; the orphan's late records reopen the run, which is closed anew."""
     with running("killed_worker", stage) as process:
@@ -99,7 +101,9 @@ def _wait_until_gone(pid: int) -> None:
         signal.sigtimedwait([], 0.02)
 
 
-@pytest.mark.parametrize("store", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.mark.parametrize(
+    "store", ["sqlite", pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.soak])]
+)
 def test_a_cancelled_run_is_cancelled_and_not_failed(
     home: Path, ledger: Ledger, stage: Path, storage_config: StorageConfig, tmp_path: Path, store: str
 ) -> None:
