@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from run_evidence.ledger import Ledger
 
 DEMO: Final = Path(".demo")
+_RELEASE: Final = "demo-release"
 _OF_A_DEPLOYMENT: Final = frozenset(
     {"LAKEHOUSE_ENABLED", "ANALYTICS_ENABLED", "METRIC_REGISTRY_PATH", "TRACE_ID", "BATCH_ID", "MINIO_BUCKET"}
 )
@@ -135,7 +136,7 @@ def _play(job: dg.JobDefinition, instance: dg.DagsterInstance, play: DemoRun, st
         partition_key=play.partition,
         run_config=config,
         raise_on_error=False,
-        tags={"release_id": "demo-release"},
+        tags={"release_id": _RELEASE},
     )
     said = "SUCCESS" if result.success else "FAILURE"
     say(f"      Dagster says {said} after {time.monotonic() - started:.1f} s (run {result.run_id[:8]})")
@@ -173,6 +174,7 @@ def _tell(ledger: Ledger, run_ids: Sequence[str], documents: Sequence[WrittenDoc
     else:
         out(f"{styled('ALTERED', 'red')}: {len(result.findings)} findings; ledger --ledger {DEMO}/ledger verify")
     out(f"documents under {DEMO}/reports/week06/, all of it in {seconds:.0f} s")
+    out(f"page     {_write_page(ledger)}: open it in a browser; it verifies itself")
     out()
     out("try next:")
     command = f"{_ledger_command()} --ledger {DEMO}/ledger"
@@ -183,6 +185,17 @@ def _tell(ledger: Ledger, run_ids: Sequence[str], documents: Sequence[WrittenDoc
     out(f'  {command} query "{everything}"')
     out(f"  cat {DEMO}/reports/week06/week06_delivery_summary.md")
     return result.ok
+
+
+def _write_page(ledger: Ledger) -> Path:
+    """Write the page of the demo's release, over what an earlier demo left there."""
+    from run_evidence.evidence.gate_subject import Asked
+    from run_evidence.evidence.page.making import make_page, write_page
+    from run_evidence.evidence.profile_choice import find_profiles
+
+    target = DEMO / "reports" / "week06" / "page.html"
+    write_page(ledger, make_page(ledger, Asked(release_id=_RELEASE), find_profiles(ledger)), target, force=True)
+    return target
 
 
 def _print_runs(ledger: Ledger, documents: Sequence[WrittenDocuments]) -> None:

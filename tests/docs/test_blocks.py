@@ -176,7 +176,7 @@ def user_environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
 
 
-def deliver(home: Path, rows: int) -> None:
+def deliver(home: Path, rows: int, **tags: str) -> None:
     """Deliver the gate page's product in its partition, and capture the run; no rows are a failure."""
     daily = dg.DailyPartitionsDefinition("2026-04-01")
 
@@ -187,7 +187,8 @@ def deliver(home: Path, rows: int) -> None:
         return dg.MaterializeResult(metadata={"rows": rows})
 
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        dg.materialize([orders], instance=instance, partition_key="2026-04-17", raise_on_error=False)
+        day = "2026-04-17"
+        dg.materialize([orders], instance=instance, partition_key=day, raise_on_error=False, tags=tags)
         sync_runs(instance, CaptureContext(Ledger(home / "ledger"), grace_seconds=0))
     Ledger(home / "ledger").seal()
 
@@ -207,6 +208,27 @@ def gate_in_ci(block: Block, home: Path) -> None:
         )
         assert printed.stdout.splitlines()[-1] == said, printed.stderr
         assert printed.returncode == (0 if rows else 1)
+
+
+def look_at(block: Block, home: Path) -> None:
+    """Write the pages, each of its own."""
+    deliver(home, 3, release_id="2026.17")
+    made = shell(block.text, home).split()
+    assert len(made) == 3
+    assert all((home / page).read_bytes().startswith(b"<!DOCTYPE html>") for page in made)
+
+
+def check_a_page(block: Block, home: Path) -> None:
+    """Check a page with the key of its log, and one that somebody changed."""
+    deliver(home, 3)
+    asked = "--product shop/orders --partition 2026-04-17 -o orders.html"
+    vkey = shell(f"ledger key new; ledger seal >&2; ledger page {asked} >&2", home).strip()
+    checked = block.text.replace("VKEY", vkey)
+    assert shell(checked, home).startswith("ok:")
+    page = home / "orders.html"
+    page.write_bytes(page.read_bytes().replace(b"CLEARED", b"CHECKED"))
+    with pytest.raises(AssertionError, match="the page was changed"):
+        shell(checked, home)
 
 
 def gate_policy(block: Block, home: Path) -> None:
@@ -249,6 +271,8 @@ RUN: dict[str, Callable[[Block, Path], None]] = {
     "docs/gate.md: if ledger gate": gate_in_ci,
     "docs/gate.md: require": gate_policy,
     "docs/gate.md: import dagster as dg": gate_downstream,
+    "docs/page.md: ledger page": look_at,
+    "docs/page.md: ledger check": check_a_page,
     "docs/redaction.md: {": redact,
 }
 """How each block is run, by the page and how the block begins."""
@@ -256,7 +280,7 @@ RUN: dict[str, Callable[[Block, Path], None]] = {
 
 def cases() -> list[Any]:
     """Return the blocks; those that start the programs of a user in a shell take long."""
-    slow = (ask, launch)
+    slow = (ask, launch, look_at, check_a_page)
     return [
         pytest.param(block, id=block.title, marks=[pytest.mark.soak] if RUN.get(key) in slow else [])
         for block in blocks()
