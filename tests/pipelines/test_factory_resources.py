@@ -105,7 +105,8 @@ def test_a_default_partition_is_a_day_there_can_be() -> None:
 def test_the_readme_lists_exactly_the_variables_that_are_read() -> None:
     """With the defaults there are."""
     source = Path(pipelines.resources.__file__)
-    read = set(re.findall(r'"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)"', source.read_text(encoding="utf-8")))
+    edge = "".join(path.read_text(encoding="utf-8") for path in (source, source.with_name("definitions.py")))
+    read = set(re.findall(r'"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)"', edge))
     table = source.with_name("README.md").read_text(encoding="utf-8").partition("## Settings")[2]
     rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `")]
     named = [name for row in rows for name in re.findall(r"[A-Z0-9_]{5,}", row[0])]
