@@ -23,6 +23,9 @@ def page(  # noqa: PLR0913, PLR0917 - one argument for each option
     release: Annotated[
         str | None, typer.Option("--release", metavar="RELEASE", help="Every run of a release, on one page.")
     ] = None,
+    index: Annotated[
+        bool, typer.Option("--index", help="All of it: every delivery, asset, partition and run.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to write it; else below reports/.")
     ] = None,
@@ -37,15 +40,20 @@ def page(  # noqa: PLR0913, PLR0917 - one argument for each option
     """
     from run_evidence.evidence.gate_policy import read_gate_policy
     from run_evidence.evidence.gate_subject import Asked
-    from run_evidence.evidence.page.making import make_page, write_page
+    from run_evidence.evidence.page.making import make_index, make_page, write_page
+    from run_evidence.ledger import UsageError
 
     session: Session = ctx.obj
     asked = Asked(product=product, partition=partition, run_id=run, release_id=release)
-    asked.require_one()
     ledger = session.ledger()
-    made = make_page(
-        ledger, asked, _profiles_of(ledger, profile, asked), read_gate_policy(policy) if policy else None
-    )
+    if index:
+        if asked != Asked() or policy:
+            raise UsageError("An index is of all there is.", next_step="ledger page --index, and nothing else")
+        made = make_index(ledger)
+    else:
+        asked.require_one()
+        rules = read_gate_policy(policy) if policy else None
+        made = make_page(ledger, asked, _profiles_of(ledger, profile, asked), rules)
     target = output or Path("reports") / made.name
     write_page(ledger, made, target, force=force)
     out(str(target))

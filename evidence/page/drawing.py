@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from run_evidence.evidence.page.graph import HEIGHT, WIDTH, Graph, draw_graph
+from run_evidence.evidence.page.index import SCHEMA_VERSION as INDEX_VERSION
+from run_evidence.evidence.page.index_map import PITCH, SHAPES, draw_map
 from run_evidence.evidence.page.words import LETTERS, MEANINGS
 from run_evidence.evidence.verdict import COUNTED_AS
 from run_evidence.ledger.terminal import printable
@@ -35,28 +38,46 @@ _PLOT: Final = 640
 
 
 def draw(document: Document) -> bytes:
-    """Return the page without its document and its proof."""
+    """Return the page of a document without the document and its proof."""
     script, style = _asset("noble.min.js") + _constants() + _asset("page.js"), _asset("page.css")
-    runs = [{**run, "bars": _bars(run), "graph": _graph(run, document)} for run in document["runs"]]
+    of_index = document["schema_version"] == INDEX_VERSION
     page = (
         _environment()
-        .get_template("page.html.j2")
+        .get_template("index.html.j2" if of_index else "page.html.j2")
         .render(
             page=document,
-            runs=runs,
             meanings=MEANINGS,
             rows=ROWS,
-            shown=_shown_items(document),
-            counts=_count_bars(document),
             script=script,
             style=style,
             script_sha256=_csp(script),
             style_sha256=_csp(style),
-            box={"width": WIDTH, "height": HEIGHT},
-            line=_LINE,
+            **(_of_index(document) if of_index else _of_page(document)),
         )
     )
     return page.encode()
+
+
+def _of_page(document: Document) -> dict[str, Any]:
+    return {
+        "runs": [{**run, "bars": _bars(run), "graph": _graph(run, document)} for run in document["runs"]],
+        "shown": _shown_items(document),
+        "counts": _count_bars(document),
+        "box": {"width": WIDTH, "height": HEIGHT},
+        "line": _LINE,
+    }
+
+
+def _of_index(document: Document) -> dict[str, Any]:
+    states = document["map"]
+    count = Counter("".join(states["letters"]).replace(" ", ""))
+    told = ", ".join(f"{count[letter]} {letter}" for letter in MEANINGS if count[letter])
+    return {
+        "drawn": draw_map(states["partitions"], states["letters"]),
+        "shapes": SHAPES,
+        "tones": {letter: verdict for verdict, letter in LETTERS.items()},
+        "counts_of_states": f"{count.total()} cells: {told}. Click one to read it.",
+    }
 
 
 @cache
@@ -87,7 +108,7 @@ def _asset(name: str) -> str:
 
 
 def _constants() -> str:
-    values = {"COUNTED_AS": COUNTED_AS, "LETTERS": LETTERS, "ROWS": ROWS}
+    values = {"COUNTED_AS": COUNTED_AS, "LETTERS": LETTERS, "MEANINGS": MEANINGS, "PITCH": PITCH}
     return "".join(
         f"const {name}={orjson.dumps(dict(value) if isinstance(value, Mapping) else value).decode()};\n"
         for name, value in values.items()

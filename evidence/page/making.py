@@ -16,6 +16,8 @@ from run_evidence.evidence.gate_policy import GatePolicy, required_decision
 from run_evidence.evidence.gate_subject import Asked, read_subject
 from run_evidence.evidence.page.document import VIEWS, page_document
 from run_evidence.evidence.page.drawing import draw
+from run_evidence.evidence.page.index import VIEWS as INDEX_VIEWS
+from run_evidence.evidence.page.index import index_document
 from run_evidence.evidence.prefix import query_text, resolve_run, sealed_prefix, signed_size_over
 from run_evidence.evidence.profile_history import NO_PROFILES
 from run_evidence.evidence.recording import record_documents
@@ -92,6 +94,14 @@ def make_page(
     return _proved(ledger, drawn, size)
 
 
+def make_index(ledger: Ledger) -> Page:
+    """Make the page of all that a ledger has. Seals, and records the page's document. Raises: as `make_page`."""
+    with sealed_prefix(ledger, also=INDEX_VIEWS) as prefix:
+        size = prefix.snapshot.sealed
+        drawn = index_document(prefix)
+    return _proved(ledger, drawn, size)
+
+
 def _changed(prefix: Prefix, gate: Gate) -> tuple[str, Comparison] | None:
     """Return the run before the only one of a page, of the same job and partition, and what changed since."""
     if len(gate.subject.runs) != 1:
@@ -123,11 +133,12 @@ def _proved(ledger: Ledger, stated: Document, size: int) -> Page:
     html = draw(stated)
     document = {**stated, "drawn": dict(drawn_digests(html))}
     content = encode_document(document)
-    runs = [run["run_id"] for run in stated["runs"]]
-    record_documents(ledger, runs[0] if runs else "", size, {f"page/{size}.json": content})
+    of_runs = [] if stated["kind"] == "index" else stated["runs"]
+    about = of_runs[0]["run_id"] if of_runs else ""
+    record_documents(ledger, about, size, {f"page/{size}.json": content})
     sealed = ledger.seal()
     with open_prover(ledger, _covering(ledger, hashlib.sha256(content).hexdigest())) as prover:
-        whole = sum(run["events"] for run in stated["runs"]) <= WHOLE
+        whole = bool(of_runs) and sum(run["events"] for run in of_runs) <= WHOLE
         proof = prover.prove_document(content, whole_runs=whole)
     return Page(with_proof(html, content, format_proof(proof)), document, size, bool(proof.head.signatures), sealed)
 

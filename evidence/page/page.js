@@ -149,7 +149,7 @@ const compare = (page, events) => {
       compared += 1;
     }
   }
-  for (const [n, part] of page.parts.entries()) {
+  for (const [n, part] of (page.parts || []).entries()) {
     const counts = {};
     for (const place of part.items) {
       const item = page.items[place];
@@ -160,7 +160,7 @@ const compare = (page, events) => {
     const names = new Set([...Object.keys(counts), ...Object.keys(part.counts)]);
     for (const name of names) need(counts[name] === part.counts[name], `parts.${n}: ${name} are ${counts[name] || 0} of its items`);
   }
-  for (const [n, item] of page.items.entries()) need(LETTERS[item.verdict] === item.letter, `items.${n}: another letter`);
+  for (const [n, item] of (page.items || []).entries()) need(LETTERS[item.verdict] === item.letter, `items.${n}: another letter`);
   return compared;
 };
 
@@ -237,9 +237,11 @@ const open = (index) => {
   $("entry").showModal();
 };
 const row = (page, n) => {
-  const item = page.items[n], tr = document.createElement("tr");
-  const cells = [`${item.letter} ${item.outcome}`, item.name, item.why];
+  const item = (page.items || page.runs)[n], tr = document.createElement("tr");
+  const cells = page.items ? [`${item.letter} ${item.outcome}`, item.name, item.why]
+    : [`${item.letter} ${item.verdict}`, item.started_at, item.run.slice(0, 8), item.job_name, item.partition, item.dagster_status, item.items, item.reason];
   for (const value of cells) { const td = document.createElement("td"); td.textContent = value; tr.append(td); }
+  if (!page.items) return tr;
   const td = document.createElement("td");
   td.className = "n";
   for (const {entry: index} of item.basis || item.so_far || []) {
@@ -249,6 +251,13 @@ const row = (page, n) => {
   }
   tr.append(td);
   return tr;
+};
+const readCell = (page, event) => {
+  const box = $("states").getBoundingClientRect();
+  const column = Math.floor((event.clientX - box.left) / PITCH), line = Math.floor((event.clientY - box.top - 18) / PITCH);
+  const letter = (page.map.letters[line] || "")[column];
+  if (!letter) return;
+  $("cell").textContent = `${page.map.assets[line]} [${page.map.partitions[column]}]: ${letter === " " ? "never planned" : MEANINGS[letter]}`;
 };
 const filter = (words) => {
   const wanted = words.toLowerCase();
@@ -270,14 +279,18 @@ linesOf($("page"), lines);
 tell("amber", "Verifying…");
 verify(lines.join("\n")).then(({page, proof, checkpoint, compared, signer}) => {
   for (const {index, entry} of proof.entries) entriesOf.set(index, entry);
-  const all = `All ${proof.entries.length} entries that this page rests on are in log ${checkpoint.origin} at ${checkpoint.size} entries, and ${compared} statements agree with them.`;
+  const where = `log ${checkpoint.origin} at ${checkpoint.size} entries`;
+  const all = compared
+    ? `All ${proof.entries.length} entries that this page rests on are in ${where}, and ${compared} statements agree with them.`
+    : `Entry ${proof.entries[0].index} of ${where} records this page as it is.`;
   if (signer) tell("good", "✓ Verified", all, `Signed by key ${signer.split("+")[1]}. Compare it with the key you were given:`, [signer]);
   else tell("amber", "✓ Unchanged, and not signed", all, "Nobody signed the checkpoint, so whoever made this page could have made all of it. Compare its root with one you kept:", [hex(checkpoint.root)]);
-  const missing = page.items.length - $("items").tBodies[0].rows.length;
+  const all_ = page.items || page.runs, missing = all_.length - $("items").tBodies[0].rows.length;
   if (missing > 0) {
     $("more").hidden = false;
-    $("more").addEventListener("click", () => { $("items").tBodies[0].replaceChildren(...page.items.map((_, n) => row(page, n))); $("more").hidden = true; filter($("filter").value); });
+    $("more").addEventListener("click", () => { $("items").tBodies[0].replaceChildren(...all_.map((_, n) => row(page, n))); $("more").hidden = true; filter($("filter").value); });
   }
+  if ($("states")) $("states").addEventListener("click", (event) => readCell(page, event));
   follow();
 }).catch((error) => {
   const where = error.index === undefined || error.index === null ? "" : `Entry ${error.index}: `;

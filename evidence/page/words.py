@@ -47,7 +47,7 @@ class Headline:
 
 CLEARED: Final = Headline("●", "CLEARED", "passed")
 HELD: Final = Headline("▲", "HELD", "failed")
-_OF_DECISION: Final[Mapping[str, Headline]] = {
+DECISIONS: Final[Mapping[str, Headline]] = {
     REVIEW: Headline("◆", "NEEDS REVIEW", "warned"),
     DRY_RUN_ONLY: Headline("○", "DRY RUN", "skipped"),
 }
@@ -61,5 +61,5 @@ def headline(gate: Gate) -> Headline:
     if gate.met:
         return CLEARED
     decisions = {part.decision for part in gate.subject.deliveries or gate.subject.parts}
-    milder = [words for decision, words in _OF_DECISION.items() if decisions == {decision}]
+    milder = [words for decision, words in DECISIONS.items() if decisions == {decision}]
     return milder[0] if milder else HELD

@@ -214,7 +214,7 @@ def look_at(block: Block, home: Path) -> None:
     """Write the pages, each of its own."""
     deliver(home, 3, release_id="2026.17")
     made = shell(block.text, home).split()
-    assert len(made) == 3
+    assert len(made) == 4
     assert all((home / page).read_bytes().startswith(b"<!DOCTYPE html>") for page in made)
 
 
