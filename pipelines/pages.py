@@ -20,10 +20,10 @@ from pipelines.data_factory.assets import GROUP
 from pipelines.data_factory.reporting import OPTIONAL
 from pipelines.definitions import base_definitions
 from pipelines.ingestion.assets import INGEST_JOB, INGESTION_GROUP
-from pipelines.ingestion.manifests import SourceSettings
 from pipelines.ingestion.seed_loader import load_seeds
 from pipelines.ingestion.ticket_ingest import ingest_batch, source_of_file
 from pipelines.ingestion.warehouse import BatchStamp
+from pipelines.manifests import SourceSettings
 from pipelines.seed_data import BATCH_ID, TICKETS
 from run_evidence.ledger import Ledger, open_snapshot
 from run_evidence.sensors.capture.capture import CaptureContext

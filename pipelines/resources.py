@@ -11,11 +11,11 @@ from typing import Final
 import dagster as dg
 
 from pipelines.ingestion.databases import open_database
-from pipelines.ingestion.manifests import SourceSettings
 from pipelines.ingestion.object_store import ObjectStore, open_store
-from pipelines.ingestion.partitions import daily_window
 from pipelines.ingestion.settings import DEFAULT_DATABASE_URL, DEFAULT_MANIFEST_PATH, DEFAULT_OBJECT_FOLDER
 from pipelines.ingestion.warehouse import Warehouse
+from pipelines.manifests import SourceSettings
+from pipelines.partitions import daily_window
 from run_evidence.ledger import InputError, UsageError
 
 DEFAULT_REPORT_DIR: Final = "reports/week06"

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipelines.delivery import WEEK06
-from pipelines.ingestion.partitions import daily_window
 from pipelines.ingestion.refusals import RefusedInputError
+from pipelines.partitions import daily_window
 from run_evidence.evidence import Accepted, Refused, accept
 from run_evidence.ledger import accepted_folder, read_key_texts
 

@@ -18,18 +18,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pipelines.ingestion.gate import ManifestJudgement, Reason, digest_file, judge_manifest, worst
-from pipelines.ingestion.manifests import Judgement, scan_manifests
-from pipelines.ingestion.partitions import daily_window, day_distance
 from pipelines.ingestion.refusals import RefusedInputError
 from pipelines.ingestion.ticket_ingest import admitted_sources
 from pipelines.ingestion.ticket_reader import TicketSource
+from pipelines.manifests import Judgement, scan_manifests
+from pipelines.partitions import daily_window, day_distance
 from run_evidence.ledger import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipelines.ingestion.manifests import Manifest, ManifestProblem, SourceSettings
-    from pipelines.ingestion.partitions import DailyWindow
+    from pipelines.manifests import Manifest, ManifestProblem, SourceSettings
+    from pipelines.partitions import DailyWindow
 
 # Rows are expected at the latest two days after they were created; what comes later takes a replay.
 LATE_ARRIVAL_DAYS: Final = 2

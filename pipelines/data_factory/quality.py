@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from pipelines.ingestion.manifests import Judgement
 from pipelines.ingestion.ticket_reader import attribute_tickets
-from pipelines.ingestion.tickets import REQUIRED_FIELDS
+from pipelines.manifests import Judgement
+from pipelines.tickets import REQUIRED_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Literal
 
 from pipelines.data_factory.inputs import GateRejectedError, admit_inputs
 from pipelines.ingestion.databases import DatabaseMissingError
-from pipelines.ingestion.partitions import daily_window, format_instant
 from pipelines.ingestion.ticket_reader import Expectation, expect_partition
 from pipelines.ingestion.warehouse import PartitionState
+from pipelines.partitions import daily_window, format_instant
 from run_evidence.ledger import EnvironmentFault, LedgerError
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from pipelines.ingestion.manifests import SourceSettings
-    from pipelines.ingestion.partitions import DailyWindow
     from pipelines.ingestion.warehouse import Warehouse
+    from pipelines.manifests import SourceSettings
+    from pipelines.partitions import DailyWindow
 
 Action = Literal["retry", "rerun", "replay", "backfill", "none"]
 

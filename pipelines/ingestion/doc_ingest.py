@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING
 from pipelines.ingestion.command import run, tell_sources
 from pipelines.ingestion.documents import DOCUMENT_CONTRACT, DocAsset
 from pipelines.ingestion.gate import AssetJudgement, judge_manifest
-from pipelines.ingestion.manifests import Judgement, SourceSettings, scan_manifests
 from pipelines.ingestion.object_store import object_key
 from pipelines.ingestion.result import IngestResult, SourceOutcome, outcome_of, outcome_of_problem
 from pipelines.ingestion.seed_loader import OUTCOME_OF, add_manifest_options
 from pipelines.ingestion.settings import release_of, store_of, warehouse_of
 from pipelines.ingestion.warehouse import BatchStamp
+from pipelines.manifests import Judgement, SourceSettings, scan_manifests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pipelines.ingestion.manifests import Manifest, SourceAsset
     from pipelines.ingestion.object_store import ObjectStore
     from pipelines.ingestion.warehouse import Warehouse
+    from pipelines.manifests import Manifest, SourceAsset
 
 
 @dataclass(frozen=True, slots=True)

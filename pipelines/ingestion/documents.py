@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pipelines.ingestion.partitions import format_instant
+from pipelines.partitions import format_instant
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pipelines.ingestion.manifests import TICKET_CONTRACT, Judgement
+from pipelines.manifests import TICKET_CONTRACT, Judgement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipelines.ingestion.manifests import Manifest, SourceAsset
+    from pipelines.manifests import Manifest, SourceAsset
 
 _CHUNK_BYTES: Final = 1 << 20
 _SCANNED: Final = frozenset({"clear", "redacted", "not_applicable"})

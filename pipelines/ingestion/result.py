@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pipelines.ingestion.gate import AssetJudgement
-    from pipelines.ingestion.manifests import ManifestProblem
+    from pipelines.manifests import ManifestProblem
 
 Outcome = Literal["success", "skip", "fail"]
 

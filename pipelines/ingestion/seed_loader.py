@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from pipelines.ingestion.command import run, tell_sources
 from pipelines.ingestion.gate import judge_manifest
-from pipelines.ingestion.manifests import Judgement, SourceSettings, scan_manifests
 from pipelines.ingestion.result import IngestResult, Outcome, outcome_of, outcome_of_problem
+from pipelines.manifests import Judgement, SourceSettings, scan_manifests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from pipelines.ingestion.command import run
 from pipelines.ingestion.gate import ManifestJudgement, digest_file, judge_manifest
-from pipelines.ingestion.manifests import TICKET_CONTRACT, Judgement, SourceSettings, scan_manifests
 from pipelines.ingestion.refusals import RefusedInputError
 from pipelines.ingestion.settings import release_of, warehouse_of
 from pipelines.ingestion.ticket_reader import (
@@ -25,6 +24,7 @@ from pipelines.ingestion.ticket_reader import (
     TicketSource,
 )
 from pipelines.ingestion.warehouse import BatchOutcome, BatchStamp
+from pipelines.manifests import TICKET_CONTRACT, Judgement, SourceSettings, scan_manifests
 from run_evidence.ledger import InputError
 from run_evidence.ledger.terminal import out, out_json, say
 

@@ -11,18 +11,18 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from pipelines.ingestion.contract import Violation
-from pipelines.ingestion.partitions import format_instant, partition_of
+from pipelines.contract import Violation
 from pipelines.ingestion.refusals import RefusedInputError
-from pipelines.ingestion.tickets import InvalidTicket, Ticket, UnreadableLine, read_tickets
+from pipelines.partitions import format_instant, partition_of
+from pipelines.tickets import InvalidTicket, Ticket, UnreadableLine, read_tickets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
     from pathlib import Path
 
-    from pipelines.ingestion.partitions import DailyWindow
-    from pipelines.ingestion.tickets import TicketLine
+    from pipelines.partitions import DailyWindow
+    from pipelines.tickets import TicketLine
 
 # How many offending lines are quoted; all of them are counted.
 MAX_EXAMPLES: Final = 20

@@ -15,16 +15,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.ingestion.databases import DatabaseMissingError, load_sql
-from pipelines.ingestion.partitions import format_instant
 from pipelines.ingestion.ticket_reader import RejectedLine
-from pipelines.ingestion.tickets import Ticket
+from pipelines.partitions import format_instant
+from pipelines.tickets import Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pipelines.ingestion.databases import Database, Transaction
     from pipelines.ingestion.documents import DocAsset
-    from pipelines.ingestion.partitions import DailyWindow
+    from pipelines.partitions import DailyWindow
 
 # Tickets sent to the database at once: enough to make the round trip cheap, small beside a payload's limit.
 _CHUNK_ROWS: Final = 1_000

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from pipelines.ingestion.contract import CONTRACTS
-from pipelines.ingestion.manifests import scan_manifests
-from pipelines.ingestion.partitions import parse_instant
-from pipelines.ingestion.tickets import REQUIRED_FIELDS
+from pipelines.contract import CONTRACTS
+from pipelines.manifests import scan_manifests
+from pipelines.partitions import parse_instant
+from pipelines.tickets import REQUIRED_FIELDS
 
 ROOT = Path(__file__).parents[2]
 SEED_MANIFESTS = sorted((ROOT / "data/seed_manifests").glob("*.json"))

@@ -23,9 +23,9 @@ from pipelines.data_factory.assets import (
 )
 from pipelines.definitions import DATA_FACTORY_JOB, base_definitions
 from pipelines.ingestion.databases import DuckDBFile, PostgresDatabase
-from pipelines.ingestion.tickets import Ticket, parse_ticket
 from pipelines.ingestion.warehouse import Warehouse
 from pipelines.samples import make_deliveries
+from pipelines.tickets import Ticket, parse_ticket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

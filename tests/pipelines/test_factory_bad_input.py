@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from pipelines.ingestion.databases import DuckDBFile
 from pipelines.ingestion.gate import judge_manifest
-from pipelines.ingestion.manifests import Judgement, SourceSettings, scan_manifests
-from pipelines.ingestion.partitions import daily_window
 from pipelines.ingestion.refusals import RefusedInputError
 from pipelines.ingestion.ticket_ingest import TicketSummary, ingest_batch, source_of_file
-from pipelines.ingestion.tickets import MAX_LINE_BYTES, Ticket, parse_ticket
 from pipelines.ingestion.warehouse import BatchStamp, Warehouse
+from pipelines.manifests import Judgement, SourceSettings, scan_manifests
+from pipelines.partitions import daily_window
+from pipelines.tickets import MAX_LINE_BYTES, Ticket, parse_ticket
 
 if TYPE_CHECKING:
     from pipelines.ingestion.databases import Database, Transaction

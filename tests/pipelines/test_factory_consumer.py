@@ -18,9 +18,9 @@ from pipelines.definitions import DATA_FACTORY_JOB, base_definitions
 from pipelines.delivery import WEEK06
 from pipelines.ingestion.databases import DuckDBFile
 from pipelines.ingestion.refusals import RefusedInputError
-from pipelines.ingestion.tickets import Ticket
 from pipelines.ingestion.warehouse import BatchStamp, Warehouse
 from pipelines.samples import CLEAN_DAY, make_deliveries
+from pipelines.tickets import Ticket
 from run_evidence.evidence import hand_over
 from run_evidence.ledger import Ledger, UsageError
 from run_evidence.sensors.capture.capture import CaptureContext

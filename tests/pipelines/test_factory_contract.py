@@ -14,8 +14,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
-from pipelines.ingestion.contract import CONTRACTS, UnknownRuleError, compile_contract, load_contract
-from pipelines.ingestion.partitions import parse_instant
+from pipelines.contract import CONTRACTS, UnknownRuleError, compile_contract, load_contract
+from pipelines.partitions import parse_instant
 
 SCHEMA = json.loads((CONTRACTS / "ticket_contract.json").read_text(encoding="utf-8"))
 formats = FormatChecker(())

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from pipelines.ingestion.contract import CONTRACTS
+from pipelines.contract import CONTRACTS
 from pipelines.ingestion.doc_ingest import ingest_documents
 from pipelines.ingestion.documents import DocAsset
-from pipelines.ingestion.manifests import SourceSettings
 from pipelines.ingestion.object_store import FolderStore, object_key
 from pipelines.ingestion.warehouse import BatchStamp, Warehouse
+from pipelines.manifests import SourceSettings
 
 if TYPE_CHECKING:
     from pipelines.ingestion.databases import Database

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipelines.ingestion.gate import judge_manifest
-from pipelines.ingestion.manifests import Judgement, scan_manifests
+from pipelines.manifests import Judgement, scan_manifests
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.ingestion.partitions import daily_window
 from pipelines.ingestion.ticket_reader import (
     MAX_EXAMPLES,
     TicketReader,
@@ -19,6 +18,7 @@ from pipelines.ingestion.ticket_reader import (
     attribute_tickets,
     expect_partition,
 )
+from pipelines.partitions import daily_window
 
 if TYPE_CHECKING:
     from collections.abc import Callable

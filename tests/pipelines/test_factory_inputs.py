@@ -13,7 +13,7 @@ from pipelines.data_factory.inputs import (
     judge_inputs,
     observe_sources,
 )
-from pipelines.ingestion.manifests import SourceSettings
+from pipelines.manifests import SourceSettings
 from run_evidence.ledger.errors import InputError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.ingestion.manifests import GatePolicy, Judgement, scan_manifests
+from pipelines.manifests import GatePolicy, Judgement, scan_manifests
 from run_evidence.ledger.errors import InputError
 
 if TYPE_CHECKING:

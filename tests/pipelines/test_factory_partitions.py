@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.ingestion.partitions import daily_window, day_distance, format_instant, parse_instant, partition_of
+from pipelines.partitions import daily_window, day_distance, format_instant, parse_instant, partition_of
 from run_evidence.ledger.errors import InputError
 
 # away from the ends of the calendar, where an offset leads out of it

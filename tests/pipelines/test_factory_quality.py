@@ -17,9 +17,9 @@ from pipelines.data_factory.quality import (
     check_null_rate,
     check_row_count,
 )
-from pipelines.ingestion.manifests import SourceSettings
 from pipelines.ingestion.ticket_reader import Expectation, ReadReport, TicketCounts
 from pipelines.ingestion.warehouse import NullRates, PartitionState
+from pipelines.manifests import SourceSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,15 +10,15 @@ import pytest
 
 from pipelines.data_factory.recovery import BackfillPlan, plan_backfill, write_plan
 from pipelines.ingestion.databases import DuckDBFile, PostgresDatabase
-from pipelines.ingestion.manifests import SourceSettings
 from pipelines.ingestion.warehouse import BatchStamp, Warehouse
+from pipelines.manifests import SourceSettings
 from run_evidence.ledger.errors import EnvironmentFault, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pipelines.ingestion.tickets import Ticket
+    from pipelines.tickets import Ticket
 
 DAY = "2026-04-17"
 NOW = datetime(2026, 4, 18, 6, 30, tzinfo=UTC)

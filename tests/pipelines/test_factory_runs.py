@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from pipelines.definitions import OBSERVE_JOB, base_definitions
-from pipelines.ingestion.partitions import daily_window
+from pipelines.partitions import daily_window
 from pipelines.samples import (
     BAD_DAY,
     CLEAN_DAY,

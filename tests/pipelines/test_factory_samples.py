@@ -11,10 +11,9 @@ import pytest
 
 from pipelines.data_factory.inputs import admit_inputs, judge_inputs
 from pipelines.ingestion.gate import judge_manifest
-from pipelines.ingestion.manifests import Judgement, SourceSettings, scan_manifests
-from pipelines.ingestion.partitions import partition_of
 from pipelines.ingestion.ticket_reader import expect_partition
-from pipelines.ingestion.tickets import InvalidTicket, Ticket, read_tickets
+from pipelines.manifests import Judgement, SourceSettings, scan_manifests
+from pipelines.partitions import partition_of
 from pipelines.samples import (
     BAD_DAY,
     CLEAN_DAY,
@@ -24,6 +23,7 @@ from pipelines.samples import (
     ORDINARY_DAY,
     make_deliveries,
 )
+from pipelines.tickets import InvalidTicket, Ticket, read_tickets
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.ingestion.manifests import SourceSettings
 from pipelines.ingestion.seed_loader import load_seeds
+from pipelines.manifests import SourceSettings
 from pipelines.seed_data import make_seed_data
 
 DATA = Path(__file__).parents[2] / "data"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.ingestion.manifests import scan_manifests
-from pipelines.ingestion.strict_json import NotAnObjectError, read_object
-from pipelines.ingestion.tickets import InvalidTicket, UnreadableLine, parse_ticket
+from pipelines.manifests import scan_manifests
+from pipelines.strict_json import NotAnObjectError, read_object
+from pipelines.tickets import InvalidTicket, UnreadableLine, parse_ticket
 
 if TYPE_CHECKING:
     from collections.abc import Callable

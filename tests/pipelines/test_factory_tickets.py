@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.ingestion.tickets import (
+from pipelines.tickets import (
     CONTRACT,
     MAX_LINE_BYTES,
     REQUIRED_FIELDS,

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.ingestion.databases import DatabaseMissingError, DuckDBFile, PostgresDatabase, open_database
-from pipelines.ingestion.partitions import daily_window
 from pipelines.ingestion.warehouse import BatchOutcome, BatchStamp, Warehouse
+from pipelines.partitions import daily_window
 from run_evidence.ledger.errors import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipelines.ingestion.databases import Database
-    from pipelines.ingestion.tickets import Ticket
+    from pipelines.tickets import Ticket
 
 DAY = daily_window("2026-04-17")
 STAMP = BatchStamp("run-1", "release-1", datetime(2026, 4, 18, tzinfo=UTC))

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pipelines.ingestion.partitions import parse_instant
-from pipelines.ingestion.strict_json import printable
+from pipelines.partitions import parse_instant
+from pipelines.strict_json import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-CONTRACTS: Final = Path(__file__).parents[1] / "contracts"
+CONTRACTS: Final = Path(__file__).parent / "contracts"
 _NOT_BLANK: Final = r"\S"
 _ANNOTATIONS: Final = {"$schema", "$id", "title", "description"}
 _OF_A_RECORD: Final = {"type", "required", "additionalProperties", "properties"}

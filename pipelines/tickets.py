@@ -11,9 +11,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pipelines.ingestion.contract import Violation, load_contract
-from pipelines.ingestion.partitions import parse_instant
-from pipelines.ingestion.strict_json import BYTE_ORDER_MARK, REPEATED, NotAnObjectError, NotJsonError, read_object
+from pipelines.contract import Violation, load_contract
+from pipelines.partitions import parse_instant
+from pipelines.strict_json import BYTE_ORDER_MARK, REPEATED, NotAnObjectError, NotJsonError, read_object
 from run_evidence.ledger import InputError
 
 if TYPE_CHECKING:

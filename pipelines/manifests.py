@@ -15,8 +15,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipelines.ingestion.partitions import parse_instant
-from pipelines.ingestion.strict_json import (
+from pipelines.partitions import parse_instant
+from pipelines.strict_json import (
     BYTE_ORDER_MARK,
     NotAnObjectError,
     NotJsonError,
