@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from run_evidence.ledger.model.conflict import conflict_event
     from run_evidence.ledger.model.document import RECORDED, recorded_documents
     from run_evidence.ledger.model.event import MAX_TIME, OUTCOMES, Event, blob_name, encode
+    from run_evidence.ledger.model.extent import PARTITIONS_DECLARED, Extent, extent_data, extent_digest, of_keys
     from run_evidence.ledger.model.json_bytes import parse_json
     from run_evidence.ledger.model.names import MAX_NAME, digested, is_writable
     from run_evidence.ledger.model.outcomes import (
@@ -111,6 +112,13 @@ _PLACES: Final = {
         "OUTCOMES",
         "blob_name",
         "encode",
+    ),
+    "model.extent": (
+        "Extent",
+        "PARTITIONS_DECLARED",
+        "extent_data",
+        "extent_digest",
+        "of_keys",
     ),
     "model.json_bytes": ("parse_json",),
     "model.names": (
@@ -256,6 +264,7 @@ __all__ = [
     "NOW",
     "NO_ASSET",
     "OUTCOMES",
+    "PARTITIONS_DECLARED",
     "RECORDED",
     "RUN_ENDED",
     "SAYS_STATUS",
@@ -264,6 +273,7 @@ __all__ = [
     "Checkpoint",
     "EnvironmentFault",
     "Event",
+    "Extent",
     "InputError",
     "IntegrityError",
     "Json",
@@ -305,6 +315,8 @@ __all__ = [
     "digested",
     "drawn_digests",
     "encode",
+    "extent_data",
+    "extent_digest",
     "format_envelope",
     "format_proof",
     "format_vkey",
@@ -316,6 +328,7 @@ __all__ = [
     "look_up",
     "make_folder",
     "make_private_folder",
+    "of_keys",
     "one_run",
     "open",
     "open_envelope",

@@ -54,6 +54,7 @@ NEEDED_PAYLOADS: Final = frozenset(
         "run.reopened.v1",
         "policy.declared.v1",
         "delivery.declared.v1",
+        "partitions.declared.v1",
         "delivery.signed_off.v1",
     }
 )

@@ -145,11 +145,14 @@ def _play(job: dg.JobDefinition, instance: dg.DagsterInstance, play: DemoRun, st
 
 def _collect(instance: dg.DagsterInstance, ledger: Ledger, run_ids: Sequence[str]) -> list[WrittenDocuments]:
     """Complete the capture, close the runs and write the final documents, as the sensors do in a deployment."""
+    from pipelines.definitions import defs
     from pipelines.delivery import WEEK06
     from run_evidence.evidence import write_delivery_summary, write_run_documents
+    from run_evidence.sensors import declare_partitions
     from run_evidence.sensors.capture.capture import CaptureContext
     from run_evidence.sensors.sync import sync_runs
 
+    declare_partitions(ledger, defs, instance)
     done = sync_runs(instance, CaptureContext(ledger, grace_seconds=0.0))
     say(f"captured: {done.records} records of {done.runs} runs, {done.appended} of them not seen by the hook")
     reports = DEMO / "reports" / "week06"

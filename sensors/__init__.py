@@ -2,10 +2,12 @@
 
 `defs = with_ledger(defs)` is all a project adds; `skip(context, …)` is for an asset that leaves itself out, and
 `closed_runs_sensor` for what follows the end of a run, `gate_check` for what may not run before a delivery is fit.
+`declare_partitions` records which partitions assets have, where no daemon does it.
 """
 
 from typing import TYPE_CHECKING, Any
 
+from run_evidence.sensors.capture.partitions import declare_partitions
 from run_evidence.sensors.capture.policy import OptionalDependency
 from run_evidence.sensors.capture.skips import skip
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from run_evidence.sensors.closed_runs import closed_runs_sensor
     from run_evidence.sensors.delivery_gate import gate_check
 
-__all__ = ["OptionalDependency", "closed_runs_sensor", "gate_check", "skip", "with_ledger"]
+__all__ = ["OptionalDependency", "closed_runs_sensor", "declare_partitions", "gate_check", "skip", "with_ledger"]
 
 
 def __getattr__(name: str) -> Any:

@@ -48,6 +48,7 @@ VIEWS: Final = (
     "check_history",
     "contradictions",
     "deliveries",
+    "partitions",
 )
 """The views of a ledger, in the order in which they build on each other."""
 
@@ -58,7 +59,8 @@ CALCULATED: Final = "run_evidence.rows"
 and an `AsOf`, they return JSON objects."""
 
 _BENEATH: Final[Mapping[str, frozenset[str]]] = {
-    "deliveries": frozenset({"events", "amendments", "outcomes", "runs"})
+    "deliveries": frozenset({"events", "amendments", "outcomes", "runs"}),
+    "partitions": frozenset({"events"}),
 }
 """The views that are calculated so, and those that they are calculated from."""
 

@@ -9,15 +9,17 @@ nothing to the runs it reads. Deployed twice it does the same work twice and lea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 import orjson
 
+from run_evidence.ledger import OwnEvent
 from run_evidence.sensors.attach.attachment import Attachment
 from run_evidence.sensors.attach.failure_log import report_trouble
+from run_evidence.sensors.capture.partitions import extents_of, partitions_declared
 from run_evidence.sensors.dagster_log.source import RUNLESS, LogSize
 from run_evidence.sensors.sync import OVERLAP_US, PAGE_RUNS, Clock, OpenRun, Stopped, Synced, TimeLimit, sync_runs
 
@@ -85,7 +87,7 @@ def completing_sensor(attachment: Attachment, name: str, under: str) -> dg.Senso
         done: list[tuple[Synced, Cursor]] = []
 
         def work() -> None:
-            done.append(tick(instance, attachment, cursor, watched=reached.append))
+            done.append(tick(instance, attachment, cursor, watched=reached.append, project=context.repository_def))
 
         if not attachment.bounded(instance, name, "", work, TICK_LIMIT_SECONDS):
             # Where the ledger failed the cursor stays, and the next tick does the same work again. Where time ran
@@ -136,15 +138,21 @@ def tick(
     seconds: float = TICK_BUDGET_SECONDS,
     watched: Callable[[Stopped], None] = lambda _: None,
     clock: Clock = time.monotonic,
+    project: dg.RepositoryDefinition | None = None,
 ) -> tuple[Synced, Cursor]:
     """Do one tick's work within about `seconds` of the clock; return what it did and where to go on.
+
+    Which partitions the assets of the `project` have is recorded where it is known, and where it changed.
 
     A run that takes longer is read on by the next tick. `watched` is what `sync_runs` takes.
     """
     ledger = attachment.ledger
     # To the minute, so that sensors that start together say the same thing, which is then recorded once.
     now = ledger.clock()
-    attachment.declare(ledger.known([RUNLESS])[RUNLESS].own, now - now % _MINUTE_US)
+    own = ledger.known([RUNLESS])[RUNLESS].own
+    attachment.declare(own, now - now % _MINUTE_US)
+    if project is not None:
+        _declare_partitions(instance, attachment, project, own, now - now % _MINUTE_US)
     # A clock that went back, or a row from a host ahead of us, must not hide what changes from now on.
     newest = min(cursor.updated_at, ledger.clock())
     done = sync_runs(
@@ -163,6 +171,22 @@ def tick(
         looked_at = 0 if looked.complete else looked.updated_at
         done = _both(done, looked)
     return done, Cursor(max(done.updated_at, newest), not done.complete, looked_at, done.open_runs)
+
+
+def _declare_partitions(
+    instance: DagsterInstance,
+    attachment: Attachment,
+    project: dg.RepositoryDefinition,
+    own: Sequence[OwnEvent],
+    declared_at: int,
+) -> None:
+    """Record which partitions there are. A definition of the user's own that cannot be read holds up no capture."""
+    try:
+        extents = extents_of(project, instance)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the user's code, or Dagster's of another version
+        report_trouble(instance, SENSOR_NAME, "", f"the partitions of assets are not recorded: {error}")
+        return
+    attachment.ledger.append(partitions_declared(extents, own, declared_at))
 
 
 def _both(done: Synced, looked: Synced) -> Synced:

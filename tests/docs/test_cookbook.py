@@ -11,10 +11,11 @@ import pytest
 from test_blocks import Block, blocks, home, shell  # noqa: F401 - `home` is a fixture
 
 from run_evidence.ledger import Ledger
+from run_evidence.sensors import declare_partitions
 from run_evidence.sensors.capture.capture import CaptureContext
 from run_evidence.sensors.sync import sync_runs
 
-DAYS = dg.StaticPartitionsDefinition(["2026-04-16", "2026-04-17"])
+DAYS = dg.StaticPartitionsDefinition(["2026-04-16", "2026-04-17", "2026-04-18"])
 
 
 @dg.asset(partitions_def=DAYS)
@@ -38,6 +39,7 @@ EXPECTED = {
     "ledger compare --release": ["rows: 120 → 80"],
     "ledger runs --release": ["failed"],
     "ledger export": ["run.proof", "entries"],
+    'ledger query "SELECT partition, state': ["2026-04-18", "missing"],
     'ledger query "SELECT step_key': ["orders", "succeeded"],
     'ledger query "SELECT occurred_at': ["120", "80"],
     'ledger query "SELECT asset_key, partition, input_asset_key': ["report", "orders", "2026-04-17"],
@@ -61,6 +63,7 @@ def test_every_question_has_its_answer(home: Path) -> None:  # noqa: F811
             runs[name] = done.run_id
         ledger = Ledger(home / "ledger")
         sync_runs(instance, CaptureContext(ledger, grace_seconds=0))
+        declare_partitions(ledger, dg.Definitions(assets=[orders, report]), instance)
         ledger.seal()
     runs["PATH"] = str(home / "ledger")
     asked = set()
