@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE =
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable '.[dagster,postgres,s3,dev]'
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable '.[dagster,serve,postgres,s3,dev]'
 	@mkdir -p .venv/names/run_evidence  # what mypy reads: the folders under the name they are imported by
 	@ln -sfn ../../../ledger ../../../sensors ../../../evidence .venv/names/run_evidence/
 	@touch $@

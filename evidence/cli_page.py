@@ -62,3 +62,34 @@ def page(  # noqa: PLR0913, PLR0917 - one argument for each option
     if not made.signed:
         say("The page is not signed: it shows that nothing was changed since, and not who says so.")
     say_problems(made.sealed)
+
+
+def serve(
+    ctx: typer.Context,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="The port on 127.0.0.1; 0 takes any.")
+    ] = 8765,
+    policy: _POLICY = None,
+) -> None:
+    """Show the pages live in a browser on this machine, read-only, until Ctrl-C.
+
+    A page of a run that goes on asks for itself again. Nobody else's machine reaches it, and nothing is written.
+    """
+    from run_evidence.evidence.gate_policy import read_gate_policy
+    from run_evidence.ledger import UsageError
+
+    session: Session = ctx.obj
+    ledger = session.ledger()
+    ledger.require()
+    try:
+        import uvicorn
+
+        from run_evidence.evidence.page.live import live_pages
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"ledger serve needs {error.name}, which is not installed.",
+            next_step="pip install 'run-evidence-ledger[serve]'",
+        ) from None
+    pages = live_pages(ledger, read_gate_policy(policy) if policy else None)
+    say(f"http://127.0.0.1:{port}/ until Ctrl-C")
+    uvicorn.run(pages, host="127.0.0.1", port=port, log_level="warning")

@@ -37,8 +37,12 @@ _LINE: Final = 20  # units of the timeline's drawing for each bar
 _PLOT: Final = 640
 
 
-def draw(document: Document) -> bytes:
-    """Return the page of a document without the document and its proof."""
+def draw(document: Document, *, live: int = 0) -> bytes:
+    """Return the page of a document without the document and its proof.
+
+    `live` draws one that is served: it has no place for them, leads to the server's other pages, and is asked for
+    again after so many seconds until it is final.
+    """
     script, style = _asset("noble.min.js") + _constants() + _asset("page.js"), _asset("page.css")
     of_index = document["schema_version"] == INDEX_VERSION
     page = (
@@ -48,6 +52,7 @@ def draw(document: Document) -> bytes:
             page=document,
             meanings=MEANINGS,
             rows=ROWS,
+            live=live,
             script=script,
             style=style,
             script_sha256=_csp(script),

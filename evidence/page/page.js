@@ -274,6 +274,7 @@ $("filter").addEventListener("input", (event) => { filter(event.target.value); h
 document.addEventListener("click", (event) => { const link = event.target.closest("[data-entry]"); if (link) { event.preventDefault(); open(Number(link.dataset.entry)); } });
 addEventListener("hashchange", follow);
 
+if ($("page").dataset.live) { follow(); return; }
 const lines = [];
 linesOf($("page"), lines);
 tell("amber", "Verifying…");

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,21 @@ def ledger_of(folder: Path, *stories: Story, signed: bool = True) -> Ledger:
 
 def good(run_id: str = RUN, start: int = START, **measured: Any) -> Story:
     """Return a run in which everything that is required passed."""
-    story = Story(run_id, start=start, release_id="r1").plan().made(GATE)
+    story = Story(run_id, start=start).plan().made(GATE)
     story.made(RAW, input_row_count=120, **measured).made(FACT, output_row_count=119, **measured)
-    return story.checked("row_count_output_count", FACT).end().close()
+    return _released(story.checked("row_count_output_count", FACT).end().close())
 
 
 def bad(run_id: str, start: int = START) -> Story:
     """Return a run that failed at its second asset."""
-    story = Story(run_id, start=start, release_id="r1").plan().made(GATE)
-    return story.failed(RAW, "the file has 90325 bytes, expected 150543").end("failed").close()
+    story = Story(run_id, start=start).plan().made(GATE)
+    return _released(story.failed(RAW, "the file has 90325 bytes, expected 150543").end("failed").close())
+
+
+def _released(story: Story) -> Story:
+    """Let a run be of the release r1."""
+    story.events = [replace(event, release_id="r1") for event in story.events]
+    return story
 
 
 def page_of(ledger: Ledger, run_id: str = RUN) -> Page:

@@ -96,7 +96,7 @@ class Interleaving(RuleBasedStateMachine):
             self.played[script.begin(self.instance)] = (script, 0)
         for number in (0, 1):
             self.go_on(number, 100)
-        self.attachment.declare_policy([], self.now)  # as a deployment does with its first tick
+        self.attachment.declare([], self.now)  # as a deployment does with its first tick
 
     def teardown(self) -> None:
         """Give every run its end, let the grace pass, sync once, and compare with one clean pass."""
