@@ -130,6 +130,18 @@ def test_a_cancelled_run_is_cancelled_and_not_failed(
         }
 
 
+@pytest.mark.soak
+def test_a_run_that_is_interrupted_and_not_cancelled_is_closed_and_whole(
+    instance: dg.DagsterInstance, ledger: Ledger, stage: Path
+) -> None:
+    """Ctrl-C in the process of a run, of which Dagster was not told."""
+    with running("cancelled", stage) as process:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+    assert sync(instance, ledger).open_runs == ()
+    assert_holds(instance, ledger)
+
+
 def test_a_run_executed_again_from_failure_plans_only_what_is_left(
     instance: dg.DagsterInstance, ledger: Ledger, stage: Path
 ) -> None:
