@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from evidence_runs import DAY, FACT, START
+from large_index import large
 from pages import bad, good, ledger_of
 from playwright.sync_api import Browser
 
@@ -61,32 +61,6 @@ def test_of_an_empty_ledger_nothing_is_good(tmp_path: Path) -> None:
 def test_every_verdict_has_a_letter_a_meaning_and_a_shape_of_its_own() -> None:
     assert set(LETTERS.values()) == set(MEANINGS) == set(SHAPES)
     assert len(set(SHAPES.values())) == len(SHAPES)
-
-
-def large(assets: int, partitions: int, runs: int) -> dict[str, Any]:
-    """Return an index as large as that."""
-    letters = "".join(SHAPES)
-    run = {"job_name": "daily", "dagster_status": "succeeded", "verdict": "passed", "letter": "P", "reason": ""}
-    days = [f"{2026 + n // 365}-{n % 365:03}" for n in range(partitions)]
-    return {
-        "schema_version": "evidence_index_v1",
-        "kind": "index",
-        "headline": {"shape": "●", "word": "CLEARED", "tone": "passed", "named": "n", "sentence": "s"},
-        "deliveries": [],
-        "map": {
-            "assets": [f"layer/{n}/asset" for n in range(assets)],
-            "partitions": days,
-            "letters": ["".join(letters[(a * 7 + p * p) % 7] for p in range(partitions)) for a in range(assets)],
-        },
-        "runs": [
-            {**run, "run": f"{n:032x}", "partition": days[n % partitions], "started_at": "", "items": "3 of 3"}
-            | {"first_index": n}
-            for n in range(runs)
-        ],
-        "statement": "",
-        "keys": [],
-        "provenance": {"checkpoint": None, "last_index": 0},
-    }
 
 
 def test_a_year_of_fifty_assets_and_five_thousand_runs_stay_small() -> None:
