@@ -1,11 +1,11 @@
-# make demo | test | test-soak | test-bounds | lint | wheel | bench | dev | docs | picture   (each creates .venv on first use)
+# make demo | test | test-soak | test-bounds | lint | wheel | bench | dev | docs | site | picture   (each creates .venv on first use)
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Compiling our own modules anew is a third of what each process of the tests takes to start
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test test-soak test-bounds lint wheel bench dev docs picture clean
+.PHONY: demo test test-soak test-bounds lint wheel bench dev docs site picture clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
@@ -54,6 +54,10 @@ bench: .venv/.installed
 docs: .venv/.installed
 	$(BIN)/python -m docs.generate
 	$(BIN)/python -m pipelines.pages
+
+# build/site: the documentation as a site, every link checked
+site: .venv/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 picture: .venv/.installed
 	$(BIN)/python -m docs.picture
