@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from run_evidence.evidence.acceptance import Accepted, accept
+    from run_evidence.evidence.exports.run import RunExport
     from run_evidence.evidence.files import (
         WrittenDocuments,
         WrittenSummary,
@@ -31,6 +32,7 @@ __all__ = [
     "ProfileHistory",
     "Profiles",
     "Refused",
+    "RunExport",
     "WrittenDocuments",
     "WrittenSummary",
     "accept",
@@ -47,6 +49,7 @@ __all__ = [
 
 _PLACES: Final = {
     "acceptance": ("Accepted", "accept"),
+    "exports.run": ("RunExport",),
     "files": (
         "WrittenDocuments",
         "WrittenSummary",

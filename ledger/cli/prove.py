@@ -1,4 +1,4 @@
-"""`ledger prove`, `ledger check`, `ledger export`: what leaves a ledger so that others need not trust it."""
+"""`ledger prove`, `check`, `export checkpoint`, `export tlog`: what leaves a ledger so that none need trust it."""
 
 from __future__ import annotations
 
@@ -155,20 +155,6 @@ def _read(path: Path) -> bytes:
     return read_named(path, max_bytes=MAX_DOCUMENT_BYTES)
 
 
-export = typer.Typer(
-    help="Write the log for other tools, and a checkpoint to keep.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-)
-
-
-@export.callback()
-def _exports() -> None:
-    """Write the log for other tools, and a checkpoint to keep."""
-
-
-@export.command()
 def checkpoint(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it, outside of the ledger.")],
@@ -192,7 +178,6 @@ def checkpoint(
     out(str(file))
 
 
-@export.command()
 def tlog(
     ctx: typer.Context,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder; only what is new is written.")],

@@ -24,8 +24,10 @@ from tests.paths import paths
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "pipelines" / "README.md", *ROOT.glob("docs/**/*.md")])
-WALKED_AS_A_WHOLE = {"docs/trust.md", "docs/operations.md", "docs/delivery.md", "docs/cookbook.md"}
-"""Pages that test_walks.py, test_delivery_page.py and test_cookbook.py follow from beginning to end."""
+WALKED_AS_A_WHOLE = {
+    *("docs/trust.md", "docs/operations.md", "docs/delivery.md", "docs/cookbook.md", "docs/exports.md"),
+}
+"""Pages that a test of their own follows from beginning to end: test_walks.py, test_cookbook.py, test_…_page.py."""
 
 SHOWN = {"text"}
 """Fences of what is shown and not to be copied: formats, output."""

@@ -1,0 +1,112 @@
+"""The command `ledger export`: the log and its checkpoint, and a run in every format that is installed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from run_evidence.evidence.cli import _AS_OF, _PROFILE, _RUN, profiles_for
+from run_evidence.ledger.cli.prove import checkpoint, tlog
+from run_evidence.ledger.cli.session import Session
+from run_evidence.ledger.terminal import is_terminal, out
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+
+class _Formats(TyperGroup):
+    """The commands of our own, and one for each format; a format is loaded when it is used or its help shown."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        from run_evidence.evidence.exports.run import formats
+
+        return sorted({*super().list_commands(ctx), *formats()})
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        from run_evidence.evidence.exports.run import formats
+
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        entry = formats().get(cmd_name)
+        return None if entry is None else _format_command(entry)
+
+
+export = typer.Typer(
+    cls=_Formats,
+    help="Write a run in the formats of other tools, the log for them, and a checkpoint to keep.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+export.command()(checkpoint)
+export.command()(tlog)
+
+
+@export.callback()
+def _exports() -> None:
+    """Write a run in the formats of other tools, the log for them, and a checkpoint to keep.
+
+    A package adds a format by an entry point of the group run_evidence.exports.
+    """
+
+
+def _format_command(entry: EntryPoint) -> Any:
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(entry.name, help=_told(entry))(_writing(entry))
+    command = get_command(single)
+    command.context_settings = {**command.context_settings, "help_option_names": ["-h", "--help"]}
+    return command
+
+
+def _told(entry: EntryPoint) -> str:
+    from run_evidence.evidence.exports.run import load_format
+    from run_evidence.ledger import LedgerError
+
+    try:
+        words = load_format(entry).__doc__ or ""
+    except LedgerError:
+        return "(Not available: it does not load.)"
+    return words.strip().partition("\n")[0] or f"Write a run as {entry.name}."
+
+
+def _writing(entry: EntryPoint) -> Any:
+    def write(
+        ctx: typer.Context,
+        run_id: _RUN,
+        output: Annotated[
+            Path | None, typer.Option("-o", "--output", metavar="FILE", help="The file; else standard output.")
+        ] = None,
+        profile: _PROFILE = None,
+        as_of: _AS_OF = None,
+        force: Annotated[bool, typer.Option("--force", help="Replace a file that has other content.")] = False,
+    ) -> None:
+        from run_evidence.evidence.exports.run import load_format, read_export
+        from run_evidence.ledger import UsageError, parse_as_of
+        from run_evidence.ledger.storage.output import write_outside
+
+        session: Session = ctx.obj
+        form = load_format(entry)
+        ledger = session.ledger()
+        run = read_export(ledger, run_id, parse_as_of(as_of), profiles_for(ledger, profile))
+        content = form(run)
+        if not isinstance(content, bytes):
+            raise UsageError(
+                f"The export format {entry.name} ({entry.value}) returned no bytes.",
+                next_step="ask whoever wrote it to return bytes",
+            )
+        if output is not None:
+            write_outside(output, content, ledger.root, force=force)
+            out(str(output))
+        elif is_terminal(sys.stdout):  # escapes what would command it
+            out(*content.decode("utf-8", "backslashreplace").splitlines())
+        else:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(content)
+
+    return write

@@ -1,0 +1,1 @@
+"""Runs in the formats of other tools: JUnit XML, OpenLineage, CloudEvents, and whatever a package adds."""
