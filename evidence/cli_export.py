@@ -3,49 +3,46 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from run_evidence.evidence.cli import _AS_OF, _PROFILE, _RUN, profiles_for
-from run_evidence.ledger.cli.prove import checkpoint, tlog
 from run_evidence.ledger.cli.session import Session
 from run_evidence.ledger.terminal import is_terminal, out
 
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+_OF_THE_LOG: Final = "ledger.exports"
+"""The group of entry points of what writes the log itself: each is a command, and goes before a format."""
 
 
-class _Formats(TyperGroup):
-    """The commands of our own, and one for each format; a format is loaded when it is used or its help shown."""
+class _Exports(TyperGroup):
+    """What writes the log, and a command for each format; each is loaded when it is used or its help shown."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the signature is click's
         from run_evidence.evidence.exports.run import formats
 
-        return sorted({*super().list_commands(ctx), *formats()})
+        return sorted({*entry_points(group=_OF_THE_LOG).names, *formats()})
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
         from run_evidence.evidence.exports.run import formats
 
-        own = super().get_command(ctx, cmd_name)
-        if own is not None:
-            return own
-        entry = formats().get(cmd_name)
-        return None if entry is None else _format_command(entry)
+        for entry in entry_points(group=_OF_THE_LOG, name=cmd_name):
+            return _command(cmd_name, entry.load())
+        form = formats().get(cmd_name)
+        return None if form is None else _command(cmd_name, _writing(form), _told(form))
 
 
 export = typer.Typer(
-    cls=_Formats,
+    cls=_Exports,
     help="Write a run in the formats of other tools, the log for them, and a checkpoint to keep.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
 )
-export.command()(checkpoint)
-export.command()(tlog)
 
 
 @export.callback()
@@ -56,9 +53,9 @@ def _exports() -> None:
     """
 
 
-def _format_command(entry: EntryPoint) -> Any:
+def _command(name: str, function: Any, told: str | None = None) -> Any:
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    single.command(entry.name, help=_told(entry))(_writing(entry))
+    single.command(name, help=told)(function)
     command = get_command(single)
     command.context_settings = {**command.context_settings, "help_option_names": ["-h", "--help"]}
     return command
@@ -87,8 +84,7 @@ def _writing(entry: EntryPoint) -> Any:
         force: Annotated[bool, typer.Option("--force", help="Replace a file that has other content.")] = False,
     ) -> None:
         from run_evidence.evidence.exports.run import load_format, read_export
-        from run_evidence.ledger import UsageError, parse_as_of
-        from run_evidence.ledger.storage.output import write_outside
+        from run_evidence.ledger import UsageError, parse_as_of, write_outside
 
         session: Session = ctx.obj
         form = load_format(entry)

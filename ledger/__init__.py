@@ -71,7 +71,7 @@ if TYPE_CHECKING:
         replace_atomic,
     )
     from run_evidence.ledger.storage.keyring import read_records
-    from run_evidence.ledger.storage.output import require_outside
+    from run_evidence.ledger.storage.output import require_outside, write_outside
     from run_evidence.ledger.storage.search import look_up, sql_text
     from run_evidence.ledger.tlog.checkpoint import Checkpoint, StoredCheckpoint
     from run_evidence.ledger.tlog.dsse import IN_TOTO, format_envelope, open_envelope
@@ -215,7 +215,7 @@ _PLACES: Final = {
         "replace_atomic",
     ),
     "storage.keyring": ("read_records",),
-    "storage.output": ("require_outside",),
+    "storage.output": ("require_outside", "write_outside"),
     "storage.search": (
         "look_up",
         "sql_text",
@@ -366,6 +366,7 @@ __all__ = [
     "verify",
     "vouched",
     "with_proof",
+    "write_outside",
 ]
 
 
