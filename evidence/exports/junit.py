@@ -6,8 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from run_evidence.evidence.document import timestamp
-from run_evidence.evidence.exports.run import RunExport, Standing, needs_extra, standing, why
-from run_evidence.ledger import NO_ASSET
+from run_evidence.evidence.exports.run import RunExport, Standing, needs_extra, owner, standing, why
 
 if TYPE_CHECKING:
     from run_evidence.evidence.facts import JudgedRun
@@ -78,18 +77,22 @@ def _case(outcome: Outcome, facts: JudgedRun) -> Any:
     item = outcome.item
     name = f"check {item.check_name}" if item.check_name is not None else item.kind
     name += "" if item.partition is None else f" [{item.partition}]"
-    of = item.asset_key if item.asset_key != NO_ASSET else item.step_key or item.asset_key
-    return _test_case(of, name, standing(outcome, facts), outcome.outcome, why(outcome))
+    return _test_case(owner(outcome), name, standing(outcome, facts), outcome.outcome, why(outcome))
 
 
 def _test_case(of: str, name: str, stands: Standing, kind: str, reason: str) -> Any:
     from junitparser import Error, Failure, Skipped, TestCase
 
-    case = TestCase(_text(name), classname=_text(of))
+    case = TestCase(_name(name), classname=_name(of))
     results = {"skipped": Skipped, "warned": Failure, "failed": Failure, "error": Error}
     if stands != "passed":
         case.result = [results[stands](_text(reason), "warned" if stands == "warned" else kind)]
     return case
+
+
+def _name(text: str) -> str:
+    r"""Return a name so that no two share one: what is an escape already in the text has its backslash doubled."""
+    return _text(text.replace("\\", "\\\\"))
 
 
 def _text(text: str) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from run_evidence.evidence.document import timestamp
-from run_evidence.evidence.exports.run import RunExport, needs_extra, standing, why
+from run_evidence.evidence.exports.run import RunExport, needs_extra, owner, standing, why
 from run_evidence.evidence.verdict import item_name
 
 if TYPE_CHECKING:
+    from run_evidence.evidence.corrections import Correction
     from run_evidence.evidence.recorded_event import Recorded
     from run_evidence.ledger import Outcome
 
@@ -47,7 +48,9 @@ def _events(run: RunExport) -> Iterator[Any]:
         verdict = facts.verdict
         ended = facts.row.ended_at or facts.row.started_at
         reason = None if verdict.verdict == "passed" else verdict.reason
-        run_facets = _run_facets(verdict.verdict, verdict.reason_code, facts.row.partition, reason)
+        run_facets = _run_facets(
+            verdict.verdict, verdict.reason_code, facts.row.partition, reason, verdict.corrections
+        )
         if tests := _tests(run):
             run_facets["test"] = tests
         canceled = facts.row.status == "canceled"
@@ -66,8 +69,8 @@ def _asset_events(run: RunExport, job: str, outcome: Outcome) -> Iterator[Any]:
 
     facts, item = run.facts, outcome.item
     parent = ParentRunFacet(Run(_uuid(run)), Job(run.origin, job), producer=PRODUCER)
-    run_id = _uuid(run, item.asset_key, item.partition or "", item.kind)
-    name = f"{job}.{item.asset_key}"
+    run_id = _uuid(run, item.asset_key, item.partition or "", item.kind, item.step_key or "")
+    name = f"{job}.{owner(outcome)}"
     resting = facts.rests_on(outcome)
     ended = resting[-1].occurred_at if resting else facts.row.ended_at or facts.row.started_at
     starts = [
@@ -143,11 +146,18 @@ def _rows(run: RunExport, event: Recorded) -> int | None:
     return None
 
 
-def _run_facets(word: str, reason_code: str | None, partition: str | None, reason: str | None) -> dict[str, Any]:
+def _run_facets(
+    word: str,
+    reason_code: str | None,
+    partition: str | None,
+    reason: str | None,
+    corrections: Sequence[Correction] = (),
+) -> dict[str, Any]:
     from openlineage.client.generated.error_message_run import ErrorMessageRunFacet
     from openlineage.client.generated.tags_run import TagsRunFacet, TagsRunFacetFields
 
-    said = {"outcome": word, "reason_code": reason_code, "partition": partition}
+    amended = ", ".join(f"{each.action} by {each.actor}: {each.reason}" for each in corrections)
+    said = {"outcome": word, "reason_code": reason_code, "partition": partition, "amended": amended}
     tags = [TagsRunFacetFields(name, value, "run-evidence-ledger") for name, value in said.items() if value]
     facets: dict[str, Any] = {"tags": TagsRunFacet(tags, producer=PRODUCER)}
     if reason:

@@ -12,7 +12,7 @@ from run_evidence.evidence.contradictions import declared_by
 from run_evidence.evidence.facts import JudgedRun, read_runs
 from run_evidence.evidence.prefix import open_prefix, query_text, resolve_run, sealed_prefix
 from run_evidence.evidence.verdict import had_nothing_to_check
-from run_evidence.ledger import NOW, EnvironmentFault, LedgerError, UsageError, look_up
+from run_evidence.ledger import NO_ASSET, NOW, EnvironmentFault, LedgerError, UsageError, look_up
 
 if TYPE_CHECKING:
     from run_evidence.evidence.profile_history import Profiles
@@ -83,6 +83,12 @@ def standing(outcome: Outcome, facts: JudgedRun) -> Standing:
     if had_nothing_to_check(outcome, of_asset):
         return "skipped"
     return _STANDINGS.get(outcome.verdict, "error")
+
+
+def owner(outcome: Outcome) -> str:
+    """Return the asset that an outcome is of; where there is none, the step, which no asset's name is taken for."""
+    item = outcome.item
+    return item.asset_key if item.asset_key != NO_ASSET else f"step {item.step_key}"
 
 
 def why(outcome: Outcome) -> str:

@@ -188,6 +188,28 @@ def test_hostile_text_breaks_no_file(ledger: Ledger) -> None:
         assert not any(ord(sign) < 0x20 for sign in event.get_subject() or "")
 
 
+def test_no_two_items_share_a_name(ledger: Ledger) -> None:
+    """A control character is not taken for the escape that it is written as."""
+    keys = ("a\x1b", r"a\x1b", r"a\\x1b", "a\r", "a\n", r"a\r", "a")
+    ledger.append(Story("names").plan([planned(key) for key in keys], {}).end().close().events)
+    run = read_export(ledger, "names")
+    assert len(cases(junit(run))) == len(keys) + 1
+    assert len({str(event["run"]["runId"]) for event in lines(openlineage(run))}) == len(keys) + 1
+
+
+def test_a_verdict_that_rests_on_amended_evidence_does_not_pass_unsaid(told: Tell, ask: Ask) -> None:
+    run = read_export(told(good_run("good")), "good")
+    (made,) = [
+        e.event_id for e in run.facts.events if (e.event_type, e.asset_key) == ("asset.materialized.v1", FACT)
+    ]
+    ask("amend", made, "--reason", "recounted", "--actor", "ana")
+    amended = read_export(told(), "good")
+    (result,) = cases(junit(amended))["run", "verdict"].result
+    assert (type(result), result.type) == (Failure, "amended")
+    assert "ana: recounted" in result.message
+    assert "ana: recounted" in str(lines(openlineage(amended))[-1])
+
+
 @pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.__name__)
 def test_an_export_is_the_same_bytes_whatever_comes_after_it(told: Tell, form: exports_run.Format) -> None:
     ledger = told(good_run("good"))
