@@ -83,19 +83,14 @@ def _writing(entry: EntryPoint) -> Any:
         as_of: _AS_OF = None,
         force: Annotated[bool, typer.Option("--force", help="Replace a file that has other content.")] = False,
     ) -> None:
-        from run_evidence.evidence.exports.run import load_format, read_export
-        from run_evidence.ledger import UsageError, parse_as_of, write_outside
+        from run_evidence.evidence.exports.run import load_format, read_export, write_as
+        from run_evidence.ledger import parse_as_of, write_outside
 
         session: Session = ctx.obj
         form = load_format(entry)
         ledger = session.ledger()
         run = read_export(ledger, run_id, parse_as_of(as_of), profiles_for(ledger, profile))
-        content = form(run)
-        if not isinstance(content, bytes):
-            raise UsageError(
-                f"The export format {entry.name} ({entry.value}) returned no bytes.",
-                next_step="ask whoever wrote it to return bytes",
-            )
+        content = write_as(entry, form, run)
         if output is not None:
             write_outside(output, content, ledger.root, force=force)
             out(str(output))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 GROUP: Final = "run_evidence.exports"
 """The group of entry points in which a package names a format: a `Format`."""
 
+_OURS: Final = "run_evidence."
+
 Standing = Literal["passed", "warned", "failed", "skipped", "error"]
 """What an outcome is where there are few words: `error` is what never ran, is unknown or was not evaluated."""
 
@@ -99,7 +101,7 @@ def why(outcome: Outcome) -> str:
 
 def formats() -> dict[str, EntryPoint]:
     """Return the formats that are installed, by name; ours go before those of other packages."""
-    found = sorted(entry_points(group=GROUP), key=lambda entry: not entry.value.startswith("run_evidence."))
+    found = sorted(entry_points(group=GROUP), key=lambda entry: not entry.value.startswith(_OURS))
     return {entry.name: entry for entry in reversed(found)}
 
 
@@ -121,6 +123,28 @@ def load_format(entry: EntryPoint) -> Format:
         )
     format_: Format = loaded
     return format_
+
+
+def write_as(entry: EntryPoint, form: Format, run: RunExport) -> bytes:
+    """Write a run in a format. Raises: EnvironmentFault when another package's format fails or returns no bytes."""
+    try:
+        content = form(run)
+    except LedgerError:
+        raise
+    except Exception as error:
+        if entry.value.startswith(_OURS):
+            raise
+        raise _foreign_fault(entry, f"failed: {type(error).__name__}: {error}") from error
+    if not isinstance(content, bytes):
+        raise _foreign_fault(entry, f"returned no bytes but {type(content).__name__}")
+    return content
+
+
+def _foreign_fault(entry: EntryPoint, what: str) -> EnvironmentFault:
+    return EnvironmentFault(
+        f"The export format {entry.name} ({entry.value}) {what}.",
+        next_step="tell whoever wrote that format; ledger export --help lists the others",
+    )
 
 
 @contextmanager

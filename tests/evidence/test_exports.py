@@ -245,19 +245,20 @@ def test_the_command_writes_a_file_or_prints_and_replaces_nothing(told: Tell, as
 def test_a_format_of_another_package_is_found_by_its_entry_point(
     told: Tell, ask: Ask, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that does not load, or returns no bytes, says so, and takes neither ours nor another's place."""
+    """One that does not load, fails or returns no bytes, says so, and takes neither ours nor another's place."""
     told(good_run("good"))
     about = tmp_path / "shop-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: shop\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(
         "[run_evidence.exports]\nline = shop_formats:line\ntext = shop_formats:text\n"
-        "broken = shop_absent:form\njunit = shop_formats:line\n"
+        "raising = shop_formats:raising\nbroken = shop_absent:form\njunit = shop_formats:line\n"
     )
     (tmp_path / "shop_formats.py").write_text(
         'def line(run):\n    """Write one line."""\n'
         '    return f"{run.facts.row.run_id} {run.facts.verdict.verdict} {len(run.entries)}\\n".encode()\n\n'
-        "def text(run):\n    return 'no bytes'\n"
+        "def text(run):\n    return 'no bytes'\n\n"
+        "def raising(run):\n    raise ValueError('no such thing')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     told_by_help = ask("export", "--help")
@@ -267,4 +268,5 @@ def test_a_format_of_another_package_is_found_by_its_entry_point(
     assert ask("export", "line", "good") == f"good passed {events}\n"
     assert ask("export", "junit", "good").startswith("<?xml")
     assert "shop_absent" in ask("export", "broken", "good", code=4)
-    assert "no bytes" in ask("export", "text", "good", code=2)
+    assert "no bytes" in ask("export", "text", "good", code=4)
+    assert "shop_formats:raising) failed: ValueError: no such thing" in ask("export", "raising", "good", code=4)
