@@ -149,11 +149,23 @@ def _counted_out(extent: Extent, now: int) -> list[str | None] | None:
     begins = _begins(extent, _moment(extent.start or 0), zone)
     window = next(begins)
     for after in begins:
-        if after > until:
+        if after > until and (keys or not _is_begun(extent, after, now, zone)):
             break
         keys.append(window.astimezone(zone).strftime(extent.format))
         window = after
     return keys
+
+
+def _is_begun(extent: Extent, first_ends: datetime, now: int, zone: ZoneInfo) -> bool:
+    """Tell whether Dagster has the first window already, which it then gives whatever the end says.
+
+    With windows ahead that is one window earlier than it gives any other.
+    """
+    if extent.end is not None and extent.end <= (extent.start or 0):
+        return False
+    if not extent.end_offset:
+        return first_ends <= _moment(now)
+    return first_ends <= next(islice(_begins(extent, _moment(now), zone), extent.end_offset, None))
 
 
 _HOUR_US: Final = 3_600_000_000
