@@ -39,7 +39,7 @@ EXPECTED = {
     "ledger compare --release": ["rows: 120 → 80"],
     "ledger runs --release": ["failed"],
     "ledger export": ["run.proof", "entries"],
-    'ledger query "SELECT partition, state': ["2026-04-18", "missing"],
+    "ledger partitions orders": ["2026-04-18", "missing"],
     'ledger query "SELECT step_key': ["orders", "succeeded"],
     'ledger query "SELECT occurred_at': ["120", "80"],
     'ledger query "SELECT asset_key, partition, input_asset_key': ["report", "orders", "2026-04-17"],

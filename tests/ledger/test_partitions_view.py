@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 
 from run_evidence.ledger import Event, InputError, Json, Ledger, open_snapshot, outcome_parts
@@ -21,6 +23,7 @@ from run_evidence.ledger.model.extent import (
 from run_evidence.ledger.model.outcomes import Outcome
 from run_evidence.ledger.model.plan import Plan, PlanItem, plan_parts
 from run_evidence.ledger.query.as_of import AsOf
+from tests.here import ledger_here
 
 NOW = round(datetime(2026, 4, 20, 12, tzinfo=UTC).timestamp() * 1_000_000)
 START = round(datetime(2026, 4, 15, tzinfo=UTC).timestamp() * 1_000_000)
@@ -239,3 +242,44 @@ def test_a_long_list_of_keys_is_not_recorded() -> None:
     long = of_keys("static", ["k"] * (MAX_KEYS + 1))
     assert (long.known, long.count, long.keys) == (False, MAX_KEYS + 1, None)
     assert read_extent(extent_data(long)) == long
+
+
+# --- the command ------------------------------------------------------------------------------------------
+
+
+def asked(ledger: Ledger, *words: str) -> Any:
+    return ledger_here("--ledger", str(ledger.root), "partitions", *words)
+
+
+def test_the_command_lists_what_is_missing_and_says_how_many_there_are(ledger: Ledger) -> None:
+    """The clock of the command is the machine's: only partitions up to then are asked for, by a fixed end."""
+    ended = replace(DAILY, end=START + 3 * 24 * 3600 * SECOND)
+    ledger.append([declared(ended, "shop/orders")])
+    said = asked(ledger, "shop/orders", "--state", "missing,skipped")
+    assert said.returncode == 0, said.stderr
+    assert [line.split()[:2] for line in said.stdout.splitlines()[1:]] == [
+        ["missing", "2026-04-15"],
+        ["missing", "2026-04-16"],
+        ["missing", "2026-04-17"],
+    ]
+    assert "3 of 3 partitions; 3 missing" in said.stderr
+    found = orjson.loads(asked(ledger, "shop/orders", "--json").stdout)
+    assert {row["partition"]: row["state"] for row in found} == dict.fromkeys(
+        ["2026-04-15", "2026-04-16", "2026-04-17"], "missing"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["shop/order"], "Nearest: shop/orders"),
+        (["shop/orders", "--state", "gone"], "'gone' is no state"),
+        (["\x1b[31m"], "\\x1b[31m"),
+    ],
+)
+def test_the_command_refuses_what_there_is_not(ledger: Ledger, words: list[str], says: str) -> None:
+    ledger.append([declared(REGIONS, "shop/orders")])
+    said = asked(ledger, *words)
+    assert said.returncode == 2
+    assert says in said.stderr
+    assert "\x1b" not in said.stderr
