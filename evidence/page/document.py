@@ -37,7 +37,6 @@ VIEWS: Final = ("check_history",)
 ROW_COUNTS: Final = ("dagster/row_count", "row_count")
 """Labels of metadata that are counts of rows by Dagster's own convention, whatever a profile declares."""
 
-_LEFT_OUT: Final = frozenset({"skipped", "not_available"})
 _LENGTH: Final = 20
 
 _Identity = tuple[str, str | None, str | None]
@@ -73,7 +72,10 @@ def page_document(
         "parts": [_part(part, place) for part in subject.parts],
         "items": items,
         "left_out": [
-            place[facts.row.run_id, *_identity(o)] for facts, os in whole for o in by_gravity(os) if _out(o)
+            place[facts.row.run_id, *_identity(o)]
+            for facts, os in whole
+            for o in by_gravity(os)
+            if o.verdict != "passed"
         ],
         "map": _map(whole),
         "checks": _check_history(prefix, whole),
@@ -115,10 +117,6 @@ def _outcomes(facts: JudgedRun, parts: Sequence[Part]) -> list[Outcome]:
     )
 
 
-def _out(outcome: Outcome) -> bool:
-    return outcome.verdict != "passed"
-
-
 def _statement(prefix: Prefix, runs: Sequence[JudgedRun]) -> str:
     """Say of how much of the log the page is, and when in the life of its runs it was made."""
     signed = "signed" if prefix.signing.signed_by else "not signed"
@@ -142,9 +140,7 @@ def _sentence(gate: Gate) -> str:
     parts, runs = gate.subject.parts, gate.subject.runs
     if not parts:
         return "0 of 0 planned: there is nothing to judge"
-    worst = max(
-        parts, key=lambda part: HOLDING_BACK.index(part.decision) + 1 if part.decision in HOLDING_BACK else 0
-    )
+    worst = max(parts, key=_gravity)
     told, reason = worst.verdict.denominators.sentence, worst.verdict.reason
     sentence = f"{told}: {reason}" if reason else told
     if len(runs) == 1:

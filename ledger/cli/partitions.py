@@ -97,7 +97,7 @@ def _unknown(asset: str, known: list[str]) -> UsageError:
 def _cells(row: dict[str, Any]) -> list[str]:
     stale = f"other version of {', '.join(row['stale_by'])}" if row["stale_by"] else ""
     outcome = row["outcome"] if row["outcome"] != row["state"] else ""
-    why = ": ".join(filter(None, [outcome, row["reason_code"]]))
+    why = ": ".join(dict.fromkeys(filter(None, [outcome, row["reason_code"]])))
     beside = "not in the definition" if row["defined"] is False else ""
     since = _moment(row["state_since"])[:16].replace("T", " ")
     run = (row["run_id"] or "")[:_SHORT_ID]

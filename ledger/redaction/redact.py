@@ -106,13 +106,18 @@ class _Cleaning:
         self.found: set[str] = set()
 
     def object(self, value: Mapping[Any, Any], room: int) -> dict[Any, Any]:
-        """Clean every member; one whose name says that it is a secret goes as a whole, whatever it looks like."""
+        """Clean every member; one whose name says that it is a secret goes as a whole, whatever it looks like.
+
+        So does one of which that is said by what is left of the name without a secret in it.
+        """
         cleaned: dict[Any, Any] = {}
         told = next((v for k, v in value.items() if isinstance(v, str) and _lower(k) in _TELLS_NAME), None)
+        left_of_told = None if told is None else self.text(told)
         for key, item in value.items():
-            says = told if told is not None and _lower(key) in _TELLS_VALUE else key
             name = self._key(key, cleaned)
-            if isinstance(says, str) and self._is_secret(says, item):
+            by_told = told is not None and _lower(key) in _TELLS_VALUE
+            says, left = (told, left_of_told) if by_told else (key, name)
+            if self._is_secret(says, item) or (left != says and self._is_secret(left, item)):
                 self.found.add("named_secret")
                 cleaned[name] = MASK
             elif key in _NAME_MEMBERS or (isinstance(key, str) and key.startswith(_DAGSTERS_OWN)):
@@ -130,9 +135,11 @@ class _Cleaning:
             name = f"{name}'"
         return name
 
-    def _is_secret(self, name: str, value: Any) -> bool:
+    def _is_secret(self, name: Any, value: Any) -> bool:
         from run_evidence.ledger.redaction.assignments import is_login, is_secret_name, is_secret_value
 
+        if not isinstance(name, str):
+            return False
         name = plain_letters(name)
         return (is_secret_name(name) and is_secret_value(name, value)) or is_login(name, value)
 
