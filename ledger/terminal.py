@@ -146,6 +146,23 @@ def _put(name: str, data: str | bytes) -> None:
             ) from None
 
 
+def flushed(code: int) -> int:
+    """Return the exit code of a command once stdout is flushed: else Python may end with one of its own.
+
+    A library may have left in it what cannot be written. It is dropped, and the code says so where it said nothing.
+    """
+    if sys.stdout is None:
+        return code
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop(sys.stdout)
+    except (OSError, ValueError) as error:
+        _drop(sys.stdout)
+        return code or fail(EnvironmentFault(f"The output cannot be written: {error}."))
+    return code
+
+
 def is_read() -> bool:
     """Return whether somebody still reads stdout: a command that goes on for ever ends when nobody does."""
     if "stdout" in _DROPPED or sys.stdout is None:

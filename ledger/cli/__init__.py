@@ -18,7 +18,7 @@ from typer.main import get_command
 
 from run_evidence.ledger.cli.faults import exit_code, not_installed, require_text
 from run_evidence.ledger.cli.session import Session
-from run_evidence.ledger.terminal import out
+from run_evidence.ledger.terminal import flushed, out
 
 _DISTRIBUTION: Final = "run-evidence-ledger"
 _GROUP: Final = "ledger.commands"
@@ -125,4 +125,4 @@ def main() -> None:
         code = app(prog_name="ledger", standalone_mode=False)
     except BaseException as error:  # noqa: BLE001 - a panic of a library is no Exception
         code = exit_code(error)
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(flushed(code if isinstance(code, int) else 0))

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -150,12 +151,12 @@ def test_a_reader_that_is_gone_changes_no_exit_code(ledger: Ledger, command: lis
 
 @pytest.mark.parametrize("command", [["--help"], ["query", "--schema"], ["query", "SELECT 1", "-f", "csv"]])
 def test_output_that_cannot_be_written_is_the_environments_fault(ledger: Ledger, command: list[str]) -> None:
-    """A full disk behind stdout, and a stdout that is closed."""
+    """A full disk behind stdout, and a stdout that is closed, whether or not Python buffers what is printed."""
     program = (
         f"'{sys.executable}' -m run_evidence.ledger.cli --ledger '{ledger.root}' {' '.join(map(repr, command))}"
     )
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    for where in (">/dev/full", ">&-"):
+    for unbuffered, where in product(("", "1"), (">/dev/full", ">&-")):
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": unbuffered}
         if where == ">&-" and command == ["--help"]:
             continue  # typer prints its help to nobody
         done = subprocess.run(
