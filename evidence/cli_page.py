@@ -66,9 +66,7 @@ def page(  # noqa: PLR0913, PLR0917 - one argument for each option
 
 def serve(
     ctx: typer.Context,
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="The port on 127.0.0.1; 0 takes any.")
-    ] = 8765,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The port on 127.0.0.1.")] = 8765,
     policy: _POLICY = None,
 ) -> None:
     """Show the pages live in a browser on this machine, read-only, until Ctrl-C.

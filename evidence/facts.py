@@ -222,19 +222,20 @@ def _parent(facts: JudgedRun | None) -> str | None:
 
 def _inherited(facts: JudgedRun, read: Mapping[str, JudgedRun | None]) -> tuple[Outcome, ...]:
     """Return what the runs that a run re-executes, one after the other, came to, where no later one planned it."""
-    own = {_identity(outcome) for outcome in facts.outcomes}
+    own = {identity_of(outcome) for outcome in facts.outcomes}
     inherited: dict[tuple[str, str | None, str | None], Outcome] = {}
     before, seen = read.get(_parent(facts) or ""), {facts.row.run_id}
     while before is not None and before.row.run_id not in seen:
         seen.add(before.row.run_id)
         for outcome in before.outcomes:
-            if _identity(outcome) not in own:
-                inherited.setdefault(_identity(outcome), outcome)
+            if identity_of(outcome) not in own:
+                inherited.setdefault(identity_of(outcome), outcome)
         before = read.get(_parent(before) or "")
     return tuple(inherited.values())
 
 
-def _identity(outcome: Outcome) -> tuple[str, str | None, str | None]:
+def identity_of(outcome: Outcome) -> tuple[str, str | None, str | None]:
+    """Return what makes an item of a run the one it is: its asset, partition and check."""
     return outcome.item.asset_key, outcome.item.partition, outcome.item.check_name
 
 
@@ -346,7 +347,7 @@ def _outcomes(row: RunRow, events: Sequence[Recorded]) -> tuple[Outcome, ...]:
         if event.event_type == "outcomes.derived.v1" and event.data["revision"] == row.closing:
             for entry in event.data["outcomes"]:
                 outcome = _outcome(entry)
-                found[_identity(outcome)] = outcome
+                found[identity_of(outcome)] = outcome
     return tuple(found.values())
 
 

@@ -117,10 +117,19 @@ def ask_gate(
     required = required_decision(require, policy, profiles.every)
     declared = declared_by(*profiles.latest, read=policy.rows_read, written=policy.rows_written)
     with open_prefix(ledger, also=declared.views) as prefix:
-        if asked.run_id is not None:
-            asked = Asked(run_id=resolve_run(prefix, asked.run_id))
-        subject = read_subject(prefix, asked, profiles)
-        return judge_gate(prefix, subject, policy, required, declared)
+        return gate_within(prefix, asked, policy, required, profiles, declared)
+
+
+def gate_within(
+    prefix: Prefix, asked: Asked, policy: GatePolicy, required: str, profiles: Profiles, declared: Declared
+) -> Gate:
+    """Answer what `ask_gate` is asked, within a prefix that is open with the views that `declared` names.
+
+    Raises: UsageError for a run or a product that there is not; what `judge_gate` raises.
+    """
+    if asked.run_id is not None:
+        asked = Asked(run_id=resolve_run(prefix, asked.run_id))
+    return judge_gate(prefix, read_subject(prefix, asked, profiles), policy, required, declared)
 
 
 def judge_gate(

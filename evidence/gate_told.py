@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from run_evidence.evidence.document import Document, timestamp
@@ -10,7 +10,7 @@ from run_evidence.evidence.terminal import wrapped_table
 from run_evidence.ledger.terminal import printable, styled
 
 if TYPE_CHECKING:
-    from run_evidence.evidence.gate import Gate, Mark
+    from run_evidence.evidence.gate import Gate, Mark, Rule
 
 _MARKS: Final[Mapping[Mark, str]] = {
     "met": "✓ met",
@@ -34,6 +34,14 @@ def _got(got: str, failing: tuple[str, ...]) -> str:
     return f"{got} (and {len(failing) - 1} more)" if len(failing) > 1 and got == failing[0] else got
 
 
+def rules_json(rules: Sequence[Rule]) -> list[Document]:
+    """Return each rule for a program, the fulfilled ones too."""
+    return [
+        {"rule": r.name, "mark": r.mark, "wanted": r.wanted, "got": r.got, "failing": list(r.failing)}
+        for r in rules
+    ]
+
+
 def gate_json(gate: Gate) -> Document:
     """Return the answer for a program: the verdict, each rule, and what was judged under which checkpoint."""
     subject, head = gate.subject, gate.head
@@ -48,10 +56,7 @@ def gate_json(gate: Gate) -> Document:
             "release_id": asked.release_id,
             "require": gate.required,
         },
-        "rules": [
-            {"rule": r.name, "mark": r.mark, "wanted": r.wanted, "got": r.got, "failing": list(r.failing)}
-            for r in gate.rules
-        ],
+        "rules": rules_json(gate.rules),
         "parts": [
             {
                 "run_id": part.facts.row.run_id,

@@ -117,8 +117,9 @@ def _verdict(facts: JudgedRun) -> Document:
     }
 
 
-def _item(outcome: Outcome, index_of: Mapping[str, int | None], facts: JudgedRun) -> Document:
-    item, corrected = outcome.item, [c for c in facts.corrections if c.target_event_id in outcome.basis]
+def of_outcome(outcome: Outcome) -> Document:
+    """Write an item and what became of it, in the words of the entry that recorded it."""
+    item = outcome.item
     return {
         "asset_key": item.asset_key,
         "partition": item.partition,
@@ -132,6 +133,13 @@ def _item(outcome: Outcome, index_of: Mapping[str, int | None], facts: JudgedRun
         "verdict": outcome.verdict,
         "reason_code": outcome.reason_code,
         "reason": outcome.reason,
+    }
+
+
+def _item(outcome: Outcome, index_of: Mapping[str, int | None], facts: JudgedRun) -> Document:
+    corrected = [c for c in facts.corrections if c.target_event_id in outcome.basis]
+    return {
+        **of_outcome(outcome),
         "basis": [{"event_id": event_id, "index": index_of.get(event_id)} for event_id in outcome.basis],
         "amended_by": [{"event_id": c.event_id, "index": c.index} for c in corrected],
     }

@@ -10,14 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from run_evidence.evidence.document import Document, timestamp
-from run_evidence.evidence.facts import PARENT, JudgedRun
+from run_evidence.evidence.facts import PARENT, JudgedRun, identity_of
 from run_evidence.evidence.gate_subject import SHORT_ID
+from run_evidence.evidence.gate_told import rules_json
 from run_evidence.evidence.page.graph import depths_of
 from run_evidence.evidence.page.timeline import Attempt, attempts
 from run_evidence.evidence.page.words import LETTERS, UNPLANNED, headline
 from run_evidence.evidence.prefix import query_text
 from run_evidence.evidence.profile import HOLDING_BACK
-from run_evidence.evidence.report import made_when
+from run_evidence.evidence.report import made_when, of_outcome
 from run_evidence.evidence.verdict import by_gravity, item_name
 from run_evidence.ledger import format_vkey, read_records
 
@@ -39,8 +40,6 @@ ROW_COUNTS: Final = ("dagster/row_count", "row_count")
 
 _LENGTH: Final = 20
 
-_Identity = tuple[str, str | None, str | None]
-
 
 def page_document(
     prefix: Prefix, gate: Gate, declared: Declared, changed: tuple[str, Comparison] | None = None
@@ -52,7 +51,7 @@ def page_document(
     subject = gate.subject
     whole = [(facts, _outcomes(facts, subject.parts)) for facts in subject.runs]
     items = [_item(facts, outcome) for facts, outcomes in whole for outcome in outcomes]
-    place = {(facts.row.run_id, *_identity(o)): n for n, (facts, o) in enumerate(_flat(whole))}
+    place = {(facts.row.run_id, *identity_of(o)): n for n, (facts, o) in enumerate(_flat(whole))}
     words = headline(gate)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -65,14 +64,11 @@ def page_document(
             "sentence": _sentence(gate),
             "gate": gate.sentence,
         },
-        "rules": [
-            {"rule": r.name, "mark": r.mark, "wanted": r.wanted, "got": r.got, "failing": list(r.failing)}
-            for r in gate.rules
-        ],
+        "rules": rules_json(gate.rules),
         "parts": [_part(part, place) for part in subject.parts],
         "items": items,
         "left_out": [
-            place[facts.row.run_id, *_identity(o)]
+            place[facts.row.run_id, *identity_of(o)]
             for facts, os in whole
             for o in by_gravity(os)
             if o.verdict != "passed"
@@ -93,17 +89,13 @@ def _flat(whole: Sequence[tuple[JudgedRun, Sequence[Outcome]]]) -> Iterator[tupl
     return ((facts, outcome) for facts, outcomes in whole for outcome in outcomes)
 
 
-def _identity(outcome: Outcome) -> _Identity:
-    return outcome.item.asset_key, outcome.item.partition, outcome.item.check_name
-
-
 def _outcomes(facts: JudgedRun, parts: Sequence[Part]) -> list[Outcome]:
     """Return the outcomes of a run that its parts are judged by, as the log recorded them, assets in graph order.
 
     A profile may count an item as optional; what the entry says of it stays.
     """
-    judged = {_identity(o) for part in parts if part.facts is facts for o in part.outcomes}
-    found = [o for o in (*facts.outcomes, *facts.inherited) if _identity(o) in judged]
+    judged = {identity_of(o) for part in parts if part.facts is facts for o in part.outcomes}
+    found = [o for o in (*facts.outcomes, *facts.inherited) if identity_of(o) in judged]
     depths = depths_of(facts.after)
     depth = {o.item.asset_key: depths.get(o.item.step_key or "", 0) for o in found if o.item.kind != "check"}
     return sorted(
@@ -169,32 +161,20 @@ def _part(part: Part, place: Mapping[tuple[str, str, str | None, str | None], in
         "denominators": denominators.sentence,
         "counts": {heading: n for heading, n in denominators.counts.items() if n},
         "not_planned": {heading: n for heading, n in denominators.unplanned.items() if n},
-        "items": [place[part.facts.row.run_id, *_identity(o)] for o in part.outcomes],
+        "items": [place[part.facts.row.run_id, *identity_of(o)] for o in part.outcomes],
     }
 
 
 def _item(facts: JudgedRun, outcome: Outcome) -> Document:
     """Write what became of an item. What an open run came to is no entry's word yet, so nothing is compared."""
-    item, recorded = outcome.item, facts.final
     basis = [{"entry": event.index} for event in facts.rests_on(outcome) if event.index is not None]
     return {
         "run_id": facts.row.run_id,
         "name": item_name(outcome),
         "letter": LETTERS[outcome.verdict],
-        "asset_key": item.asset_key,
-        "partition": item.partition,
-        "check_name": item.check_name,
-        "kind": item.kind,
-        "required": item.required,
-        "planned": outcome.planned,
-        "step_key": item.step_key,
-        "attempts": outcome.attempts,
-        "outcome": outcome.outcome,
-        "verdict": outcome.verdict,
-        "reason_code": outcome.reason_code,
-        "reason": outcome.reason,
+        **of_outcome(outcome),
         "why": facts.why(outcome),
-        ("basis" if recorded else "so_far"): basis,
+        ("basis" if facts.final else "so_far"): basis,
     }
 
 
@@ -221,7 +201,7 @@ def _column(facts: JudgedRun, outcome: Outcome) -> str:
 def _check_history(prefix: Prefix, whole: Sequence[tuple[JudgedRun, Sequence[Outcome]]]) -> list[Document]:
     """Return each check with its verdicts in the last runs that planned it, the newest last."""
     keys = sorted({o.item.asset_key for _, o in _flat(whole) if o.item.check_name is not None})
-    wanted = {_identity(o) for _, o in _flat(whole) if o.item.check_name is not None}
+    wanted = {identity_of(o) for _, o in _flat(whole) if o.item.check_name is not None}
     rows = prefix.snapshot.rows(query_text("check_history_of"), {"asset_keys": keys})
     return [
         {

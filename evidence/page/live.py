@@ -11,14 +11,14 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from run_evidence.evidence.contradictions import declared_by
-from run_evidence.evidence.gate import judge_gate
+from run_evidence.evidence.gate import gate_within
 from run_evidence.evidence.gate_policy import GatePolicy, required_decision
-from run_evidence.evidence.gate_subject import Asked, read_subject
+from run_evidence.evidence.gate_subject import Asked
 from run_evidence.evidence.page.document import VIEWS, page_document
 from run_evidence.evidence.page.drawing import draw
 from run_evidence.evidence.page.index import VIEWS as INDEX_VIEWS
 from run_evidence.evidence.page.index import index_document
-from run_evidence.evidence.prefix import open_prefix, resolve_run
+from run_evidence.evidence.prefix import open_prefix
 from run_evidence.evidence.profile_choice import find_profiles
 from run_evidence.ledger import LedgerError, UsageError
 
@@ -65,10 +65,8 @@ def live_pages(ledger: Ledger, policy: GatePolicy | None = None) -> Starlette:
         profiles = find_profiles(ledger)
         declared = declared_by(*profiles.latest, read=rules.rows_read, written=rules.rows_written)
         with open_prefix(ledger, also=(*declared.views, *VIEWS)) as prefix:
-            if asked.run_id is not None:
-                asked = Asked(run_id=resolve_run(prefix, asked.run_id))
-            subject = read_subject(prefix, asked, profiles)
-            gate = judge_gate(prefix, subject, rules, required_decision(None, rules, profiles.every), declared)
+            required = required_decision(None, rules, profiles.every)
+            gate = gate_within(prefix, asked, rules, required, profiles, declared)
             return _page(draw(page_document(prefix, gate, declared), live=SECONDS))
 
     def entry(request: Request) -> Response:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Final
 from run_evidence.evidence.compare import compare_runs
 from run_evidence.evidence.contradictions import declared_by
 from run_evidence.evidence.document import Document, encode_document
-from run_evidence.evidence.gate import judge_gate
+from run_evidence.evidence.gate import gate_within
 from run_evidence.evidence.gate_policy import GatePolicy, required_decision
-from run_evidence.evidence.gate_subject import Asked, read_subject
+from run_evidence.evidence.gate_subject import Asked
 from run_evidence.evidence.page.document import VIEWS, page_document
 from run_evidence.evidence.page.drawing import draw
 from run_evidence.evidence.page.index import VIEWS as INDEX_VIEWS
 from run_evidence.evidence.page.index import index_document
-from run_evidence.evidence.prefix import query_text, resolve_run, sealed_prefix, signed_size_over
+from run_evidence.evidence.prefix import query_text, sealed_prefix, signed_size_over
 from run_evidence.evidence.profile_history import NO_PROFILES
 from run_evidence.evidence.recording import record_documents
 from run_evidence.ledger import (
@@ -85,10 +85,8 @@ def make_page(
     rules = policy or GatePolicy()
     declared = declared_by(*profiles.latest, read=rules.rows_read, written=rules.rows_written)
     with sealed_prefix(ledger, also=(*declared.views, *VIEWS)) as prefix:
-        if asked.run_id is not None:
-            asked = Asked(run_id=resolve_run(prefix, asked.run_id))
-        subject = read_subject(prefix, asked, profiles)
-        gate = judge_gate(prefix, subject, rules, required_decision(None, rules, profiles.every), declared)
+        required = required_decision(None, rules, profiles.every)
+        gate = gate_within(prefix, asked, rules, required, profiles, declared)
         size = prefix.snapshot.sealed
         drawn = page_document(prefix, gate, declared, _changed(prefix, gate))
     return _proved(ledger, drawn, size)

@@ -165,7 +165,6 @@ const compare = (page, events) => {
 };
 
 /* --- what is shown against the document --- */
-const VOID = new Set(["br", "col", "hr", "img", "input", "link", "meta", "wbr"]);
 const linesOf = (node, lines) => {
   if (node.nodeType === Node.TEXT_NODE) { lines.push(JSON.stringify(node.data)); return; }
   if (node.nodeType !== Node.ELEMENT_NODE) { lines.push("?"); return; }
