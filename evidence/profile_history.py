@@ -150,7 +150,7 @@ def profiles_of(profile: DeliveryProfile | None) -> Profiles:
 
 
 def declared_profiles(ledger: Ledger) -> Profiles:
-    """Return the deliveries that a ledger has, by name, sealed or not. A declaration that cannot be read is told.
+    """Return the deliveries that a ledger has, by name, sealed or not. `problems` has what cannot be read.
 
     It is asked as it is now, whatever prefix a document is of: a later declaration changes nothing earlier.
 

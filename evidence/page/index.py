@@ -90,7 +90,7 @@ def _run(row: Sequence[Any]) -> Document:
 
 
 def _headline(deliveries: Sequence[Document], runs: Sequence[Document]) -> tuple[Headline, str]:
-    """Say how many deliveries may go on; where nothing is delivered, how the runs came out. Nothing is held."""
+    """Say how many deliveries may go on; where nothing is delivered, how the runs came out."""
     if deliveries:
         held = Counter(each["decision"] for each in deliveries if each["decision"] in HOLDING_BACK)
         free = len(deliveries) - held.total()

@@ -108,7 +108,7 @@ class _Cleaning:
     def object(self, value: Mapping[Any, Any], room: int) -> dict[Any, Any]:
         """Clean every member; one whose name says that it is a secret goes as a whole, whatever it looks like.
 
-        So does one of which that is said by what is left of the name without a secret in it.
+        So does a member whose name says so once a secret was taken out of it.
         """
         cleaned: dict[Any, Any] = {}
         told = next((v for k, v in value.items() if isinstance(v, str) and _lower(k) in _TELLS_NAME), None)

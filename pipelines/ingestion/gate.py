@@ -137,7 +137,7 @@ def _locate(
     """Find a source's file: beside its manifest, or by a path that begins with the data folder's own name.
 
     Returns the file, or the reason why there is none. Where a path leads is decided by its text first, so that
-    nothing outside the data folder is even looked at.
+    nothing outside the data folder is read.
     """
     source = asset.source_url_or_path
     if "://" in source:
