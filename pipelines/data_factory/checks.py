@@ -3,6 +3,8 @@
 None blocks: a finding is evidence for the gate downstream, not a reason to stop collecting it.
 """
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
@@ -19,91 +21,92 @@ from pipelines.data_factory.quality import (
 )
 from pipelines.ingestion.failures import explained
 from pipelines.ingestion.ticket_reader import Expectation, expect_partition
+from pipelines.ingestion.warehouse import Warehouse
+from pipelines.manifests import SourceSettings
 from pipelines.resources import ObjectStoreResource, ReportsResource, WarehouseResource
 
 
-@dg.asset_check(asset=MANIFEST_GATE)
-def manifest_consistency(
-    context: dg.AssetCheckExecutionContext,
-    week06_reports: ReportsResource,
-    week06_minio: ObjectStoreResource,
-) -> dg.AssetCheckResult:
+class Partition:
+    """One partition as a check sees it: its sources, read again, and the database.
+
+    The sources are read for each check: one that trusted the asset's own counts could not find it wrong.
+    """
+
+    def __init__(self, key: str, settings: SourceSettings, database: WarehouseResource) -> None:
+        self.key = key
+        self._settings = settings
+        self._database = database
+
+    def judged(self) -> PartitionInputs:
+        """Return the partition's deliveries, the rejected ones among them."""
+        return judge_inputs(self._settings, self.key)
+
+    @cached_property
+    def inputs(self) -> PartitionInputs:
+        """Return the deliveries that were let in."""
+        return admit_inputs(self._settings, self.key)
+
+    @cached_property
+    def expected(self) -> Expectation:
+        """Return what the sources have for the partition."""
+        return expect_partition(self.inputs.sources, self.inputs.window)
+
+    @cached_property
+    def warehouse(self) -> Warehouse:
+        """Return the database, open."""
+        return self._database.open()
+
+
+def manifest_consistency(partition: Partition) -> Finding:
     """Hold the partition's deliveries against their manifests once more, ticket by ticket."""
-    with explained():
-        inputs = judge_inputs(week06_reports.source_settings(week06_minio), context.partition_key)
-        return _result(context, check_manifest_consistency(inputs))
+    return check_manifest_consistency(partition.judged())
 
 
-@dg.asset_check(asset=TICKET_FACT)
-def row_count_output_count(
-    context: dg.AssetCheckExecutionContext,
-    week06_reports: ReportsResource,
-    week06_minio: ObjectStoreResource,
-    week06_postgres: WarehouseResource,
-) -> dg.AssetCheckResult:
+def row_count_output_count(partition: Partition) -> Finding:
     """Compare the tickets in the sources with the tickets in Silver."""
-    with explained():
-        inputs, expected = _expected(context, week06_reports, week06_minio)
-        state = week06_postgres.open().partition_state(inputs.window)
-        return _result(context, check_row_count(expected, state))
+    return check_row_count(partition.expected, partition.warehouse.partition_state(partition.inputs.window))
 
 
-@dg.asset_check(asset=RAW_TICKET_EVENTS)
-def duplicate_idempotency(
-    context: dg.AssetCheckExecutionContext,
-    week06_reports: ReportsResource,
-    week06_minio: ObjectStoreResource,
-    week06_postgres: WarehouseResource,
-) -> dg.AssetCheckResult:
+def duplicate_idempotency(partition: Partition) -> Finding:
     """Compare the distinct events in the sources with the events in Bronze."""
-    with explained():
-        inputs, expected = _expected(context, week06_reports, week06_minio)
-        state = week06_postgres.open().partition_state(inputs.window)
-        return _result(context, check_duplicates(expected, state))
+    return check_duplicates(partition.expected, partition.warehouse.partition_state(partition.inputs.window))
 
 
-@dg.asset_check(asset=TICKET_FACT)
-def required_field_null_rate(
-    context: dg.AssetCheckExecutionContext,
-    week06_reports: ReportsResource,
-    week06_minio: ObjectStoreResource,
-    week06_postgres: WarehouseResource,
-) -> dg.AssetCheckResult:
+def required_field_null_rate(partition: Partition) -> Finding:
     """Look for blanks in required fields, in Silver and among the rows that were refused."""
-    with explained():
-        inputs, expected = _expected(context, week06_reports, week06_minio)
-        return _result(context, check_null_rate(expected, week06_postgres.open().null_rates(inputs.window)))
+    return check_null_rate(partition.expected, partition.warehouse.null_rates(partition.inputs.window))
 
 
-@dg.asset_check(asset=RAW_TICKET_EVENTS)
-def partition_completeness(
-    context: dg.AssetCheckExecutionContext,
-    week06_reports: ReportsResource,
-    week06_minio: ObjectStoreResource,
-    week06_postgres: WarehouseResource,
-) -> dg.AssetCheckResult:
+def partition_completeness(partition: Partition) -> Finding:
     """Ask whether everything the partition was sent is in it, and whether it was sent anything."""
-    with explained():
-        inputs, expected = _expected(context, week06_reports, week06_minio)
-        state = week06_postgres.open().partition_state(inputs.window)
-        return _result(context, check_completeness(inputs, expected, state))
+    state = partition.warehouse.partition_state(partition.inputs.window)
+    return check_completeness(partition.inputs, partition.expected, state)
+
+
+def _check(asset: dg.AssetKey, find: Callable[[Partition], Finding]) -> dg.AssetChecksDefinition:
+    """Return the check of an asset that has the name and the docstring of what finds its result."""
+
+    @dg.asset_check(asset=asset, name=find.__name__, description=find.__doc__)
+    def check(
+        context: dg.AssetCheckExecutionContext,
+        week06_reports: ReportsResource,
+        week06_minio: ObjectStoreResource,
+        week06_postgres: WarehouseResource,
+    ) -> dg.AssetCheckResult:
+        settings = week06_reports.source_settings(week06_minio)
+        with explained():
+            return _result(context, find(Partition(context.partition_key, settings, week06_postgres)))
+
+    return check
 
 
 FACTORY_CHECKS = [
-    manifest_consistency,
-    row_count_output_count,
-    duplicate_idempotency,
-    required_field_null_rate,
-    partition_completeness,
+    _check(MANIFEST_GATE, manifest_consistency),
+    _check(TICKET_FACT, row_count_output_count),
+    _check(RAW_TICKET_EVENTS, duplicate_idempotency),
+    _check(TICKET_FACT, required_field_null_rate),
+    _check(RAW_TICKET_EVENTS, partition_completeness),
 ]
-
-
-def _expected(
-    context: dg.AssetCheckExecutionContext, reports: ReportsResource, store: ObjectStoreResource
-) -> tuple[PartitionInputs, Expectation]:
-    """Read the sources again: a check that trusted the asset's own counts could not find it wrong."""
-    inputs = admit_inputs(reports.source_settings(store), context.partition_key)
-    return inputs, expect_partition(inputs.sources, inputs.window)
 
 
 def _result(context: dg.AssetCheckExecutionContext, finding: Finding) -> dg.AssetCheckResult:
