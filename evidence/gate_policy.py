@@ -7,10 +7,12 @@ that was spelled wrong would else be one that nobody asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from run_evidence.evidence.profile import DRY_RUN_ONLY, HOLD, REVIEW, DeliveryProfile
 from run_evidence.ledger import (
@@ -84,6 +86,19 @@ class GatePolicy:
         yield from _not_among("override", self.override, MAY_BE_OVERRIDDEN)
 
 
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    """The members of a policy's file, which are those of `GatePolicy`; `trust` is the text of a tlog-policy."""
+
+    require: str = PROCEED
+    off: tuple[str, ...] = ()
+    rows_read: str | None = None
+    rows_written: str | None = None
+    trust: str | None = None
+    sign_off: bool = False
+    actors: tuple[str, ...] = ()
+    override: tuple[str, ...] = ()
+
+
 def _not_among(member: str, names: tuple[str, ...], known: tuple[str, ...]) -> Iterator[str]:
     for name in names:
         if name in RULES and name not in known:
@@ -104,36 +119,11 @@ def read_gate_policy(path: Path) -> GatePolicy:
     try:
         if path.suffix != ".json" and is_trust_policy(text):
             return GatePolicy(trust=parse_trust_policy(text))
-        return _of_members(parse_settings(text, as_json=path.suffix == ".json"))
+        declared = parse_settings(text, _File, as_json=path.suffix == ".json")
+        trust = None if declared.trust is None else parse_trust_policy(declared.trust)
+        return GatePolicy(**{**msgspec.structs.asdict(declared), "trust": trust})
     except (UsageError, ValueError) as error:
         raise _wrong(path, str(error)) from None
-
-
-def _of_members(body: Any) -> GatePolicy:
-    if not isinstance(body, Mapping):
-        raise ValueError("it is no table of members")  # noqa: TRY004 - of the file, which the caller names
-    known = {field.name for field in fields(GatePolicy)}
-    if unknown := sorted(body.keys() - known):
-        raise ValueError(f"it has {', '.join(map(repr, unknown))}, and a policy has {', '.join(sorted(known))}")
-    return GatePolicy(**{name: _member(name, value) for name, value in body.items()})
-
-
-def _member(name: str, value: Any) -> Any:
-    """Return a member as `GatePolicy` has it."""
-    if name in {"require", "rows_read", "rows_written"}:
-        return _checked(name, value, str, "text")
-    if name == "sign_off":
-        return _checked(name, value, bool, "true or false")
-    if name == "trust":
-        return parse_trust_policy(_checked(name, value, str, "the text of a tlog-policy"))
-    names = _checked(name, value, list, "a list of text")
-    return tuple(_checked(name, each, str, "a list of text") for each in names)
-
-
-def _checked(name: str, value: Any, kind: type, what: str) -> Any:
-    if not isinstance(value, kind):
-        raise ValueError(f"its {name} is {type(value).__name__}, and not {what}")  # noqa: TRY004 - as above
-    return value
 
 
 def required_decision(asked: str | None, policy: GatePolicy, profiles: Sequence[DeliveryProfile]) -> str:

@@ -12,13 +12,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Final
+
+import msgspec
 
 from run_evidence.ledger import InputError, UsageError, parse_settings, read_named
 from run_evidence.sensors.capture.policy import OptionalDependency, Policy
 
-_MEMBERS: Final = ("asset_key", "reason_code", "reason")
 _NEXT: Final = 'write [[optional]] with asset_key = "…", reason_code = "…" and reason = "…"; see docs/capture.md'
+
+_Text = Annotated[str, msgspec.Meta(pattern=r"\S")]
+
+
+class _Optional(msgspec.Struct, forbid_unknown_fields=True):
+    asset_key: _Text
+    reason_code: _Text
+    reason: _Text
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    optional: list[_Optional] = []
 
 
 def read_policy(path: Path) -> Policy:
@@ -27,14 +40,12 @@ def read_policy(path: Path) -> Policy:
         text = read_named(path, next_step="name a file that is there").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _wrong(path, f"is not UTF-8 text: byte {error.start}") from None
-    body = _parsed(path, text)
-    if not isinstance(body, dict) or body.keys() - {"optional"}:
-        others = ", ".join(sorted(body.keys() - {"optional"})) if isinstance(body, dict) else type(body).__name__
-        raise _wrong(path, f"has `optional` and nothing else; found {others}")
-    entries = body.get("optional", [])
-    if not isinstance(entries, list):
-        raise _wrong(path, "has a list under `optional`: one table for each asset")
-    return checked(path, [_entry(path, number, entry) for number, entry in enumerate(entries, start=1)])
+    try:
+        body = parse_settings(text, _File, as_json=path.suffix == ".json")
+        optional = [OptionalDependency(**msgspec.structs.asdict(each)) for each in body.optional]
+    except (UsageError, ValueError) as error:
+        raise _wrong(path, str(error)) from None
+    return checked(path, optional)
 
 
 def checked(where: object, optional: Iterable[OptionalDependency]) -> Policy:
@@ -45,27 +56,6 @@ def checked(where: object, optional: Iterable[OptionalDependency]) -> Policy:
             raise UsageError(f"{where} names {each.asset_key} twice.", next_step="keep one of the two")
         found[each.asset_key] = each
     return Policy(tuple(found.values()))
-
-
-def _parsed(path: Path, text: str) -> Any:
-    try:
-        return parse_settings(text, as_json=path.suffix == ".json")
-    except ValueError as error:
-        raise _wrong(path, str(error)) from None
-
-
-def _entry(path: Path, number: int, entry: Any) -> OptionalDependency:
-    where = f"optional entry {number}"
-    if not isinstance(entry, dict):
-        raise _wrong(path, f"has a table for each asset; {where} is {type(entry).__name__}")
-    if missing := [name for name in _MEMBERS if not isinstance(entry.get(name), str) or not entry[name].strip()]:
-        raise _wrong(path, f"lacks text for {', '.join(missing)} in {where}")
-    if unknown := sorted(entry.keys() - set(_MEMBERS)):
-        raise _wrong(path, f"has members that are not known in {where}: {', '.join(unknown)}")
-    try:
-        return OptionalDependency(**entry)
-    except UsageError as error:
-        raise _wrong(path, f"has in {where}: {error}") from None
 
 
 def _wrong(path: Path, what: str) -> InputError:
