@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from run_evidence.ledger.errors import UsageError
 from run_evidence.ledger.query.as_of import NOW, AsOf, parse_as_of
+from run_evidence.ledger.query.kept import KeptSnapshot
 from run_evidence.ledger.query.run_ids import one_run, runs_starting_with
-from run_evidence.ledger.query.snapshot import open_snapshot, views_in
+from run_evidence.ledger.query.snapshot import views_in
 from run_evidence.ledger.query.sql_query import run_query_arrow
 from run_evidence.ledger.settings import open_ledger, query_limits
 from run_evidence.ledger.storage.search import sql_text
@@ -95,13 +96,15 @@ class Rows:
 
 
 class Reader:
-    """A ledger that is read. `open` makes one; it holds no connection and may be kept.
+    """A ledger that is read. `open` makes one, which may be kept and is closed when it is no longer used.
 
-    Every call reads the newest state of the ledger, or with `as_of` an earlier one.
+    Every call reads the newest state of the ledger, or with `as_of` an earlier one. While nothing is added to the
+    ledger, a question is answered by the database that the one before was.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._kept = KeptSnapshot(ledger)
 
     def query(self, sql: str, params: Mapping[str, Any] | None = None, *, as_of: When = None) -> Rows:
         """Run one query over the views (`docs/views.md`), read-only, and return its rows.
@@ -110,7 +113,7 @@ class Reader:
         NotALedgerError; IntegrityError for a segment that cannot be read; EnvironmentFault when it needs more time
         or memory than LEDGER_QUERY_TIMEOUT and LEDGER_QUERY_MEMORY leave it.
         """
-        with open_snapshot(self._ledger, _as_of(as_of), sorted(views_in(sql)), limits=query_limits()) as snapshot:
+        with self._kept.current(_as_of(as_of), views_in(sql), query_limits()) as snapshot:
             return Rows(run_query_arrow(snapshot, sql, params or {}))
 
     def runs(
@@ -160,7 +163,7 @@ class Reader:
         return verify(self._ledger, trust=read_trust(keys, witnesses))
 
     def _whole_id(self, asked: str, as_of: When) -> str:
-        with open_snapshot(self._ledger, _as_of(as_of), ("events",), payloads=False) as snapshot:
+        with self._kept.current(_as_of(as_of), ("events",), query_limits()) as snapshot:
             found = one_run(asked, runs_starting_with(snapshot, asked))
         if found is None:
             raise UsageError(f"There is no run {asked!r}.", next_step="runs() has those there are")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final
@@ -88,6 +88,8 @@ class Snapshot:
     damaged: tuple[str, ...]
     limits: Limits
     memory_bytes: int
+    add_views: Callable[[Iterable[str]], None]
+    """Makes views, and what they build on, where they are not there yet."""
 
     def rows(self, sql: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Run SQL of our own over the views and return all rows.
@@ -134,9 +136,14 @@ def open_snapshot(
         _add_entries(connection, log, list(unsealed.values()), as_of)
         files = add_payloads(connection, ledger.store, log, arrived) if payloads else None
         sealed = log.size if as_of.size is None else as_of.size
-        snapshot = Snapshot(connection, log, sealed, len(unsealed), tuple(damaged), limits, memory_bytes)
-        payload_views = "" if files is not None else "_whole" if payloads else "_recorded"
-        _add_views(connection, views, payload_views, lambda view: _calculated(ledger, snapshot, as_of, view))
+        made: set[str] = set()
+
+        def add_views(wanted: Iterable[str]) -> None:
+            ending = "" if files is not None else "_whole" if payloads else "_recorded"
+            _add_views(connection, wanted, made, ending, lambda view: _calculated(ledger, snapshot, as_of, view))
+
+        snapshot = Snapshot(connection, log, sealed, len(unsealed), tuple(damaged), limits, memory_bytes, add_views)
+        add_views(views)
         readable = [*(str(s.path) for s in log.segments), *(files or ())]
         connection.execute("SET allowed_paths = $paths", {"paths": readable})
         connection.execute("SET enable_external_access = false; SET lock_configuration = true")
@@ -193,26 +200,32 @@ def _calculated(ledger: Ledger, snapshot: Snapshot, as_of: AsOf, view: str) -> N
 
 
 def _add_views(
-    connection: duckdb.DuckDBPyConnection, views: Sequence[str], payloads: str, calculate: Callable[[str], None]
+    connection: duckdb.DuckDBPyConnection,
+    views: Iterable[str],
+    made: set[str],
+    payloads: str,
+    calculate: Callable[[str], None],
 ) -> None:
-    """Create views and what they build on; `payloads` ends the names of the files that say where payloads are.
+    """Create views and what they build on, and add them to those that were `made`.
 
-    `calculate` makes what a view shows that is not SQL alone, when those before it are there.
+    `payloads` ends the names of the files that say where payloads are. `calculate` makes what a view shows that is
+    not SQL alone, when those before it are there.
     """
     needed = set(views)
     for position, view in reversed(list(enumerate(VIEWS))):
         if view in needed:  # what it builds on comes before it; another name in its text is a column's or a word
             needed |= views_in(_COMMENT.sub("", sql_text(view))) & set(VIEWS[:position])
             needed |= _BENEATH.get(view, frozenset())
-    if needed & _DECISIVE:
+    if needed & _DECISIVE and not made & _DECISIVE:
         connection.execute(f"CREATE VIEW decisive_events AS {sql_text(f'decisive_events{payloads}')}")
-    for view in (view for view in VIEWS if view in needed):
+    for view in (view for view in VIEWS if view in needed - made):
         text = sql_text(f"events{payloads}" if view == "events" else view)
         if view == "effective_events" and not _corrected(connection):
             text = sql_text("effective_events_uncorrected")
         if view in _BENEATH:
             calculate(view)
         connection.execute(f"CREATE VIEW {view} AS {text}")
+        made.add(view)
 
 
 def _corrected(connection: duckdb.DuckDBPyConnection) -> bool:

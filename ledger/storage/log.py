@@ -185,8 +185,25 @@ def _require_known(folder: Path, table: DeltaTable) -> None:
         raise NewerSchemaError(f"The log at {folder}", newest, VERSION)
 
 
+def log_state(store: Store) -> tuple[object, ...]:
+    """Return what is another value whenever something was committed, or a checkpoint written, without loading it.
+
+    Raises: what `load` raises for a folder of commits that has something else in it.
+    """
+    newest = max(_commits(store.path(LOG) / "_delta_log"), key=lambda item: item.name, default=None)
+    if newest is None:
+        return ()
+    stat = newest.stat(follow_symlinks=False)
+    return newest.name, stat.st_ino, stat.st_mtime_ns, stat.st_size, _newest_checkpoint(store)
+
+
 def _has_commits(folder: Path) -> bool:
-    """Return whether anything was committed: the folder may be there before its first commit is.
+    """Return whether anything was committed: the folder may be there before its first commit is."""
+    return bool(_commits(folder))
+
+
+def _commits(folder: Path) -> list[os.DirEntry[str]]:
+    """Return the files of commits.
 
     Raises: IntegrityError where there is something else than files and folders, for delta-rs would wait for a pipe
     without end.
@@ -195,11 +212,11 @@ def _has_commits(folder: Path) -> bool:
         with os.scandir(folder) as found:
             items = list(found)
     except FileNotFoundError:
-        return False
+        return []
     odd = [item.name for item in items if not (item.is_file(follow_symlinks=False) or item.is_dir())]
     if odd:
         raise IntegrityError(f"log/_delta_log/{min(odd)} is no regular file.", next_step="ledger doctor")
-    return any(_COMMITTED.match(item.name) for item in items)
+    return [item for item in items if _COMMITTED.match(item.name)]
 
 
 def _segments(folder: Path, table: DeltaTable) -> list[Segment]:
