@@ -42,6 +42,7 @@ def _tick(instance: dg.DagsterInstance, ledger: Ledger, out: Path, cursor: str |
     return context.cursor
 
 
+@pytest.mark.soak
 def test_a_failed_run_has_final_evidence_once_it_is_closed(
     failed_run: tuple[dg.DagsterInstance, str, Ledger], tmp_path: Path
 ) -> None:
@@ -67,6 +68,7 @@ def test_without_a_ledger_the_sensor_waits(tmp_path: Path) -> None:
     assert _tick(instance, Ledger(tmp_path / "nothing"), tmp_path / "reports", None) is None
 
 
+@pytest.mark.soak
 def test_documents_that_cannot_be_written_hold_up_no_others(
     failed_run: tuple[dg.DagsterInstance, str, Ledger], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

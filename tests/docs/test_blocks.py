@@ -290,6 +290,7 @@ def cases() -> list[Any]:
     ]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("block", cases())
 def test_a_block_runs_as_it_is_written(block: Block, home: Path) -> None:
     """Every block has somebody who runs it, or its fence says that it is only shown (```text)."""

@@ -60,6 +60,7 @@ def test_of_a_release_the_last_run_of_each_item_counts(told: Tell) -> None:
         compare_releases(told(), "r1", "r3")
 
 
+@pytest.mark.soak
 def test_the_command_says_it_to_people_and_programs(told: Tell, call: Call) -> None:
     told(run_of("aaaa-1", 120), failed_run("bbbb-1", start=START + HOUR))
     said = call("compare", "aaaa", "latest")

@@ -78,6 +78,7 @@ def test_a_green_record_that_says_in_the_profiles_word_that_nothing_was_written(
     assert found(ledger, Declared(dry_run_codes=frozenset({"nothing_written"}))) == [("says_otherwise", A, DAY)]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("asset", "check", "contradicts"),
     [
@@ -109,6 +110,7 @@ def test_a_check_that_did_not_pass_on_nothing_is_as_it_should_be(told: Tell) -> 
     assert found(told(story.checked("complete", C, "warned", rows=0).end().close())) == []
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("read", "raw", "rates", "closes"),
     [

@@ -112,6 +112,7 @@ def test_runs_of_every_kind_agree_too(told: Tell) -> None:
     assert row["superseded"] == ["good_run", "failed_run", "dry_run", "warned_run"]
 
 
+@pytest.mark.soak
 def test_each_delivery_has_its_documents_and_its_sign_off(told: Tell, call: Call, tmp_path: Path) -> None:
     """Of the run that counts alone; a sign-off that lapsed is none."""
     ledger = declare(told(failed_run("run-1")), WEEK06)

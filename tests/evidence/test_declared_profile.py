@@ -77,6 +77,7 @@ def test_a_profile_is_declared_once_and_again_when_it_changed() -> None:
     assert counts == [1, 0, 1, 0, 1, 0, 1]
 
 
+@pytest.mark.soak
 def test_whoever_has_the_ledger_has_the_documents(told: Tell, bare: Call, tmp_path: Path) -> None:
     """They are those that are written by the profile itself, byte for byte, under the same names."""
     ledger = declare(told(good_run("run-1")), WEEK06)
@@ -113,6 +114,7 @@ def test_the_users_word_goes_before_the_ledgers(told: Tell, call: Call, monkeypa
     assert find_profiles(ledger, "pipelines.delivery:WEEK06").named == WEEK06
 
 
+@pytest.mark.soak
 def test_a_later_declaration_is_of_later_runs(told: Tell, tmp_path: Path) -> None:
     """And what was derived before is derived again to the same bytes, however the ledger has grown."""
     ledger = declare(told(good_run("run-0")), WEEK06)  # it was there before anything was declared
@@ -147,6 +149,7 @@ def test_documents_name_the_profile_they_are_by(told: Tell, tmp_path: Path) -> N
     assert [orjson.loads(said) for (said,) in recorded] == [[{"name": "week06", "sha256": profile_digest(WEEK06)}]]
 
 
+@pytest.mark.soak
 def test_each_run_has_the_profiles_of_its_own_assets(told: Tell, bare: Call, tmp_path: Path) -> None:
     """Several profiles in one ledger; a run that has part in two deliveries has a folder for each."""
     both = Story("run-3").plan([planned(WEEK06.product), planned(SHOP.product)], {})
@@ -242,6 +245,7 @@ WRONG: dict[str, dict[str, Json]] = {
 }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", WRONG)
 def test_a_declaration_that_is_none_is_told_and_holds_nothing_up(told: Tell, bare: Call, kind: str) -> None:
     """It is no profile, and what is declared besides still is one."""

@@ -49,6 +49,7 @@ def event_of(ledger: Ledger, event_type: str) -> str:
     return str(rows[0][0])
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "story",
     [good_run, open_run, *(pytest.param(each, marks=pytest.mark.soak) for each in (failed_run, dry_run))],
@@ -72,6 +73,7 @@ def test_a_report_of_the_past_is_the_one_that_was_given_then(
     assert sorted(paths(ledger).inbox.iterdir()) == waiting
 
 
+@pytest.mark.soak
 def test_show_and_runs_of_the_past_are_as_they_were(told: Tell, ask: Ask, ledger: Ledger) -> None:
     """What a person was shown then, and what a program got, by size and by time."""
     told(open_run("run-1"))

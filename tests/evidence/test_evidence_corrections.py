@@ -57,6 +57,7 @@ def test_nothing_is_said_of_a_run_that_nobody_corrected(told: Tell, ask: Ask, tm
     assert "amended" not in said["summaries"] + said["show"] + said["runs"]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("command", "event_type", "changes"),
     [
@@ -114,6 +115,7 @@ def test_the_documents_from_before_stay(told: Tell, ask: Ask, ledger: Ledger, tm
     assert len(after) == 2 * len(before)
 
 
+@pytest.mark.soak
 def test_a_withdrawn_amendment_is_not_told_any_more(told: Tell, ask: Ask, ledger: Ledger, tmp_path: Path) -> None:
     """Voiding the amendment brings back what was said before it, at a later index."""
     told(good_run(RUN))
@@ -155,6 +157,7 @@ def amended_items(ledger: Ledger) -> tuple[dict[Any, bool], dict[Any, bool]]:
     return {(a, p, c): amended for a, p, c, amended in rows}, ours
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("correct", [amend, void])
 def test_documents_and_the_view_agree_on_what_is_amended(
     told: Tell, ledger: Ledger, correct: Callable[..., str]
@@ -186,6 +189,7 @@ def test_an_open_run_says_it_too(told: Tell, ask: Ask, ledger: Ledger) -> None:
     assert "voided not sealed by ana: the source was late" in ask("runs")
 
 
+@pytest.mark.soak
 def test_a_payload_that_was_erased_is_shown_as_erased(told: Tell, ask: Ask, ledger: Ledger, tmp_path: Path) -> None:
     """Not as an error, and not as nothing: the verdict stands, and every document says what is not there."""
     story = good_run(RUN)

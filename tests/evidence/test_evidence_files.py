@@ -113,6 +113,7 @@ def test_a_slow_writer_does_not_put_an_older_summary_back(told: Tell, tmp_path: 
 ORIGINS = ["例/ledger", "a b", "`x`", "a. Signed", "x\u202ey", "As of checkpoint 9 of `y`.", "example.com/ledger"]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("origin", ORIGINS)
 def test_the_newer_summary_stays_whatever_the_logs_name(tmp_path: Path, origin: str) -> None:
     """An older state of the log, from a slow writer or a copy, never takes its place, kept summaries or none."""

@@ -18,6 +18,7 @@ from run_evidence.ledger.terminal import shortened, width_of
 COMMANDS = [["show"], ["report", "--out", "out"], ["prove", "-o", "proof", "--force", "--run"]]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_a_unique_start_is_enough(
     told: Tell, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]

@@ -78,6 +78,7 @@ def _unreadable(ledger: Ledger, damage: str) -> None:
         path.unlink() if damage == "gone" else path.write_bytes(b"{}")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("event_type", ["plan.committed.v1", "outcomes.derived.v1"])
 @pytest.mark.parametrize("damage", ["none", "gone", "altered", "of another shape"])
 def test_a_run_that_cannot_be_read_is_named_and_takes_no_other_along(

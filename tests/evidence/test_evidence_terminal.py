@@ -114,6 +114,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("command", "has_text"), COMMANDS, ids=range(len(COMMANDS)))
 def test_a_terminal_gets_text_and_our_colours(hostile: Ledger, command: list[str], has_text: bool) -> None:
     """No colour, title, clipboard, or direction of writing is anybody's but ours; the text itself is there."""
@@ -124,6 +125,7 @@ def test_a_terminal_gets_text_and_our_colours(hostile: Ledger, command: list[str
         assert "\nok: nothing was altered" not in shown.replace("\r", ""), "a recorded line end made a line of ours"
 
 
+@pytest.mark.soak
 def test_what_a_pipe_gets_is_exact(hostile: Ledger) -> None:
     """Programs read what was recorded, and JSON on a terminal is the same JSON."""
     sql = "SELECT asset_key, reason FROM outcomes WHERE asset_key LIKE 'a/%' OR reason IS NOT NULL ORDER BY 1"

@@ -282,6 +282,7 @@ def project(told: Tell, tmp_path: Path) -> tuple[Ledger, Path]:
     return told(shop_run("run-1")), folder
 
 
+@pytest.mark.soak
 def test_the_command_finds_a_profile_in_the_projects_folder(
     project: tuple[Ledger, Path], here: Callable[..., Any]
 ) -> None:

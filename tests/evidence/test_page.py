@@ -62,6 +62,7 @@ def test_a_page_checks_with_the_key_alone(page: Page) -> None:
         check_page(page.html, read_trust([format_vkey(OTHER_KEY.verifier())], []))
 
 
+@pytest.mark.soak
 def test_it_comes_out_the_same_however_the_ledger_grew_by_records_of_documents(ledger: Ledger, page: Page) -> None:
     assert page_of(ledger).html == page.html
     make_page(ledger, Asked(release_id="r1"), OF_WEEK06)

@@ -18,7 +18,7 @@ from run_evidence.ledger import Ledger
 from tests.browser import chromium, opened
 from tests.trust.ledgers import VKEY
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.soak]
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,7 @@ def test_a_year_of_fifty_assets_and_five_thousand_runs_stay_small() -> None:
     assert len(draw(large(50, 365, 5_000))) < 1_000_000
 
 
+@pytest.mark.soak
 @pytest.mark.browser
 def test_a_cell_can_be_read(browser: Browser, ledger: Ledger, tmp_path: Path) -> None:
     (tmp_path / "index.html").write_bytes(make_index(ledger).html)

@@ -35,6 +35,7 @@ def runs(told: Tell) -> None:
     )
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("runs")
 @pytest.mark.parametrize(
     ("arguments", "expected"),
@@ -112,6 +113,7 @@ def test_verdicts_are_words_of_the_lattice_or_all_but_some() -> None:
         parse_verdicts("green")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("arguments", [(), PROFILE], ids=["alone", "by a profile"])
 @pytest.mark.parametrize("damage", ["none", "gone"])
 def test_a_run_with_payloads_of_its_own_is_found_by_its_verdict(

@@ -28,6 +28,7 @@ def browser(ledger: Ledger) -> Iterator[TestClient]:
         yield client
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("path", "shows", "goes_on"),
     [

@@ -98,6 +98,7 @@ def wiped(ledger: Ledger) -> None:
     outside(ledger, "asset.wiped.v1", START + HOUR, data={"partition_keys": [DAY]})
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -141,6 +142,7 @@ def test_what_happens_elsewhere_does_not_lapse_it(told: Tell, call: Call, gate: 
     assert gate().code == 0
 
 
+@pytest.mark.soak
 def test_a_hold_holds_in_every_gate_until_it_is_lifted(told: Tell, call: Call, gate: Any) -> None:
     """Without any policy; the one made last counts, and a void withdraws it, on record."""
     ledger = told(good_run(RUN))
@@ -167,6 +169,7 @@ def test_a_lapsed_release_does_not_come_to_hold_again(told: Tell, call: Call, ga
     assert failing(gate()) == {"sign_off"}
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("column", "changed"),
     [
@@ -207,6 +210,7 @@ def test_it_sets_nothing_free_that_the_evidence_holds_back(told: Tell, call: Cal
     assert "overridden by ana" in said.json["sentence"]
 
 
+@pytest.mark.soak
 def test_an_override_takes_a_release_that_holds_and_an_actor_who_may(told: Tell, call: Call, gate: Any) -> None:
     ledger = told(warned_run(RUN))
     policy = 'override = ["verdict", "decision", "amended"]'

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from evidence_runs import START, Tell, dry_run, failed_run, fixed_ledger, good_run, open_run, warned_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -100,6 +101,7 @@ def _assert_the_same(ledger: Ledger) -> None:
 
 @settings(max_examples=6, deadline=None)  # of many runs each: what a ledger costs, its runs share
 @given(_RUNS)
+@pytest.mark.soak
 def test_every_run_has_one_verdict_wherever_it_is_read(
     runs: Sequence[tuple[list[Outcome], list[Outcome], str, str]],
 ) -> None:

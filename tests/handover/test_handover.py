@@ -70,6 +70,7 @@ def index_of(folder: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("story", "decision"),
     [
@@ -123,6 +124,7 @@ def test_a_newer_one_keeps_what_it_supersedes(ledger: Ledger, tmp_path: Path) ->
     assert accept(tmp_path / "out", VKEY).supersedes == (each,)
 
 
+@pytest.mark.soak
 def test_an_interim_document_is_superseded_by_the_final_one(ledger: Ledger, tmp_path: Path) -> None:
     """Of the same run; a folder that never held the interim one has it too."""
     story = open_run(GOOD)
@@ -139,6 +141,7 @@ def test_an_interim_document_is_superseded_by_the_final_one(ledger: Ledger, tmp_
         assert accept(tmp_path / folder, VKEY).proceeds
 
 
+@pytest.mark.soak
 def test_what_nobody_has_any_more_is_named_without_a_file(ledger: Ledger, tmp_path: Path) -> None:
     """By another version of the contract it cannot be derived again: the folder keeps it, an empty one has none."""
     ledger.append(good_run(GOOD).events)

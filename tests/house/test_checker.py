@@ -64,6 +64,7 @@ print(accept(folder, key, memory=folder.parent / "memory").decision)
     assert done.stdout.splitlines()[1:] == ["proceed_to_week07"]
 
 
+@pytest.mark.soak
 def test_the_second_distribution_runs_where_nothing_else_is_installed(handed_over: Path, tmp_path: Path) -> None:
     """From its own sources, under its own name: a hand-over, a proof, and one that does not hold."""
     write_sources(tmp_path)
@@ -94,6 +95,7 @@ def test_the_second_distribution_runs_where_nothing_else_is_installed(handed_ove
     assert "evidence.json $.checks[0].metadata.rows" in done.stderr
 
 
+@pytest.mark.soak
 def test_the_second_distribution_holds_what_it_needs_and_no_more() -> None:
     """No part that writes, seals, queries or captures; a new import of something heavy is seen here."""
     rooms = {".".join(name.split(".")[:2]) for name in needed()}

@@ -269,6 +269,7 @@ def test_long_cells_are_cut_in_tables_alone(call: Call, ledger: Ledger) -> None:
     assert "x" * 500 in call("--ledger", ledger.root, "query", sql, "-f", "markdown").out
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("output_format", ["table", "json", "ndjson", "csv", "markdown", "parquet"])
 @pytest.mark.parametrize("sql", ["SELECT index, step_key FROM events ORDER BY 1", "SELECT 1 AS a WHERE false"])
 def test_every_format_goes_to_a_file(
@@ -455,6 +456,7 @@ sys.meta_path.insert(0, Block())
 """
 
 
+@pytest.mark.soak
 def test_the_ledger_works_where_dagster_is_not_installed(ledger: Ledger) -> None:
     """Import, append, seal, query and verify; a command that needs Dagster says so, the others go on."""
     script = BLOCKED + "from run_evidence.ledger.cli import main; main()"
@@ -515,6 +517,7 @@ def _on_a_terminal(ledger: Ledger, **environment: str) -> str:
     return shown
 
 
+@pytest.mark.soak
 def test_colours_are_for_terminals_and_not_against_no_color(ledger: Ledger) -> None:
     """On a terminal the header stands out; with NO_COLOR, or in a pipe, no escape is written."""
     assert "\x1b[1m" in _on_a_terminal(ledger, NO_COLOR="")
@@ -523,6 +526,7 @@ def test_colours_are_for_terminals_and_not_against_no_color(ledger: Ledger) -> N
     assert "\x1b" not in _child("--ledger", ledger.root, "query", "SELECT 1 AS a").stdout
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("damage", ["cut", "gone"])
 @pytest.mark.parametrize("position", [0, 1], ids=["first", "last"])
 @pytest.mark.parametrize(

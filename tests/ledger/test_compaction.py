@@ -49,6 +49,7 @@ def _age(ledger: Ledger, seconds: float) -> None:
         os.utime(path, (moment, moment))
 
 
+@pytest.mark.soak
 @settings(max_examples=12)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=8), st.integers(1, 20))
 def test_indexes_bytes_and_root_stay(

@@ -145,6 +145,7 @@ def test_a_commit_torn_by_a_power_cut_is_sealed_again(
     assert [found.level for found in diagnose(ledger)] == ["ok", "ok", "ok"]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("torn", [b"", b'{"protocol":'], ids=["empty", "half"])
 def test_a_table_torn_at_its_creation_is_made_again(tmp_path: Path, torn: bytes) -> None:
     """The very first commit of the log can be torn too; there is nothing sealed to lose yet."""
@@ -162,6 +163,7 @@ def test_a_table_torn_at_its_creation_is_made_again(tmp_path: Path, torn: bytes)
     assert verify(ledger).ok
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("torn", [b"", b"PAR1 and no more"], ids=["empty", "half"])
 def test_a_torn_delta_checkpoint_is_named_and_nothing_but_a_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: bytes

@@ -52,6 +52,7 @@ def rewritten(event: Event, **changes: Any) -> bytes:
     return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
 
 
+@pytest.mark.soak
 @given(st.lists(events(), max_size=6))
 def test_sound_entries_are_derived_as_each_alone(several: list[Event]) -> None:
     """Whatever can be recorded is derived the fast way, and comes to the same values."""

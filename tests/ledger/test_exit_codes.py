@@ -112,6 +112,7 @@ def test_an_interrupt_ends_quietly(ledger: Ledger) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "module", ["run_evidence.sensors.cli", "run_evidence.evidence.cli", "run_evidence.ledger.cli.prove"]
 )
@@ -130,6 +131,7 @@ def test_a_room_that_cannot_be_loaded_is_a_fault_of_ours(ledger: Ledger, module:
     assert _child("--ledger", ledger.root, "status", start=start).returncode == 0
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("command", [["--help"], ["query", "--schema"], ["status"], ["verify"]])
 def test_a_reader_that_is_gone_changes_no_exit_code(ledger: Ledger, command: list[str]) -> None:
     """`ledger verify | head` says in its exit code what verify found."""
@@ -149,6 +151,7 @@ def test_a_reader_that_is_gone_changes_no_exit_code(ledger: Ledger, command: lis
         assert b"Exception" not in done.stderr
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("command", [["--help"], ["query", "--schema"], ["query", "SELECT 1", "-f", "csv"]])
 def test_output_that_cannot_be_written_is_the_environments_fault(ledger: Ledger, command: list[str]) -> None:
     """A full disk behind stdout, and a stdout that is closed, whether or not Python buffers what is printed."""
@@ -206,6 +209,7 @@ def test_a_terminal_that_lacks_a_character_shows_its_escape(tmp_path: Path, enco
 SQL = b"SELECT 1 AS a,\r\n 2 AS b -- two\r\n;\r\n"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("data", "code"),
     [
@@ -269,6 +273,7 @@ def test_a_crafted_document_is_refused_without_a_fault(
     _hold(call, ledger, tmp_path)
 
 
+@pytest.mark.soak
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(document=st.dictionaries(st.sampled_from(NAMES), JSON, max_size=5) | JSON)
 def test_no_document_is_a_fault(call: Call, ledger: Ledger, tmp_path: Path, document: Any) -> None:

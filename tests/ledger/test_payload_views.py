@@ -139,6 +139,7 @@ def _rows(snapshot: Snapshot, view: str) -> list[str]:
 _LARGE = st.sets(st.integers(0, COUNT - 1), min_size=1)
 
 
+@pytest.mark.soak
 @settings(max_examples=4, deadline=None)
 @given(_LARGE, st.sampled_from([COUNT // 2, COUNT]))
 def test_no_answer_of_a_view_depends_on_the_size_of_a_payload(large: set[int], sealed: int) -> None:
@@ -155,6 +156,7 @@ def test_no_answer_depends_on_it_however_much_is_sealed(large: set[int], sealed:
         assert _answers(_ledger(Path(folder) / "large", large, sealed)) == _small_answers(sealed)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("sealed", [0, COUNT])
 def test_every_payload_may_be_large(tmp_path: Path, sealed: int) -> None:
     """All at once, and nothing but what is asked for can be read through the snapshot."""
@@ -171,6 +173,7 @@ LOSSES: dict[str, Callable[[Path], object]] = {
 VIEW_OF = {2: "materializations", 3: "observations", 4: "checks", 5: "failures"}
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("number", VIEW_OF)
 def test_a_payload_that_cannot_be_read_is_not_taken_for_none(tmp_path: Path, loss: str, number: int) -> None:

@@ -210,6 +210,7 @@ def test_a_name_of_another_format_gets_no_table(call: Call, ledger: Ledger, tmp_
     assert not (tmp_path / name).exists()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("output_format", ["parquet", "json", "ndjson", "csv"])
 def test_what_programs_read_is_utf_8_in_every_locale(ledger: Ledger, tmp_path: Path, output_format: str) -> None:
     """On stdout as in a file, byte for byte, also where the locale has no such character."""

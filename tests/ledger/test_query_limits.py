@@ -49,6 +49,7 @@ def spill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("sql", ENDLESS, ids=range(len(ENDLESS)))
 def test_a_query_ends_when_its_time_is_over(ledger: Ledger, spill: Path, sql: str) -> None:
     """Whatever it is in the middle of; the snapshot answers the next one, and the folder goes with the snapshot."""
@@ -88,6 +89,7 @@ def test_a_query_that_needs_more_memory_than_it_may_take_ends(ledger: Ledger, sq
         assert run_query(snapshot, "SELECT 1", {}).rows == [(1,)]
 
 
+@pytest.mark.soak
 def test_what_does_not_fit_into_memory_is_kept_in_a_folder_of_the_query(
     ledger: Ledger, spill: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -141,6 +143,7 @@ def _run(command: list[str], ledger: Ledger, *arguments: str) -> subprocess.Comp
 LEDGER = [sys.executable, "-m", "run_evidence.ledger.cli"]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["rows.csv", "rows.parquet", "rows.json"])
 @pytest.mark.parametrize("limit", [("--timeout", "0.5"), ("--memory", "100MB")])
 def test_a_query_that_is_ended_writes_no_file(

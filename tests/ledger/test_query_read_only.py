@@ -194,6 +194,7 @@ FRIENDLY = [
 ]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("sql", FRIENDLY, ids=range(len(FRIENDLY)))
 def test_whatever_asks_is_answered(ledger: Ledger, sql: str) -> None:
     """Every form of a query that DuckDB has."""

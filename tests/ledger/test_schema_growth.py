@@ -175,11 +175,13 @@ def test_a_ledger_of_version_1_is_read_for_ever(today: Program, here: Path) -> N
     _use(today, here)
 
 
+@pytest.mark.soak
 def test_an_old_ledger_under_a_newer_program(tomorrow: Program, here: Path) -> None:
     """A column that a later version adds changes nothing about what was written before."""
     _use(tomorrow, here)
 
 
+@pytest.mark.soak
 def test_a_table_of_two_versions(tomorrow: Program, today: Program) -> None:
     """Segments of both versions, and entries of both in one segment, are one log for every reader."""
     entries = today.rows("SELECT index, hex(entry) AS entry FROM entries WHERE index < 38 ORDER BY index")
@@ -207,6 +209,7 @@ def test_a_table_of_two_versions(tomorrow: Program, today: Program) -> None:
     )
 
 
+@pytest.mark.soak
 def test_a_version_that_is_not_known_is_refused_by_name(tomorrow: Program, today: Program) -> None:
     """Neither reading, sealing nor verifying a newer log says that it was altered, and nothing is changed."""
     tomorrow.append(38, 40, tenant=True)

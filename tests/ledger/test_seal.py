@@ -60,6 +60,7 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(tmp_path / "ledger", clock=Clock())
 
 
+@pytest.mark.soak
 @settings(max_examples=25)
 @given(
     st.lists(events(), max_size=8),

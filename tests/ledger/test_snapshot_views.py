@@ -192,6 +192,7 @@ def test_every_view_has_exactly_the_columns_it_documents(ledger: Ledger, tmp_pat
     assert [doc.name for doc in view_docs()] == list(VIEWS)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_view_alone_brings_what_it_builds_on(closed: Ledger, shown: dict[str, list[str]], view: str) -> None:
     """A query binds the views it names and no others, and answers as if all were there."""
@@ -420,6 +421,7 @@ def sealed(closed: Ledger, tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     return made
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("view", [view for view in VIEWS if view not in {"entries"}])
 def test_sealing_changes_nothing_but_indexes(sealed: Ledger, shown: dict[str, list[str]], view: str) -> None:
     """Every view answers the same before and after, the places in the log aside."""

@@ -42,6 +42,7 @@ def plain(rows: pa.RecordBatch, name: str) -> list[Any]:
     return found
 
 
+@pytest.mark.soak
 @given(st.lists(events(), min_size=1, max_size=6), st.data())
 def test_what_follows_from_entries_is_sound_in_any_piece(several: list[Event], data: st.DataObject) -> None:
     """Records and own events, any text and payload, also in a slice that starts in the middle of its memory."""
@@ -51,6 +52,7 @@ def test_what_follows_from_entries_is_sound_in_any_piece(several: list[Event], d
     assert are_sound(rows.slice(start, data.draw(st.integers(0, len(rows) - start))))
 
 
+@pytest.mark.soak
 @given(st.lists(events(), min_size=1, max_size=4), st.sampled_from(COLUMNS), st.data())
 def test_no_other_value_in_a_column_is_sound(several: list[Event], name: str, data: st.DataObject) -> None:
     """A value is put in, taken out or exchanged, in one row, and the entry left as it was."""
@@ -63,6 +65,7 @@ def test_no_other_value_in_a_column_is_sound(several: list[Event], name: str, da
     assert not are_sound(with_column(rows, name, [*values[:number], value, *values[number + 1 :]]))
 
 
+@pytest.mark.soak
 @given(st.lists(events(), min_size=1, max_size=4), st.data())
 def test_no_other_byte_in_an_entry_is_sound(several: list[Event], data: st.DataObject) -> None:
     """The columns are left as they were."""

@@ -106,6 +106,7 @@ REFUSED_FILES = {
 }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", REFUSED_FILES)
 def test_a_line_that_is_no_json_refuses_the_whole_batch(
     tmp_path: Path, database: Database, ticket: Callable[..., dict[str, Any]], kind: str

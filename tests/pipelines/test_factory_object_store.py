@@ -209,5 +209,6 @@ def test_settings_that_name_no_store_are_refused_by_name(
         open_store(**settings, folder=tmp_path)  # type: ignore[arg-type]
 
 
+@pytest.mark.soak
 def test_without_an_endpoint_it_is_a_folder(tmp_path: Path) -> None:
     assert open_store(endpoint=None, **KEYS, bucket="b", folder=tmp_path).name == str(tmp_path)

@@ -100,6 +100,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.soak
 @given(st.dictionaries(st.text(), VALUES))
 def test_what_has_no_fault_is_read_as_it_is(values: dict[str, Any]) -> None:
     """And what cannot be written as UTF-8 or as JSON has one."""

@@ -75,6 +75,7 @@ def test_a_late_older_version_does_not_win(database: Database, parsed: Callable[
     assert rows(database, "SELECT status FROM ticket_fact") == [("closed",)]
 
 
+@pytest.mark.soak
 @given(data=st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None)
 def test_silver_does_not_depend_on_the_order_of_arrival(

@@ -48,6 +48,7 @@ def test_what_sensors_leave_in_a_run_reopens_nothing(
     assert sync(instance, ledger).unchanged == 1
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("order", [("idle", "made"), ("made", "idle"), ("made",), ("idle", "made", "idle")])
 @pytest.mark.parametrize("dies", [False, True])
 def test_what_matters_reopens_whatever_comes_beside_it(
@@ -71,6 +72,7 @@ def test_what_matters_reopens_whatever_comes_beside_it(
     assert sync(instance, ledger).unchanged == 1
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("days", [-2, 0, 1, 400])
 @pytest.mark.parametrize("grace", [0.0, 60.0])
 def test_a_run_is_closed_a_grace_after_its_end_was_seen(

@@ -189,6 +189,7 @@ def test_every_asset_that_can_carry_a_hook_carries_ours_beside_the_users(attache
         assert ("of_the_user" in names) == (key.to_user_string() == "hooked")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("job_name", RUNS)
 @pytest.mark.parametrize("hook", [True, False])
 def test_every_job_runs_and_is_captured(
@@ -206,6 +207,7 @@ def test_every_job_runs_and_is_captured(
     assert set(outcomes(ledger, result.run_id).values()) <= {"materialized", "observed", "check_passed"}
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("asset", "partition"),
     [
@@ -289,6 +291,7 @@ def put_together() -> dg.Definitions:
     return dg.Definitions.merge(assets, rest)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("made", [resolved_already, specs_changed, put_together])
 def test_definitions_resolved_in_part_are_wrapped_like_any(
     instance: dg.DagsterInstance, ledger: Ledger, made: Callable[[], dg.Definitions]

@@ -76,6 +76,7 @@ def _has_exited(instance: dg.DagsterInstance, run_id: str) -> bool:
     return any(record.message.startswith("Process for run exited") for record in instance.all_logs(run_id))
 
 
+@pytest.mark.soak
 @pytest.mark.daemon
 def test_the_hook_alone_captures_while_the_run_goes_on(
     home: Path, ledger: Ledger, environment: dict[str, str]

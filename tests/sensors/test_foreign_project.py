@@ -116,6 +116,7 @@ def test_a_storage_that_is_not_the_one_captured_is_told(
     assert "whole" not in said.stdout
 
 
+@pytest.mark.soak
 def test_following_takes_what_comes(instance: dg.DagsterInstance, ledger: Ledger, home: Path) -> None:
     """`sync --follow` goes on: a run that comes later is captured and closed, until somebody interrupts."""
 
@@ -141,6 +142,7 @@ def test_following_takes_what_comes(instance: dg.DagsterInstance, ledger: Ledger
     assert_holds(instance, ledger)
 
 
+@pytest.mark.soak
 def test_progress_is_shown_to_a_person_and_not_to_a_pipe(
     instance: dg.DagsterInstance, ledger: Ledger, home: Path
 ) -> None:

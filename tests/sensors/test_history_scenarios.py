@@ -181,6 +181,7 @@ def test_five_hundred_runs_while_nothing_watched(instance: dg.DagsterInstance, l
     assert sync(instance, ledger).unchanged == 501
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("runs", "records"), [(1, 50_000), (2, 1), (3, 60)])
 def test_runs_are_compared_in_parts_that_do_not_show(
     instance: dg.DagsterInstance,

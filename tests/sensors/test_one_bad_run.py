@@ -105,6 +105,7 @@ def wrong(fault: Fault, instance: dg.DagsterInstance, ledger: Ledger, bad: str) 
         getattr(patch, "callback", lambda: None)()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_cursor_sensor_passes_one_bad_run_over_and_comes_back_to_it(
     instance: dg.DagsterInstance, ledger: Ledger, runs: list[str], fault: Fault
@@ -230,6 +231,7 @@ def _progress(ledger: Ledger) -> tuple[set[str], int]:
     return {run_id for run_id, _, ends in found if ends}, sum(records for _, records, _ in found)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("remembers", [True, False])
 def test_a_run_that_takes_longer_than_a_tick_gets_further_with_each(
     instance: dg.DagsterInstance, ledger: Ledger, runs: list[str], monkeypatch: pytest.MonkeyPatch, remembers: bool

@@ -66,6 +66,7 @@ def _graph(behaviour: str) -> dg.AssetsDefinition:
 def after() -> None: ...
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("behaviour", "graph", "following", "attempts"),
     [
@@ -84,6 +85,7 @@ def test_an_op_of_a_graph_backed_asset_speaks_for_the_asset(
     assert rows(ledger, "SELECT attempts FROM outcomes WHERE asset_key = 'graph'") == [(attempts,)]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("evaluated", [(), ("2026-03-05",), ("2026-03-04", "2026-03-05", "2026-03-06"), (None,)])
 def test_each_partition_of_a_check_has_its_outcome(
     instance: dg.DagsterInstance, ledger: Ledger, evaluated: tuple[str | None, ...]

@@ -101,6 +101,7 @@ def _wait_until_gone(pid: int) -> None:
         signal.sigtimedwait([], 0.02)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "store", ["sqlite", pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.soak])]
 )

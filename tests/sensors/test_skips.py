@@ -141,6 +141,7 @@ FORMS: dict[str, Callable[[], dg.AssetsDefinition]] = {
 }
 
 
+@pytest.mark.soak
 def test_a_skip_is_skipped_in_every_form(instance: dg.DagsterInstance, ledger: Ledger) -> None:
     """The run succeeds, the outcome is the declared one, and what Dagster recorded all the same is told."""
     runs = {form: dg.materialize([make()], instance=instance).run_id for form, make in FORMS.items()}

@@ -53,6 +53,7 @@ def _run_ids(instance: dg.DagsterInstance) -> list[str]:
     return [run.run_id for run in instance.get_runs()]
 
 
+@pytest.mark.soak
 def test_a_record_is_the_text_that_dagster_stored(stored: dg.DagsterInstance) -> None:
     """Ids and texts are those of Dagster's own reading, record for record, log lines included."""
     for run_id in _run_ids(stored):
@@ -151,6 +152,7 @@ def test_a_new_store_gets_one_id_however_many_ask(tmp_path: Path, storage_config
     assert len(set(found)) == 1
 
 
+@pytest.mark.soak
 def test_a_run_row_has_times_in_utc(
     stored: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

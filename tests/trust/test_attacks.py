@@ -375,6 +375,7 @@ def flip_a_segment(ledger: Ledger) -> str:
     return segment.path.name
 
 
+@pytest.mark.soak
 def test_both_processors_find_what_one_finds(ledger: Ledger, tmp_path: Path) -> None:
     for damage in (lambda _: None, flip_a_segment):
         damage(ledger)

@@ -113,6 +113,7 @@ def asking(ledger: Ledger, *urls: str, keys: tuple[str, ...] = ()) -> Ledger:
     return Ledger(ledger.root, clock=ledger.clock, signing_setup=signing_setup)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("named", [True, False], ids=["with its key", "without"])
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_what_is_no_cosignature_is_a_fault_and_the_good_one_is_kept(

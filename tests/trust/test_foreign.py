@@ -84,6 +84,7 @@ def run(verifier: Path, directory: Path, *older: str, vkey: str = VKEY) -> subpr
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "sizes",
     [[1], [1, 5], [5, 255, 256], [256, 257], [3, 256, 512, 700], [1, 700, 65_536, 65_539]],

@@ -47,6 +47,7 @@ def ledger(tmp_path: Path) -> Ledger:
     return signed_ledger(tmp_path / "ledger", [5, 9])
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_a_finding_and_never_waited_for(ledger: Ledger, kind: str, place: str) -> None:
@@ -122,6 +123,7 @@ ARGUMENTS = (
 )
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("what", ENDLESS)
 def test_a_file_that_a_user_names_is_a_file_and_has_an_end(ledger: Ledger, tmp_path: Path, what: str) -> None:
     """Whatever a command is given to read: it ends at once, with a code of ours, and nothing is called altered."""

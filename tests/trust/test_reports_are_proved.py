@@ -36,6 +36,7 @@ def reported(tmp_path: Path, story: Story) -> tuple[Ledger, Path, str]:
     return ledger, Path(written.report), story.run_id
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("story", [good_run, failed_run, dry_run, warned_run, open_run])
 def test_every_kind_of_report_is_proved(tmp_path: Path, story: Callable[[str], Story]) -> None:
     """Final or interim: the file checks with the key alone, though the ledger has grown since."""
@@ -237,6 +238,7 @@ CRAFTED = (
 )
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("document", CRAFTED)
 def test_a_crafted_document_is_refused_in_words(tmp_path: Path, document: bytes) -> None:
     """By who makes a proof of it and by who checks one: never a traceback."""
