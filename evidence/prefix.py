@@ -36,6 +36,9 @@ from run_evidence.ledger import (
 _VIEWS: Final = ("amendments", "events", "outcomes", "runs")
 """The ledger's own views that the queries of this package rest on."""
 
+_BENEATH: Final = ("run_rows",)
+"""Those that these rest on."""
+
 
 _HEADS_LOOKED_AT: Final = 16
 """Checkpoints that are read in search of a signed one: a process without the key may have left some unsigned."""
@@ -56,8 +59,11 @@ class Prefix:
     signing: Signing = field(default_factory=Signing)
 
     def select(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        """Run `sql/<query>.sql` of this package with these parameters and return all rows."""
-        return self.snapshot.rows(query_text(query), parameters)
+        """Run `sql/<query>.sql` of this package with these parameters and return all rows.
+
+        A query that is given `run_ids` is about those runs alone, and so are the views it rests on.
+        """
+        return self.snapshot.rows(query_text(query), parameters, runs=parameters.get("run_ids"))
 
     def payload(self, sha256: str) -> bytes | None:
         """Return a payload that was too large for its entry; `None` when it is gone or not what was recorded."""
@@ -75,7 +81,7 @@ def query_text(query: str) -> str:
 def query_digests(queries: Sequence[str]) -> list[dict[str, str]]:
     """Name the SQL a document was derived with and give its SHA-256, the ledger's views underneath included."""
     texts = {f"evidence/sql/{query}.sql": query_text(query) for query in queries}
-    texts |= {f"ledger/sql/{view}.sql": sql_text(view) for view in _VIEWS}
+    texts |= {f"ledger/sql/{view}.sql": sql_text(view) for view in (*_VIEWS, *_BENEATH)}
     return [
         {"name": name, "sha256": hashlib.sha256(text.encode()).hexdigest()} for name, text in sorted(texts.items())
     ]

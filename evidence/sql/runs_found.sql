@@ -4,7 +4,7 @@
 --   releases, triggers (lists of text; a trigger is a kind or a name), asset, partition (keys that the run planned,
 --   produced or checked); row_limit.
 SELECT run_id, count(*) OVER () AS total
-FROM runs AS r
+FROM run_rows AS r
 WHERE ($since::BIGINT IS NULL OR epoch_us(r.started_at) >= $since)
     AND ($until::BIGINT IS NULL OR epoch_us(r.started_at) < $until)
     AND ($jobs::VARCHAR[] IS NULL OR list_contains($jobs, r.job_name))

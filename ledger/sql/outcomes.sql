@@ -23,13 +23,15 @@
 -- amended: whether an event it was derived from, or the derivation, was amended or voided since
 WITH closings AS (
     SELECT run_id, max((data->>'$.revision')::BIGINT) AS revision
-    FROM decisive_events WHERE event_type = 'run.closed.v1' GROUP BY run_id
+    FROM decisive_events
+    WHERE event_type = 'run.closed.v1' AND coalesce(list_contains(getvariable('runs'), run_id), true)
+    GROUP BY run_id
 ), lists AS (
     SELECT e.run_id, e.job_name, e.event_id AS derived_in, e.index, e.recorded_at, e.store_id,
         from_json(e.data->'$.outcomes', '[{"asset_key":"VARCHAR","partition":"VARCHAR","check_name":"VARCHAR","kind":"VARCHAR","required":"BOOLEAN","planned":"BOOLEAN","outcome":"VARCHAR","verdict":"VARCHAR","reason_code":"VARCHAR","reason":"VARCHAR","attempts":"BIGINT","step_key":"VARCHAR","basis":["VARCHAR"]}]') AS items
     FROM decisive_events AS e
     JOIN closings AS c ON c.run_id = e.run_id AND c.revision = (e.data->>'$.revision')::BIGINT
-    WHERE e.event_type = 'outcomes.derived.v1'
+    WHERE e.event_type = 'outcomes.derived.v1' AND coalesce(list_contains(getvariable('runs'), e.run_id), true)
 ), derived AS (
     SELECT * EXCLUDE (items, place), row_number() OVER (
         PARTITION BY run_id ORDER BY store_id, index NULLS LAST, derived_in, place) AS place

@@ -26,37 +26,7 @@
 -- release_id: the release
 -- batch_id: the batch
 -- store_id: the Dagster store it ran in
-WITH seen AS (
-    SELECT
-        run_id,
-        any_value(job_name) AS job_name,
-        arg_max(event_type, storage_id)
-            FILTER (event_type IN ('run.succeeded.v1', 'run.failed.v1', 'run.canceled.v1')) AS last_end,
-        bool_or(event_type = 'run.started.v1') AS started,
-        coalesce(max((data->>'$.revision')::BIGINT) FILTER (event_type = 'run.closed.v1'), 0)
-            > coalesce(max((data->>'$.revision')::BIGINT) FILTER (event_type = 'run.reopened.v1'), 0) AS closed,
-        max(data->>'$.tags."dagster/partition"') FILTER (event_type = 'run.seen.v1') AS tagged,
-        any_value(from_json(data->'$.tags', '{"dagster/backfill":"VARCHAR","dagster/schedule_name":"VARCHAR","dagster/sensor_name":"VARCHAR","dagster/parent_run_id":"VARCHAR","dagster/from_automation_condition":"VARCHAR","dagster/auto_materialize":"VARCHAR"}'))
-            FILTER (event_type = 'run.seen.v1') AS tags,
-        list_sort(list_distinct(list_concat(
-            flatten(list(data->>'$.items[*].partition') FILTER (event_type = 'plan.committed.v1')),
-            list(partition) FILTER (event_type = 'asset.materialization_planned.v1' AND partition IS NOT NULL)
-        ))) AS partitions,
-        coalesce(min(occurred_at) FILTER (event_type = 'run.started.v1'), min(occurred_at)) AS started_at,
-        arg_max(occurred_at, storage_id)
-            FILTER (event_type IN ('run.succeeded.v1', 'run.failed.v1', 'run.canceled.v1')) AS ended_at,
-        count(*) AS events,
-        count(*) FILTER (event_type = 'run.reopened.v1') AS late_events,
-        min(index) AS first_index,
-        max(index) AS last_index,
-        max(trace_id) AS trace_id,
-        max(release_id) AS release_id,
-        max(batch_id) AS batch_id,
-        max(store_id) AS store_id
-    FROM decisive_events
-    WHERE run_id <> ''
-    GROUP BY run_id
-), gravity AS (
+WITH gravity AS (
     SELECT *, list_position(['passed', 'warned', 'skipped', 'not_available', 'not_evaluated', 'unknown', 'failed'],
         weight) AS heavy, max(heavy) OVER (PARTITION BY run_id) AS heaviest
     FROM outcomes
@@ -73,13 +43,11 @@ WITH seen AS (
         bool_or(planned AND outcome = 'failed' AND reason_code IS NOT DISTINCT FROM 'step_failed') AS step_failed
     FROM gravity GROUP BY run_id
 ), stated AS (
-    SELECT s.* EXCLUDE (last_end, started),
-        coalesce(split_part(s.last_end, '.', 2), CASE WHEN s.started THEN 'running' ELSE 'queued' END) AS status,
-        i.* EXCLUDE (run_id, worst), coalesce(i.worst, 'passed') AS worst,
+    SELECT s.*, i.* EXCLUDE (run_id, worst), coalesce(i.worst, 'passed') AS worst,
         -- A run that failed over an optional step alone warns, and does not fail.
         status <> 'succeeded'
             AND NOT (status = 'failed' AND coalesce(i.worst = 'warned' AND i.step_failed, false)) AS broken
-    FROM seen AS s
+    FROM run_rows AS s
     LEFT JOIN items AS i ON i.run_id = s.run_id
 ), judged AS (
     SELECT *,
@@ -117,18 +85,8 @@ SELECT
             CASE WHEN length(words) <= 200 THEN words ELSE concat(words[:98], ' … ', words[-98:]) END,
             CASE WHEN others > 0 THEN concat(' (and ', others, ' more)') END)
         END AS reason,
-    closed,
-    CASE WHEN len(partitions) > 1 THEN format('{}..{} ({})', partitions[1], partitions[-1], len(partitions))
-        ELSE coalesce(tagged, partitions[1]) END AS partition,
-    started_at, ended_at, epoch_us(ended_at - started_at) / 1000000 AS duration_s,
-    CASE WHEN tags."dagster/backfill" IS NOT NULL THEN 'backfill'
-        WHEN tags."dagster/schedule_name" IS NOT NULL THEN 'schedule'
-        WHEN coalesce(tags."dagster/from_automation_condition", tags."dagster/auto_materialize") IS NOT NULL
-            THEN 'automation'
-        WHEN tags."dagster/sensor_name" IS NOT NULL THEN 'sensor'
-        WHEN tags."dagster/parent_run_id" IS NOT NULL THEN 're-execution' ELSE 'launched' END AS trigger,
-    coalesce(tags."dagster/backfill", tags."dagster/schedule_name", tags."dagster/sensor_name") AS trigger_name,
-    tags."dagster/parent_run_id" AS parent_run_id,
+    closed, partition, started_at, ended_at, epoch_us(ended_at - started_at) / 1000000 AS duration_s,
+    trigger, trigger_name, parent_run_id,
     planned, unplanned, passed, not_passed,
     events, late_events, first_index, last_index, trace_id, release_id, batch_id, store_id
 FROM judged
