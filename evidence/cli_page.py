@@ -38,7 +38,7 @@ def page(  # noqa: PLR0913, PLR0917 - one argument for each option
     One HTML file without a network. It carries the entries that it rests on, their proof and the signed checkpoint;
     ledger check PAGE.html --key VKEY holds it against them without believing its script. Seals first.
     """
-    from run_evidence.evidence.gate_policy import read_gate_policy
+    from run_evidence.evidence.gate_policy_file import read_gate_policy
     from run_evidence.evidence.gate_subject import Asked
     from run_evidence.evidence.page.making import make_index, make_page, write_page
     from run_evidence.ledger import UsageError
@@ -73,7 +73,7 @@ def serve(
 
     A page of a run that goes on asks for itself again. Nobody else's machine reaches it, and nothing is written.
     """
-    from run_evidence.evidence.gate_policy import read_gate_policy
+    from run_evidence.evidence.gate_policy_file import read_gate_policy
     from run_evidence.ledger import UsageError
 
     session: Session = ctx.obj

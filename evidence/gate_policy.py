@@ -1,29 +1,13 @@
-"""The policy of a gate: what has to hold before anybody builds on a run, and whom one trusts to say so.
-
-A small file, TOML, or JSON where its name ends in `.json`; what it leaves out has the default of `GatePolicy`. A
-C2SP tlog-policy is a policy too: the defaults, and whom one trusts. A name that is not known is refused: a rule
-that was spelled wrong would else be one that nobody asks.
-"""
+"""The policy of a gate: what has to hold before anybody builds on a run, and whom one trusts to say so."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from run_evidence.evidence.profile import DRY_RUN_ONLY, HOLD, REVIEW, DeliveryProfile
-from run_evidence.ledger import (
-    InputError,
-    TrustPolicy,
-    UsageError,
-    is_trust_policy,
-    parse_settings,
-    parse_trust_policy,
-    read_named,
-)
+from run_evidence.ledger import TrustPolicy, UsageError
 
 PROCEED: Final = "proceed"
 REQUIRABLE: Final = (PROCEED, REVIEW, DRY_RUN_ONLY)
@@ -42,7 +26,7 @@ MAY_BE_OFF: Final = ("capture", "newest", "amended", "contradictions")
 MAY_BE_OVERRIDDEN: Final = ("verdict", "decision", "amended", "contradictions")
 """The rules that a policy may let a person override. What is not closed, captured, newest or proved stays so."""
 
-_NEXT: Final = "correct the policy; docs/gate.md says what each member means"
+NEXT: Final = "correct the policy; docs/gate.md says what each member means"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +61,7 @@ class GatePolicy:
 
     def __post_init__(self) -> None:
         for problem in self._problems():
-            raise UsageError(f"The gate's policy {problem}.", next_step=_NEXT)
+            raise UsageError(f"The gate's policy {problem}.", next_step=NEXT)
 
     def _problems(self) -> Iterator[str]:
         if self.require not in REQUIRABLE:
@@ -86,44 +70,12 @@ class GatePolicy:
         yield from _not_among("override", self.override, MAY_BE_OVERRIDDEN)
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True):
-    """The members of a policy's file, which are those of `GatePolicy`; `trust` is the text of a tlog-policy."""
-
-    require: str = PROCEED
-    off: tuple[str, ...] = ()
-    rows_read: str | None = None
-    rows_written: str | None = None
-    trust: str | None = None
-    sign_off: bool = False
-    actors: tuple[str, ...] = ()
-    override: tuple[str, ...] = ()
-
-
 def _not_among(member: str, names: tuple[str, ...], known: tuple[str, ...]) -> Iterator[str]:
     for name in names:
         if name in RULES and name not in known:
             yield f"has {name} in `{member}`, where only {', '.join(known)} can stand"
         elif name not in known:
             yield f"has {name!r:.100} in `{member}`, which is no rule: {', '.join(known)}"
-
-
-def read_gate_policy(path: Path) -> GatePolicy:
-    """Read a policy file.
-
-    Raises: InputError naming the file and what is wrong in it; EnvironmentFault when it cannot be read.
-    """
-    try:
-        text = read_named(path, next_step="name a file that is there").decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _wrong(path, f"it is not UTF-8 text: byte {error.start}") from None
-    try:
-        if path.suffix != ".json" and is_trust_policy(text):
-            return GatePolicy(trust=parse_trust_policy(text))
-        declared = parse_settings(text, _File, as_json=path.suffix == ".json")
-        trust = None if declared.trust is None else parse_trust_policy(declared.trust)
-        return GatePolicy(**{**msgspec.structs.asdict(declared), "trust": trust})
-    except (UsageError, ValueError) as error:
-        raise _wrong(path, str(error)) from None
 
 
 def required_decision(asked: str | None, policy: GatePolicy, profiles: Sequence[DeliveryProfile]) -> str:
@@ -141,7 +93,3 @@ def required_decision(asked: str | None, policy: GatePolicy, profiles: Sequence[
     words = ", ".join((*REQUIRABLE, *proceeding))
     why = f"{HOLD} holds everything back" if asked == HOLD else f"it is none of {words}"
     raise UsageError(f"--require {asked!r:.100} cannot be required: {why}.", next_step=f"--require {PROCEED}")
-
-
-def _wrong(path: Path, what: str) -> InputError:
-    return InputError(f"The policy {path} cannot be used: {what.rstrip('.')}.", next_step=_NEXT)

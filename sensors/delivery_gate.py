@@ -12,7 +12,8 @@ from typing import Any, Final
 import dagster as dg
 
 from run_evidence.evidence.gate import ask_gate
-from run_evidence.evidence.gate_policy import GatePolicy, read_gate_policy
+from run_evidence.evidence.gate_policy import GatePolicy
+from run_evidence.evidence.gate_policy_file import read_gate_policy
 from run_evidence.evidence.gate_subject import Asked
 from run_evidence.evidence.profile import DeliveryProfile
 from run_evidence.evidence.profile_history import declared_profiles, profiles_of

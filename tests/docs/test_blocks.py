@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from run_evidence.evidence.gate_policy import read_gate_policy
+from run_evidence.evidence.gate_policy_file import read_gate_policy
 from run_evidence.ledger import Event, Ledger
 from run_evidence.ledger.query.as_of import NOW
 from run_evidence.ledger.query.snapshot import open_snapshot

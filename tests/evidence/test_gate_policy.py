@@ -10,7 +10,8 @@ from calling import Call
 from evidence_runs import DAY, FACT, good_run, warned_run
 from test_gate import RUN, failing, got, marks
 
-from run_evidence.evidence.gate_policy import GatePolicy, read_gate_policy
+from run_evidence.evidence.gate_policy import GatePolicy
+from run_evidence.evidence.gate_policy_file import read_gate_policy
 from run_evidence.ledger import InputError, Ledger
 from run_evidence.ledger.tlog.keys import Signer, format_vkey
 from run_evidence.ledger.tlog.note import add_signatures
