@@ -99,8 +99,8 @@ class Snapshot:
     ) -> list[tuple[Any, ...]]:
         """Run SQL of our own over the views and return all rows.
 
-        SQL that is about some `runs` alone says so here too: where they are few, the views `runs` and `outcomes` have
-        no others, and take no time for them. Raises `IntegrityError` when a segment it touches cannot be read.
+        SQL that is about some `runs` alone says so here too: where they are few, the views `runs` and `outcomes`
+        have no others, and take no time for them. Raises `IntegrityError` when a segment it touches cannot be read.
         """
         if runs is None or len(runs) > _FEW_RUNS:
             return answer(self.connection, sql, parameters or {})
