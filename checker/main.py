@@ -87,7 +87,7 @@ def _accept(asked: argparse.Namespace) -> int:
         witness_keys=read_key_texts(asked.witness_key),
         memory=memory,
     )
-    met = asked.require in {None, accepted.decision}
+    met = accepted.meets(asked.require)
     if asked.json:
         _out_json({"ok": met, **asdict(accepted)})
     else:

@@ -13,7 +13,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,12 +21,15 @@ from run_evidence.evidence.accepted_memory import AcceptedMemory, Remembered
 from run_evidence.evidence.handover_form import (
     CHECKPOINT,
     EVIDENCE,
+    HELD,
     INDEX,
     PROOF,
     PROVED_OTHERWISE,
     SCHEMA,
+    SIGNED_OFF,
     STATED,
     STATEMENT,
+    SignedOff,
     Stated,
     read_stated,
     statement_of,
@@ -50,6 +53,7 @@ from run_evidence.ledger import (
     read_trust,
     recorded_documents,
     require_trusted,
+    rfc3339,
 )
 
 _MAX_FILES: Final = 10_000
@@ -70,6 +74,8 @@ Event = Mapping[str, Any]
 class Accepted:
     """A hand-over that holds. `decision` is the recorded one; `proceeds` says whether it sets the partition free.
 
+    `sign_off` is a person's word on it, where there is one: whoever held it holds it, whatever the evidence says.
+
     `evidence` is the contract's document. `origin`, `size` and `signed_by` are of the checkpoint that the proof
     leads to, `recorded_at` is the index of the entry. `supersedes` has what this takes the place of.
     """
@@ -88,7 +94,12 @@ class Accepted:
     recorded_at: int
     signed_by: tuple[str, ...]
     cosigned_by: tuple[tuple[str, int], ...]
+    sign_off: SignedOff | None
     supersedes: tuple[Mapping[str, Any], ...] = field(repr=False)
+
+    def meets(self, required: str | None) -> bool:
+        """Return whether the decision is the one required, and nobody holds the delivery back; any meets `None`."""
+        return required is None or (self.decision == required and not _is_held(self.sign_off))
 
     @property
     def told(self) -> list[str]:
@@ -97,6 +108,7 @@ class Accepted:
         return [
             f"{self.decision}: {self.product} {self.partition}{whom}, {self.status}, run {self.run_id}{state}",
             f"recorded as entry {self.recorded_at} of {self.origin}, proved under {self.size} entries",
+            *([self.sign_off.told] if self.sign_off else []),
             *(f"signed by {key}" for key in self.signed_by),
             *(f"cosigned by {key}" for key, _ in self.cosigned_by),
             *(f"supersedes {each.get('decision')} of run {each.get('run_id')}" for each in self.supersedes),
@@ -144,13 +156,15 @@ def accept(
     _require_recorded_evidence(stated, events)
     if stated.final or stated.decision not in HOLDING_BACK:
         _require_derived(stated, evidence, events)
+    sign_off = _sign_off(folder, stated, events)
     head = proof.checkpoint
     if memory is not None:
-        last = Remembered(recorded_at, stated.evidence_sha256, head.size, head.root.hex())
+        signed_in = sign_off.entry if sign_off else None
+        last = Remembered(recorded_at, stated.evidence_sha256, head.size, head.root.hex(), signed_in)
         AcceptedMemory(Path(memory)).advance((head.origin, stated.product, stated.partition), last)
     return Accepted(
         decision=stated.decision,
-        proceeds=stated.decision not in HOLDING_BACK,
+        proceeds=stated.decision not in HOLDING_BACK and not _is_held(sign_off),
         status=stated.status,
         product=stated.product,
         partition=stated.partition,
@@ -163,8 +177,13 @@ def accept(
         recorded_at=recorded_at,
         signed_by=vouched.signed_by,
         cosigned_by=vouched.cosigned_by,
+        sign_off=sign_off,
         supersedes=supersedes,
     )
+
+
+def _is_held(sign_off: SignedOff | None) -> bool:
+    return sign_off is not None and sign_off.decision == HELD
 
 
 class _Folder:
@@ -358,6 +377,28 @@ def _require_recorded_evidence(stated: Stated, events: Mapping[int, Event]) -> N
             return
     problem = f"the log has not recorded it as a document of run {stated.run_id} and {stated.as_of_size} entries"
     raise Refused("not_recorded", problem, EVIDENCE, None, stated.evidence_sha256)
+
+
+def _sign_off(folder: _Folder, stated: Stated, events: Mapping[int, Event]) -> SignedOff | None:
+    """Return the sign-off that the index tells; the entry that it names has to say the same of this delivery."""
+    told = folder.index.get("sign_off")
+    if told is None:
+        return None
+    entry = _member(folder.index, "sign_off").get("entry")
+    event = events.get(entry) if type(entry) is int else None
+    if type(entry) is not int or event is None or event["event_type"] != SIGNED_OFF:
+        raise Refused(
+            "not_recorded", "no entry in the proof is this sign-off", INDEX, "$.sign_off.entry", None, entry
+        )
+    data = event["data"]
+    texts = {name: str(data.get(name)) for name in ("decision", "actor", "reason")}
+    found = SignedOff(entry, **texts, signed_at=rfc3339(event["occurred_at"], "microseconds"))
+    if difference := _difference(asdict(found), told, "$.sign_off"):
+        raise Refused("record_differs", f"entry {entry} says otherwise", INDEX, *difference)
+    about = {"product": stated.product, "partition": stated.partition, "run_id": stated.run_id}
+    if difference := _difference(about, {name: data.get(name) for name in about}, "$"):
+        raise Refused("record_differs", f"the sign-off in entry {entry} is of another delivery", INDEX, *difference)
+    return found
 
 
 def _require_derived(stated: Stated, evidence: Mapping[str, Any], events: Mapping[int, Event]) -> None:

@@ -25,12 +25,21 @@ _MAX_BYTES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A hand-over: the entry that records it, the digest of its evidence, the checkpoint its proof leads to."""
+    """A hand-over: the entry that records it, the digest of its evidence, the checkpoint its proof leads to.
+
+    `sign_off` is the entry in which somebody signed it off, where there was one.
+    """
 
     recorded_at: int
     evidence_sha256: str
     size: int
     root_sha256: str
+    sign_off: int | None = None
+
+    @property
+    def says(self) -> tuple[str, int | None]:
+        """What a recipient decides by."""
+        return self.evidence_sha256, self.sign_off
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +51,12 @@ class AcceptedMemory:
     def advance(self, subject: tuple[str, str, str], now: Remembered) -> None:
         """Remember a hand-over of a (log, product, partition), in the place of an older one.
 
-        One that is older than what is remembered, with the same evidence, is fine: it says nothing else.
+        One that is older than what is remembered, with the same evidence and sign-off, is fine: it says nothing
+        else.
 
-        Raises: Refused for an older one with other evidence, or one of a log that contradicts what is remembered;
-        EnvironmentFault when the memory cannot be read or written: what is not remembered is not accepted.
+        Raises: Refused for an older one that says something else, or one of a log that contradicts what is
+        remembered; EnvironmentFault when the memory cannot be read or written: what is not remembered is not
+        accepted.
         """
         path = self.folder / f"{hashlib.sha256(chr(0).join(subject).encode()).hexdigest()[:32]}.json"
         try:
@@ -87,7 +98,7 @@ def _require_newer(now: Remembered, last: Remembered) -> None:
         problem = f"another history was accepted before: two roots for {now.size} entries"
         raise Refused("log_contradicts", problem, "checkpoint", None, last.root_sha256, now.root_sha256)
     older = now.recorded_at < last.recorded_at
-    if now.evidence_sha256 != last.evidence_sha256 and (older or now.recorded_at == last.recorded_at):
+    if now.says != last.says and (older or now.recorded_at == last.recorded_at):
         code = "older_than_accepted" if older else "log_contradicts"
         problem = "a newer hand-over of this partition was accepted before"
         raise Refused(code, problem, "index.json", None, f"entry {last.recorded_at}, or later", now.recorded_at)

@@ -106,7 +106,7 @@ def accept(  # noqa: PLR0913, PLR0917 - one argument for each option
         witness_keys=read_key_texts(witness_keys or []),
         memory=remembered,
     )
-    met = require in {None, accepted.decision}
+    met = accepted.meets(require)
     if as_json:
         _out_json({"ok": met, **asdict(accepted)})
     else:

@@ -12,14 +12,14 @@ import hashlib
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from run_evidence.evidence.acceptance import accept
-from run_evidence.evidence.document import encode_document
+from run_evidence.evidence.document import encode_document, timestamp
 from run_evidence.evidence.facts import PARENT
 from run_evidence.evidence.files import DerivedDocuments, derive_run_documents
 from run_evidence.evidence.handover_form import (
@@ -33,6 +33,7 @@ from run_evidence.evidence.handover_form import (
     SCHEMA,
     STATEMENT,
     SUPERSEDED,
+    SignedOff,
     Stated,
     statement_of,
 )
@@ -41,6 +42,7 @@ from run_evidence.evidence.prefix import open_prefix, sealed_prefix, signed_size
 from run_evidence.evidence.profile_history import history_of
 from run_evidence.evidence.recording import record_documents, record_handover
 from run_evidence.evidence.refusal import Refused
+from run_evidence.evidence.sign_off import read_sign_offs
 from run_evidence.evidence.summary import runs_by_partition
 from run_evidence.ledger import (
     IN_TOTO,
@@ -150,12 +152,13 @@ def hand_over(
         record_documents(ledger, derived.facts.row.run_id, derived.size, derived.documents, delivered_by)
     known = _recorded(ledger, stated.product, partition)
     superseded = list(_superseded(ledger, by, stated, earlier, known, before))
-    files = _files(current, stated, superseded, signer, origin)
-    files[INDEX] = _index(files, current, stated, superseded, origin, vkey)
+    signed_off = _signed_off(ledger, current, partition)
+    files = _files(current, stated, superseded, signed_off, signer, origin)
+    files[INDEX] = _index(files, current, stated, superseded, signed_off, origin, vkey)
     if before.get(INDEX) == files[INDEX] and _holds(folder, vkey):
         return _told(folder, stated, superseded, vkey, changed=False)
     record_handover(ledger, stated, files[INDEX], {each.index_sha256 for each in known})
-    files |= _proved(ledger, files[INDEX], current, stated, vkey)
+    files |= _proved(ledger, files[INDEX], current, stated, signed_off, vkey)
     _write(folder, files, before)
     accept(folder, vkey)  # what this ledger's own key does not accept is handed over to nobody
     return _told(folder, stated, superseded, vkey, changed=True)
@@ -241,6 +244,17 @@ def _stated(current: DerivedDocuments, partition: str, to: str | None) -> Stated
     )
 
 
+def _signed_off(ledger: Ledger, current: DerivedDocuments, partition: str) -> SignedOff | None:
+    """Return the sign-off of the delivery that stands: sealed, and not lapsed."""
+    delivery = next(each for each in current.deliveries if each.partition == partition)
+    with sealed_prefix(ledger) as prefix:
+        (found,) = read_sign_offs(prefix, [delivery])
+    if found is None or found.index is None or found.lapsed:
+        return None
+    reason = str(found.said["reason"])
+    return SignedOff(found.index, found.decision, found.actor, reason, timestamp(found.signed_at))
+
+
 def _recorded(ledger: Ledger, product: str, partition: str) -> list[_Recorded]:
     """Return what was handed over of a partition before, as the log records it, in its order."""
     with open_prefix(ledger) as prefix:
@@ -289,7 +303,12 @@ def _superseded(
 
 
 def _files(
-    current: DerivedDocuments, stated: Stated, superseded: Sequence[_Document], signer: Signer, origin: str
+    current: DerivedDocuments,
+    stated: Stated,
+    superseded: Sequence[_Document],
+    signed_off: SignedOff | None,
+    signer: Signer,
+    origin: str,
 ) -> dict[str, bytes]:
     """Return the files that the index lists."""
     evidence, vkey = current.evidence(stated.partition), format_vkey(signer.verifier())
@@ -299,7 +318,7 @@ def _files(
         current.report_name: current.documents[current.report_name],
         STATEMENT: format_envelope(IN_TOTO, statement, signer),
         POLICY: f"log {vkey}\nquorum none\n".encode(),  # C2SP tlog-policy
-        README: _readme(stated, superseded, origin, vkey, current.report_name).encode(),
+        README: _readme(stated, superseded, signed_off, origin, vkey, current.report_name).encode(),
         **{each.name: each.content for each in superseded if each.name and each.content is not None},
     }
 
@@ -309,6 +328,7 @@ def _index(
     current: DerivedDocuments,
     stated: Stated,
     superseded: Sequence[_Document],
+    signed_off: SignedOff | None,
     origin: str,
     vkey: str,
 ) -> bytes:
@@ -319,6 +339,7 @@ def _index(
             **stated.members(),
             "reason_codes": document["reason_codes"],
             "log": {"origin": origin, "key_id": vkey.split("+")[1], "verifier_key": vkey},
+            "sign_off": asdict(signed_off) if signed_off else None,
             "current": EVIDENCE,
             "files": [
                 {"name": name, "sha256": _sha256(content), "size_bytes": len(content)}
@@ -338,7 +359,14 @@ def _index(
     )
 
 
-def _proved(ledger: Ledger, index: bytes, current: DerivedDocuments, stated: Stated, vkey: str) -> dict[str, bytes]:
+def _proved(
+    ledger: Ledger,
+    index: bytes,
+    current: DerivedDocuments,
+    stated: Stated,
+    signed_off: SignedOff | None,
+    vkey: str,
+) -> dict[str, bytes]:
     """Seal, and return the proof and the checkpoint: the smallest over the record that the key signed."""
     sealed = ledger.seal()
     digest = _sha256(index)
@@ -352,7 +380,9 @@ def _proved(ledger: Ledger, index: bytes, current: DerivedDocuments, stated: Sta
         )
     with open_prover(ledger, size) as prover:
         runs = (stated.run_id, *dict.fromkeys(filter(None, _ancestry(current))))
-        proof = prover.prove_recorded(index, [stated.evidence_sha256], runs)
+        proof = prover.prove_recorded(
+            index, [stated.evidence_sha256], runs, [signed_off.entry] if signed_off else []
+        )
     return {CHECKPOINT: proof.head.message, PROOF: format_proof(proof)}
 
 
@@ -414,7 +444,14 @@ def _write(folder: Path, files: Mapping[str, bytes], before: Mapping[str, bytes]
         ) from None
 
 
-def _readme(stated: Stated, superseded: Sequence[_Document], origin: str, vkey: str, report_name: str) -> str:
+def _readme(
+    stated: Stated,
+    superseded: Sequence[_Document],
+    signed_off: SignedOff | None,
+    origin: str,
+    vkey: str,
+    report_name: str,
+) -> str:
     """Tell the recipient what to read first and how to check it."""
     for_whom = f" for {text(stated.to)}" if stated.to else ""
     state = "" if stated.final else " The run is not closed in the ledger: this is interim."
@@ -432,6 +469,7 @@ def _readme(stated: Stated, superseded: Sequence[_Document], origin: str, vkey: 
         "",
         f"Hand-over{for_whom} of run {code(stated.run_id)}, status {code(stated.status)}.{state}",
         f"From the log {code(origin)}.",
+        *([f"Signed off: {text(signed_off.told)}"] if signed_off else []),
         "",
         "**Check it before you read on**: nothing in this folder is to be believed before, this page neither.",
         "",

@@ -19,6 +19,12 @@ PROOF: Final = "handover.proof"
 REPORTS: Final = "run_report"
 SUPERSEDED: Final = "superseded"
 
+SIGNED_OFF: Final = "delivery.signed_off.v1"
+"""The event in which a person releases a delivery, or holds it."""
+
+HELD: Final = "hold"
+"""The decision of who holds it."""
+
 PROVED_OTHERWISE: Final = (CHECKPOINT, INDEX, PROOF)
 """Files that the index cannot list: the proof is behind the index, under the checkpoint."""
 
@@ -57,6 +63,23 @@ def read_stated(members: Mapping[str, Any]) -> Stated:
         if type(value) is not kinds.get(name, str) and not (name == "to" and value is None):
             raise ValueError(name)
     return Stated(**values)  # type: ignore[arg-type] # each was just seen to be of its kind
+
+
+@dataclass(frozen=True, slots=True)
+class SignedOff:
+    """Who released the delivery or held it, when (RFC 3339) and why, and which entry of the log says so."""
+
+    entry: int
+    decision: str
+    actor: str
+    reason: str
+    signed_at: str
+
+    @property
+    def told(self) -> str:
+        """Tell it to a person."""
+        did = "held" if self.decision == HELD else "released"
+        return f"{did} by {self.actor} at {self.signed_at} (entry {self.entry}): {self.reason}"
 
 
 def statement_of(stated: Stated, evidence: Mapping[str, Any]) -> dict[str, Any]:

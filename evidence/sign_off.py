@@ -19,6 +19,7 @@ from run_evidence.evidence.document import timestamp
 from run_evidence.evidence.facts import read_events_by_id
 from run_evidence.evidence.gate_policy import PROCEED
 from run_evidence.evidence.gate_subject import Asked, Part, Subject, read_subject
+from run_evidence.evidence.handover_form import HELD, SIGNED_OFF
 from run_evidence.evidence.prefix import sealed_prefix
 from run_evidence.evidence.profile_history import NO_PROFILES, Profiles
 from run_evidence.ledger import (
@@ -37,8 +38,7 @@ if TYPE_CHECKING:
     from run_evidence.evidence.prefix import Prefix
     from run_evidence.ledger import Ledger
 
-SIGNED_OFF: Final = "delivery.signed_off.v1"
-HOLD: Final = "hold"
+HOLD: Final = HELD
 DECISIONS: Final = (PROCEED, HOLD)
 SIGN_OFF_QUERIES: Final = ("amendments_of", "data_changes", "events_by_id", "sign_offs")
 """The queries a sign-off is read with (`sql/`)."""

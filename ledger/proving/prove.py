@@ -87,8 +87,12 @@ class Prover:
         found.update([self._recorded(digest)])
         return self._together(sorted(found.items()), ("document", digest), growth)
 
-    def prove_recorded(self, document: bytes, also: Iterable[str], closings_of: Iterable[str]) -> ProofFile:
+    def prove_recorded(
+        self, document: bytes, also: Iterable[str], closings_of: Iterable[str], entries: Iterable[int] = ()
+    ) -> ProofFile:
         """Prove that the log recorded a document, and others by their SHA-256, and what runs came to at their ends.
+
+        And `entries` by their indexes, each under the checkpoint.
 
         Raises: UsageError when the log has not recorded one of them.
         """
@@ -96,6 +100,7 @@ class Prover:
         found = dict(self._recorded(each) for each in (digest, *also))
         for run_id in closings_of:
             found.update(_closings(self._of_run(run_id)))
+        found.update(self._all_at(set(entries)))
         return ProofFile(tuple(self._included(sorted(found.items()))), self.head, ("document", digest))
 
     def _recorded(self, digest: str) -> tuple[int, bytes]:

@@ -72,6 +72,8 @@ def receive(inbox: Inbox, warehouse: Warehouse, partition: str) -> Received:
     except Refused as error:
         raise _refusal(str(error), error.code) from error
     if not accepted.proceeds or accepted.decision != WEEK06.proceed:
+        if accepted.sign_off and accepted.decision == WEEK06.proceed:
+            raise _refusal(f"the hand-over holds, and was {accepted.sign_off.told}", "not_released", "held")
         text = f"the hand-over holds, and says {accepted.decision}, not {WEEK06.proceed}"
         raise _refusal(text, "not_released", accepted.decision)
     return Received(accepted, _unchanged(accepted, warehouse.partition_state(window), partition))

@@ -39,7 +39,7 @@ class Consumer:
         self.last: dict[tuple[str, str, str], tuple[int, str]] = {}
 
     def accept(self, folder: Path, partition: str, to: str) -> str:
-        """Return the decision. Raises: Rejected."""
+        """Return the decision, `hold` where a person holds it. Raises: Rejected."""
         try:
             return self._accept(folder, partition, to)
         except (KeyError, ValueError, TypeError, IndexError, OSError, AttributeError, InvalidSignature) as error:
@@ -81,12 +81,25 @@ class Consumer:
         need([evidence[name] for name in names] == wanted, "the evidence says something else")
         self._statement(json.loads(files["statement.intoto.json"]), said, evidence)
         self._outcomes(said, evidence, entries)
+        signed = self._signed_off(index["sign_off"], said, entries)
 
         log = (origin, said["product"], said["partition"])
+        says = f"{said['evidence_sha256']} {index['sign_off']}"
         before = self.last.get(log, (-1, ""))
-        need(before[0] <= at or before[1] == said["evidence_sha256"], "a newer one was accepted before")
-        self.last[log] = max(before, (at, said["evidence_sha256"]))
-        return str(said["decision"])
+        need(before[0] <= at or before[1] == says, "a newer one was accepted before")
+        self.last[log] = max(before, (at, says))
+        return "hold" if signed == "hold" else str(said["decision"])
+
+    def _signed_off(self, told: Any, said: dict[str, Any], entries: dict[int, dict[str, Any]]) -> str | None:
+        if told is None:
+            return None
+        entry = entries[told["entry"]]
+        need(entry["event_type"] == "delivery.signed_off.v1", "no sign-off")
+        names = ("decision", "actor", "reason")
+        need([told[name] for name in names] == [entry["data"][name] for name in names], "it was told otherwise")
+        about = ("product", "partition", "run_id")
+        need(all(entry["data"][name] == said[name] for name in about), "a sign-off of another delivery")
+        return str(told["decision"])
 
     def _files(self, folder: Path) -> dict[str, bytes]:
         found = {}

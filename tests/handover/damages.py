@@ -19,6 +19,9 @@ from unittest.mock import patch
 from pipelines.delivery import WEEK06
 from run_evidence.evidence import Accepted, Refused, accept, hand_over, handover
 from run_evidence.evidence.document import encode_document
+from run_evidence.evidence.gate_subject import Asked
+from run_evidence.evidence.profile_history import profiles_of
+from run_evidence.evidence.sign_off import sign_off
 from run_evidence.ledger import Ledger
 from run_evidence.ledger.tlog.dsse import IN_TOTO, format_envelope
 from run_evidence.ledger.tlog.keys import Signer, format_vkey
@@ -79,6 +82,9 @@ class World:
         hand_over(ledger, WEEK06, DAY, root / "of another recipient", to="week08")
         for name, signer, origin in (("key", OTHER_KEY, LOG_KEY.name), ("log", LOG_KEY, "example.com/another")):
             world._elsewhere(f"of another {name}", signer, origin)
+        world._signed_off("held", "hold")
+        world._signed_off("a hold told as a release", "hold", decision="proceed")
+        world._signed_off("released by somebody else", "proceed", actor="Eve")
         world._made_up("a skip that passes", skip_passes, "dry_run_only")
         world._made_up("a dry run set free", lambda _body: None, "proceed_to_week07")
         world._made_up("a check told twice", told_twice, "dry_run_only")
@@ -91,6 +97,24 @@ class World:
         ledger.create(origin)
         ledger.append([*dry_run(DRY).events, *good_run(GOOD, start=START + 10**9).events])
         hand_over(ledger, WEEK06, DAY, self.root / name, to=TO)
+
+    def _signed_off(self, name: str, as_decided: str, **told: str) -> None:
+        """Let somebody sign the good run off, and whoever hands over tell it otherwise."""
+        found = handover._signed_off
+
+        def made_up(*about: Any) -> Any:
+            signed_off = found(*about)
+            assert signed_off is not None
+            return replace(signed_off, **told)
+
+        ledger = signed_ledger(self.root / f"ledger {name}", [7])
+        ledger.append(good_run(GOOD).events)
+        profiles = profiles_of(WEEK06)
+        about = Asked(product=WEEK06.product, partition=DAY)
+        hand_over(ledger, WEEK06, DAY, self.root / f"before it is {name}", to=TO)
+        sign_off(ledger, about, actor="Ada", decision=as_decided, reason="as agreed", profiles=profiles)
+        with patch.object(handover, "_signed_off", made_up), patch.object(handover, "accept"):
+            hand_over(ledger, WEEK06, DAY, self.root / name, to=TO)
 
     def _made_up(self, name: str, change: Callable[[Any], None], decision: str) -> None:
         """Let somebody who may append, and has the key, record evidence that the run does not bear out."""
@@ -299,6 +323,7 @@ class Damage:
     to: str = "current"
     after_newer: bool = False
     partition: str = DAY
+    after: str = "current"
 
 
 CHECK = "$.checks[0].status"
@@ -415,6 +440,24 @@ DAMAGES: Final = (
         *("not_recorded", INDEX),
     ),
     Damage("the index of another partition", taken(INDEX, "next day"), "file_changed", INDEX, "$.partition"),
+    Damage(
+        "a sign-off is taken away",
+        edited(INDEX, lambda body: body.update(sign_off=None)),
+        *("not_recorded", INDEX, None, "held"),
+    ),
+    Damage(
+        "a hold is told as a release, by somebody who may append and has the key",
+        *(None, "record_differs", INDEX, "$.sign_off.decision", "a hold told as a release"),
+    ),
+    Damage(
+        "… a release is told as somebody else's",
+        *(None, "record_differs", INDEX, "$.sign_off.actor", "released by somebody else"),
+    ),
+    Damage(
+        "what was handed over before somebody held it, after that",
+        *(None, "older_than_accepted", INDEX, None, "before it is held", True),
+        after="held",
+    ),
     Damage("the index is cut off", rewritten(INDEX, lambda data: data[:-2]), "file_malformed", INDEX),
     Damage("everything says proceed, with digests that fit", forged, "file_changed", INDEX, "$.decision", "older"),
     Damage(
@@ -491,7 +534,7 @@ def refusal(world: World, damage: Damage, scratch: Path) -> Refused | None:
     """Return how `accept` refuses it; `None` where it does not."""
     memory = scratch / "memory"
     if damage.after_newer:
-        offered(world.root / "current", memory)
+        offered(world.root / damage.after, memory)
     try:
         offered(damaged(world, damage, scratch / "handover"), memory)
     except Refused as refused:

@@ -45,7 +45,7 @@ def test_a_damage_is_refused_with_its_reason(world: World, damage: Damage, tmp_p
 def test_a_consumer_that_knows_the_page_alone_refuses_it_too(world: World, damage: Damage, tmp_path: Path) -> None:
     consumer = Consumer(VKEY, LOG_KEY.name)
     if damage.after_newer:
-        assert consumer.accept(world.root / "current", DAY, TO) == "proceed_to_week07"
+        consumer.accept(world.root / damage.after, DAY, TO)
     folder = damaged(world, damage, tmp_path / "handover")
     with pytest.raises(Rejected):
         consumer.accept(folder, DAY, TO)
@@ -71,6 +71,24 @@ def test_what_is_good_is_accepted_by_both(
     assert accepted.proceeds == (decision == "proceed_to_week07")
     assert accept(path, VKEY, memory=memory) == accepted, "what was accepted is accepted again"
     assert Consumer(VKEY, LOG_KEY.name).accept(path, partition, to) == decision
+
+
+def test_who_holds_a_delivery_holds_it_whatever_the_evidence_says(world: World, tmp_path: Path) -> None:
+    """The recipient is told who and why, and that nothing may be built on it."""
+    accepted, consumer = accept(world.root / "held", VKEY, memory=tmp_path), Consumer(VKEY, LOG_KEY.name)
+    assert accepted.sign_off is not None
+    assert (accepted.sign_off.decision, accepted.sign_off.actor, accepted.sign_off.reason) == (
+        "hold",
+        "Ada",
+        "as agreed",
+    )
+    assert (accepted.decision, accepted.proceeds) == ("proceed_to_week07", False)
+    assert not accepted.meets("proceed_to_week07")
+    assert "held by Ada" in "\n".join(accepted.told)
+    assert "held by Ada" in (world.root / "held" / "README.md").read_text(encoding="utf-8")
+    assert consumer.accept(world.root / "held", DAY, TO) == "hold"
+    before = accept(world.root / "before it is held", VKEY)
+    assert (before.sign_off, before.proceeds, before.meets("proceed_to_week07")) == (None, True, True)
 
 
 def test_the_newer_one_is_accepted_after_the_older(world: World, tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ from pipelines.ingestion.warehouse import BatchStamp, Warehouse
 from pipelines.samples import CLEAN_DAY, make_deliveries
 from pipelines.tickets import Ticket
 from run_evidence.evidence import hand_over
+from run_evidence.evidence.gate_subject import Asked
+from run_evidence.evidence.profile_history import profiles_of
+from run_evidence.evidence.sign_off import sign_off
 from run_evidence.ledger import Ledger, UsageError
 from run_evidence.sensors.capture.capture import CaptureContext
 from run_evidence.sensors.sync import sync_runs
@@ -78,6 +81,9 @@ def produced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Produced]:
             )
             sync_runs(instance, CaptureContext(ledger, grace_seconds=0))
             hand_over(ledger, WEEK06, CLEAN_DAY, root / folder, to=RECIPIENT)
+        about, profiles = Asked(product=WEEK06.product, partition=CLEAN_DAY), profiles_of(WEEK06)
+        sign_off(ledger, about, actor="Ada", decision="hold", reason="a recount", profiles=profiles)
+        hand_over(ledger, WEEK06, CLEAN_DAY, root / "held", to=RECIPIENT)
         yield Produced(root, ledger)
 
 
@@ -121,6 +127,12 @@ def test_one_that_does_not_say_proceed_is_refused(produced: Produced, inbox: Inb
     """It is genuine; a dry run produced nothing to build on."""
     _arrives(inbox, produced.root / "dry")
     assert _refused(inbox, warehouse) == ("not_released", "dry_run_only")
+
+
+def test_a_hand_over_that_a_person_holds_is_refused(produced: Produced, inbox: Inbox, warehouse: Warehouse) -> None:
+    """Though all of the evidence says that it may proceed."""
+    _arrives(inbox, produced.root / "held")
+    assert _refused(inbox, warehouse) == ("not_released", "held")
 
 
 def test_one_that_was_tampered_with_is_refused(produced: Produced, inbox: Inbox, warehouse: Warehouse) -> None:
