@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from run_evidence.ledger.cli.session import Session
+from run_evidence.ledger.cli.session import Session, complete_asset, complete_partition, complete_run
 from run_evidence.ledger.terminal import is_terminal, out, out_json, say
 
 if TYPE_CHECKING:
@@ -40,7 +40,12 @@ _PROFILE = Annotated[
     ),
 ]
 _RUN = Annotated[
-    str, typer.Argument(metavar="RUN_ID", help="The run: the start of its id if that is enough, or latest.")
+    str,
+    typer.Argument(
+        metavar="RUN_ID",
+        help="The run: the start of its id if that is enough, or latest.",
+        autocompletion=complete_run,
+    ),
 ]
 
 
@@ -55,8 +60,24 @@ def runs(  # noqa: PLR0913, PLR0917 - one argument for each option
         typer.Option("--verdict", metavar="WORDS", help="As in failed,unknown; !passed is all others."),
     ] = None,
     job: Annotated[list[str] | None, typer.Option("--job", help="Of this job.")] = None,
-    asset: Annotated[str | None, typer.Option("--asset", metavar="KEY", help="That dealt with this asset.")] = None,
-    partition: Annotated[str | None, typer.Option("--partition", metavar="KEY", help="Of this partition.")] = None,
+    asset: Annotated[
+        str | None,
+        typer.Option(
+            "--asset",
+            metavar="KEY",
+            help="That dealt with this asset.",
+            autocompletion=complete_asset,
+        ),
+    ] = None,
+    partition: Annotated[
+        str | None,
+        typer.Option(
+            "--partition",
+            metavar="KEY",
+            help="Of this partition.",
+            autocompletion=complete_partition,
+        ),
+    ] = None,
     release: Annotated[list[str] | None, typer.Option("--release", help="Of this release.")] = None,
     trigger: Annotated[
         list[str] | None,
@@ -72,7 +93,7 @@ def runs(  # noqa: PLR0913, PLR0917 - one argument for each option
 ) -> None:
     """List runs, newest first, each with its verdict, denominators and reason; with a profile also its decisions.
 
-    What failed last night: ledger runs --since 12h --verdict '!passed'
+    Example: ledger runs --since 12h --verdict '!passed'
     """
     from run_evidence.evidence.delivery import deliveries
     from run_evidence.evidence.facts import read_sound_runs
@@ -122,6 +143,8 @@ def show(
     """Tell one run: verdict, timeline, assets, checks, what was left out and why, and what proves it.
 
     With a delivery profile also the decision on each partition that it delivers.
+
+    Example: ledger show latest
     """
     from run_evidence.evidence.contradictions import declared_by
     from run_evidence.evidence.facts import read_runs
@@ -171,6 +194,8 @@ def report(  # noqa: PLR0913, PLR0917 - one argument for each option
     summary is brought up to date over all runs. With --as-of nothing is sealed and that file is left alone: the
     documents are those the ledger gave then, byte for byte; a TIME stands for the entries before the first that was
     recorded later.
+
+    Example: ledger report latest --out reports
     """
     from run_evidence.evidence.facts import read_runs
     from run_evidence.evidence.prefix import open_prefix, resolve_run

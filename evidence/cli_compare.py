@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from run_evidence.ledger import UsageError
-from run_evidence.ledger.cli.session import JsonOption, Session
+from run_evidence.ledger.cli.session import JsonOption, Session, complete_run
 from run_evidence.ledger.terminal import out, out_json, shortened, styled
 
 if TYPE_CHECKING:
@@ -22,7 +22,11 @@ def compare(
     ctx: typer.Context,
     sides: Annotated[
         list[str],
-        typer.Argument(metavar="BEFORE AFTER", help="Two runs, or releases."),
+        typer.Argument(
+            metavar="BEFORE AFTER",
+            help="Two runs, or releases.",
+            autocompletion=complete_run,
+        ),
     ],
     release: Annotated[bool, typer.Option("--release", help="They are releases.")] = False,
     as_of: Annotated[
@@ -33,6 +37,8 @@ def compare(
     """Say what changed between two runs or releases: outcomes, counts, versions, durations, and nothing else.
 
     What changed since the run before: ledger compare 0c7e latest
+
+    Example: ledger compare 3f2a latest
     """
     from run_evidence.evidence.compare import compare_releases, compare_runs
     from run_evidence.ledger import parse_as_of

@@ -69,7 +69,8 @@ def _told(entry: EntryPoint) -> str:
         words = load_format(entry).__doc__ or ""
     except LedgerError:
         return "(Not available: it does not load.)"
-    return words.strip().partition("\n")[0] or f"Write a run as {entry.name}."
+    first = words.strip().partition("\n")[0] or f"Write a run as {entry.name}."
+    return f"{first}\n\nExample: ledger export {entry.name} latest"
 
 
 def _writing(entry: EntryPoint) -> Any:

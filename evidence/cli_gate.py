@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from run_evidence.evidence.cli import _PROFILE, _width, profiles_for
-from run_evidence.ledger.cli.session import JsonOption, Session, say_problems
+from run_evidence.ledger.cli.session import (
+    JsonOption,
+    Session,
+    complete_asset,
+    complete_partition,
+    complete_run,
+    say_problems,
+)
 from run_evidence.ledger.terminal import out, out_json, say
 
 if TYPE_CHECKING:
@@ -17,9 +24,23 @@ if TYPE_CHECKING:
     from run_evidence.ledger import Ledger
 
 _NOT_MET = 1
-_PRODUCT = Annotated[str | None, typer.Option("--product", metavar="ASSET_KEY", help="The product asked about.")]
+_PRODUCT = Annotated[
+    str | None,
+    typer.Option(
+        "--product",
+        metavar="ASSET_KEY",
+        help="The product asked about.",
+        autocompletion=complete_asset,
+    ),
+]
 _PARTITION = Annotated[
-    str | None, typer.Option("--partition", metavar="PARTITION", help="Its partition; none where it has none.")
+    str | None,
+    typer.Option(
+        "--partition",
+        metavar="PARTITION",
+        help="Its partition; none where it has none.",
+        autocompletion=complete_partition,
+    ),
 ]
 _POLICY = Annotated[
     Path | None,
@@ -35,7 +56,13 @@ def gate(  # noqa: PLR0913, PLR0917 - one argument for each option
     product: _PRODUCT = None,
     partition: _PARTITION = None,
     run: Annotated[
-        str | None, typer.Option("--run", metavar="RUN_ID", help="A run, or the start of its id if that is enough.")
+        str | None,
+        typer.Option(
+            "--run",
+            metavar="RUN_ID",
+            help="A run, or the start of its id if that is enough.",
+            autocompletion=complete_run,
+        ),
     ] = None,
     require: Annotated[
         str | None,
@@ -53,6 +80,8 @@ def gate(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     Exit code 0 when it is met and 1 when it is not, so a script reads: if ledger gate …; then. Nothing is written.
     What was altered is no verdict and ends with 3; it sees less than ledger verify, which reads the whole log.
+
+    Example: ledger gate --product shop/orders --partition 2026-04-17 && deploy
     """
     from run_evidence.evidence.gate import ask_gate
     from run_evidence.evidence.gate_policy import GatePolicy
@@ -79,7 +108,15 @@ def gate(  # noqa: PLR0913, PLR0917 - one argument for each option
 
 def sign_off(
     ctx: typer.Context,
-    product: Annotated[str, typer.Option("--product", metavar="ASSET_KEY", help="The product.")],
+    product: Annotated[
+        str,
+        typer.Option(
+            "--product",
+            metavar="ASSET_KEY",
+            help="The product.",
+            autocompletion=complete_asset,
+        ),
+    ],
     actor: Annotated[str, typer.Option("--actor", help="Who decides.")],
     decision: Annotated[str, typer.Option("--decision", metavar="proceed|hold", help="What is decided.")],
     reason: Annotated[str, typer.Option("--reason", help="Why.")],
@@ -91,6 +128,8 @@ def sign_off(
     It holds of the delivery as it is now, and lapses when that changes: a newer run, a correction, late records,
     newer data. It sets nothing free that the evidence holds back, unless a gate's policy lets a person override.
     The one made last counts; ledger void withdraws it. Seals first and after.
+
+    Example: ledger sign-off --product a/b --partition 2026-04-17 --actor ana --decision hold --reason "a recount"
     """
     from run_evidence.evidence.gate_policy import PROCEED
     from run_evidence.evidence.gate_subject import Asked

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from run_evidence.ledger.cli.session import JsonOption, Session
+from run_evidence.ledger.cli.session import JsonOption, Session, complete_partition
 from run_evidence.ledger.terminal import out, out_json_text, say, styled
 
 NOT_MET = 1
@@ -17,7 +17,12 @@ NOT_MET = 1
 
 def handover(
     ctx: typer.Context,
-    partition: Annotated[str, typer.Option("--partition", metavar="P", help="The partition to hand over.")],
+    partition: Annotated[
+        str,
+        typer.Option(
+            "--partition", metavar="P", help="The partition to hand over.", autocompletion=complete_partition
+        ),
+    ],
     folder: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Where to write: a folder for this partition alone.")
     ],
@@ -40,6 +45,8 @@ def handover(
 
     Seals and signs. What is handed over is recorded in the log, with its decision. A folder that holds an earlier
     hand-over of the partition is brought up to date, and keeps what is superseded.
+
+    Example: ledger handover --partition 2026-04-17 --to finance --out handover
     """
     from run_evidence.evidence.cli import profiles_for
     from run_evidence.evidence.handover import hand_over
@@ -91,6 +98,8 @@ def accept(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     Exit code 3 where it does not hold, with the file, the member, what was expected and what is there. What was
     accepted is remembered, so that an older hand-over of the same partition is refused.
+
+    Example: ledger accept handover --partition 2026-04-17 --key log.vkey
     """
     from run_evidence.evidence.acceptance import accept as verify
     from run_evidence.ledger import accepted_folder, read_key_texts

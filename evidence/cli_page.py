@@ -9,14 +9,17 @@ import typer
 
 from run_evidence.evidence.cli import _PROFILE
 from run_evidence.evidence.cli_gate import _PARTITION, _POLICY, _PRODUCT, _profiles_of
-from run_evidence.ledger.cli.session import Session, say_problems
+from run_evidence.ledger.cli.session import Session, complete_run, say_problems
 from run_evidence.ledger.terminal import out, say
 
 
 def page(  # noqa: PLR0913, PLR0917 - one argument for each option
     ctx: typer.Context,
     run: Annotated[
-        str | None, typer.Option("--run", metavar="RUN_ID", help="A run: the start of its id, or latest.")
+        str | None,
+        typer.Option(
+            "--run", metavar="RUN_ID", help="A run: the start of its id, or latest.", autocompletion=complete_run
+        ),
     ] = None,
     product: _PRODUCT = None,
     partition: _PARTITION = None,
@@ -37,6 +40,8 @@ def page(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     One HTML file without a network. It carries the entries that it rests on, their proof and the signed checkpoint;
     ledger check PAGE.html --key VKEY holds it against them without believing its script. Seals first.
+
+    Example: ledger page --product shop/orders --partition 2026-04-17
     """
     from run_evidence.evidence.gate_policy_file import read_gate_policy
     from run_evidence.evidence.gate_subject import Asked
@@ -72,6 +77,8 @@ def serve(
     """Show the pages live in a browser on this machine, read-only, until Ctrl-C.
 
     A page of a run that goes on asks for itself again. Nobody else's machine reaches it, and nothing is written.
+
+    Example: ledger serve --port 8080
     """
     from run_evidence.evidence.gate_policy_file import read_gate_policy
     from run_evidence.ledger import UsageError

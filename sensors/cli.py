@@ -64,6 +64,8 @@ def sync(  # noqa: PLR0913, PLR0917 - a command has as many parameters as option
     """Capture every run of a Dagster instance that the ledger does not have, and seal.
 
     Needs nothing attached to the project, and works for runs that ended before the ledger was installed.
+
+    Example: ledger sync --dagster-home ~/dagster
     """
     from run_evidence.evidence.profile_choice import find_profile
     from run_evidence.sensors.capture.capture import declare, declare_profile

@@ -30,6 +30,8 @@ def reconcile(
     """Compare the ledger with Dagster run by run: missing, changed, extra, late, deleted at the source.
 
     Exit code 3 when the ledger misses a record of a run that ended, or one reads differently in Dagster now.
+
+    Example: ledger reconcile
     """
     from run_evidence.sensors.reconcile import reconcile as compare
 
@@ -87,6 +89,8 @@ def prunable(
     """List the runs that can be deleted from Dagster without losing evidence, and only those.
 
     Each is closed, compared with Dagster record by record just now, and sealed. Nothing is deleted.
+
+    Example: ledger prunable --older-than 90d
     """
     from run_evidence.sensors.prunable import prunable as find
 

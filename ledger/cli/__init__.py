@@ -78,7 +78,6 @@ class _LazyGroup(TyperGroup):
 
 app = typer.Typer(
     cls=_LazyGroup,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -123,6 +122,8 @@ def main() -> None:
     try:
         require_text(sys.argv[1:])
         code = app(prog_name="ledger", standalone_mode=False)
+    except SystemExit as stop:  # a shell has its completions; with another code it is a library's end
+        code = exit_code(stop) if stop.code else 0
     except BaseException as error:  # noqa: BLE001 - a panic of a library is no Exception
         code = exit_code(error)
     sys.exit(flushed(code if isinstance(code, int) else 0))

@@ -25,7 +25,10 @@ def amend(
         typer.Option("--set", metavar="COLUMN=VALUE", help="What holds instead; without, it is a remark."),
     ] = None,
 ) -> None:
-    """Record that an event is to be read otherwise. The original stays; prints the amendment's event id."""
+    """Record that an event is to be read otherwise. The original stays; prints the amendment's event id.
+
+    Example: ledger amend 01J8… --actor ana --reason "counted twice" --set partition=2026-04-18
+    """
     from run_evidence.ledger.admin.amend import amend as run
 
     session: Session = ctx.obj
@@ -44,7 +47,10 @@ def _pairs(changes: list[str]) -> dict[str, str]:
 
 
 def void(ctx: typer.Context, event_id: _EventArgument, reason: _ReasonOption, actor: _ActorOption) -> None:
-    """Record that an event does not count. The original stays; prints the void's event id."""
+    """Record that an event does not count. The original stays; prints the void's event id.
+
+    Example: ledger void 01J8… --actor ana --reason "reported by a test"
+    """
     from run_evidence.ledger.admin.amend import void as run
 
     session: Session = ctx.obj
@@ -53,7 +59,10 @@ def void(ctx: typer.Context, event_id: _EventArgument, reason: _ReasonOption, ac
 
 
 def erase(ctx: typer.Context, event_id: _EventArgument, reason: _ReasonOption, actor: _ActorOption) -> None:
-    """Remove an event's payload that is kept outside its entry, on record. The entry stays and verifies."""
+    """Remove an event's payload that is kept outside its entry, on record. The entry stays and verifies.
+
+    Example: ledger erase 01J8… --actor ana --reason "a customer asked"
+    """
     from run_evidence.ledger.admin.amend import erase as run
 
     session: Session = ctx.obj

@@ -42,6 +42,8 @@ def new(
     """Make a private key (mode 0600, never in the ledger, never printed); the next seal signs with it.
 
     The public half goes to stdout. Where there is no ledger yet, one is made whose origin is the key's name.
+
+    Example: ledger key new
     """
     from run_evidence.ledger.settings import key_folder, key_memory
     from run_evidence.ledger.storage.key_file import generate_signer, key_file_name, write_key_file
@@ -82,7 +84,10 @@ def show(
     ctx: typer.Context,
     file: Annotated[Path | None, typer.Argument(help="A private key file. Else the ledger's own key.")] = None,
 ) -> None:
-    """Print the verifier key, alone, on stdout: hand it to whoever verifies."""
+    """Print the verifier key, alone, on stdout: hand it to whoever verifies.
+
+    Example: ledger key show
+    """
     from run_evidence.ledger.storage.key_file import read_key_file
     from run_evidence.ledger.storage.keyring import read_records
     from run_evidence.ledger.tlog.keys import format_vkey
@@ -115,6 +120,8 @@ def add(
 
     A key signs only what extends the last checkpoint it signed. Where it remembers none, this command decides that
     the ledger as it is now is the one to go on from: verify it against a checkpoint that you kept first.
+
+    Example: ledger key add log.key
     """
     from run_evidence.ledger.sealing.adopt import adopt
     from run_evidence.ledger.settings import key_memory

@@ -34,7 +34,10 @@ def seal(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give everything in the inbox its index, extend the tree, write and sign the checkpoint."""
+    """Give everything in the inbox its index, extend the tree, write and sign the checkpoint.
+
+    Example: ledger seal
+    """
     from run_evidence.ledger.admin.signed_state import signed_state
     from run_evidence.ledger.settings import signing_setup
     from run_evidence.ledger.tlog.trust import read_trust
@@ -60,6 +63,8 @@ def compact(ctx: typer.Context, as_json: JsonOption = False) -> None:
     """Merge small segments into large ones; no entry's index or bytes change.
 
     Files that another tool has put in their place, such as a nightly OPTIMIZE, are checked and written again.
+
+    Example: ledger compact
     """
     from run_evidence.ledger.sealing.compact import compact as run
 
@@ -75,7 +80,10 @@ def compact(ctx: typer.Context, as_json: JsonOption = False) -> None:
 
 
 def status(ctx: typer.Context, as_json: JsonOption = False) -> None:
-    """Show the ledger's size, what waits to be sealed, the last sync, and how far recording lags."""
+    """Show the ledger's size, what waits to be sealed, the last sync, and how far recording lags.
+
+    Example: ledger status --json
+    """
     from run_evidence.ledger.admin.status import status as measure
 
     session: Session = ctx.obj
@@ -102,7 +110,10 @@ def status(ctx: typer.Context, as_json: JsonOption = False) -> None:
 
 
 def doctor(ctx: typer.Context, as_json: JsonOption = False) -> None:
-    """Say what is wrong with this ledger or its store, and the next step."""
+    """Say what is wrong with this ledger or its store, and the next step.
+
+    Example: ledger doctor
+    """
     from run_evidence.ledger.admin.status import diagnose
 
     session: Session = ctx.obj

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from run_evidence.ledger.cli.session import JsonOption, Session
+from run_evidence.ledger.cli.session import JsonOption, Session, complete_asset
 from run_evidence.ledger.errors import UsageError
 from run_evidence.ledger.model.times import rfc3339
 from run_evidence.ledger.terminal import out, out_json, say, table
@@ -30,7 +30,12 @@ _SHORT_ID: Final = 8
 
 def partitions(
     ctx: typer.Context,
-    asset: Annotated[str, typer.Argument(metavar="ASSET_KEY", help="The asset, as ledger show names it.")],
+    asset: Annotated[
+        str,
+        typer.Argument(
+            metavar="ASSET_KEY", help="The asset, as ledger show names it.", autocompletion=complete_asset
+        ),
+    ],
     state: Annotated[
         str | None, typer.Option("--state", metavar="STATES", help="As in missing,skipped; else all.")
     ] = None,
@@ -42,6 +47,8 @@ def partitions(
     """List the partitions of an asset by its definition, also those that no run ever planned, with their states.
 
     What is missing or was only left out: ledger partitions shop/orders --state missing,skipped
+
+    Example: ledger partitions shop/orders --state missing,skipped
     """
     from run_evidence.ledger.query.as_of import parse_as_of
     from run_evidence.ledger.query.snapshot import open_snapshot

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from run_evidence.ledger.cli.session import JsonOption, Session
+from run_evidence.ledger.cli.session import JsonOption, Session, complete_run
 from run_evidence.ledger.errors import EnvironmentFault, UsageError
 from run_evidence.ledger.model.times import rfc3339
 from run_evidence.ledger.storage.files import MAX_DOCUMENT_BYTES, is_file, read_named
@@ -30,7 +30,13 @@ def prove(
     ctx: typer.Context,
     event_id: Annotated[str | None, typer.Argument(help="The event to prove.")] = None,
     run_id: Annotated[
-        str | None, typer.Option("--run", metavar="RUN_ID", help="Prove all of a run; its id, or a start of it.")
+        str | None,
+        typer.Option(
+            "--run",
+            metavar="RUN_ID",
+            help="Prove all of a run; its id, or a start of it.",
+            autocompletion=complete_run,
+        ),
     ] = None,
     file: Annotated[
         Path | None, typer.Option("--file", metavar="REPORT", help="Prove what a JSON document rests on.")
@@ -41,7 +47,10 @@ def prove(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to write the proof.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
 ) -> None:
-    """Prove that an event, a run, or what a document rests on, is in the log, for `ledger check` anywhere."""
+    """Prove that an event, a run, or what a document rests on, is in the log, for `ledger check` anywhere.
+
+    Example: ledger prove --run latest -o run.proof
+    """
     from run_evidence.ledger.proving.prove import open_prover
     from run_evidence.ledger.tlog.proof_file import format_proof
 
@@ -97,6 +106,8 @@ def check(
 
     A page (ledger page) is an HTML file with its proof in it: what it shows is held against the log without its
     script.
+
+    Example: ledger check report.proof report.json --key log.vkey
     """
     from run_evidence.ledger.proving.page_file import check_file
     from run_evidence.ledger.storage.checkpoints import read_checkpoint_file
@@ -163,6 +174,8 @@ def checkpoint(
     """Copy the newest checkpoint, to keep where the ledger's writers cannot change it.
 
     Later, `ledger verify --since FILE` shows that the log only grew since.
+
+    Example: ledger export checkpoint head-2026-04-17
     """
     from run_evidence.ledger.storage.checkpoints import newest_checkpoint
 
@@ -183,7 +196,10 @@ def tlog(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder; only what is new is written.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Write the log as C2SP tlog-tiles (checkpoint, tiles, entry bundles), incrementally."""
+    """Write the log as C2SP tlog-tiles (checkpoint, tiles, entry bundles), incrementally.
+
+    Example: ledger export tlog public/log
+    """
     from run_evidence.ledger.proving.export import export_tlog
 
     session: Session = ctx.obj

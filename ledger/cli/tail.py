@@ -34,6 +34,8 @@ def tail(
     """Print the sealed entries in the order of the log, each once.
 
     As ndjson a line is an entry's JSON with its index. A collector that has entry 1199 goes on with --from 1200.
+
+    Example: ledger tail --follow --format ndjson | collector
     """
     if output_format not in _FORMATS:
         raise UsageError(f"{output_format!r:.50} is no format of tail.", next_step=f"of {', '.join(_FORMATS)}")

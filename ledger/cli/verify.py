@@ -51,6 +51,8 @@ def verify(
     With a key, everything sealed has to lie under a checkpoint it signed. What was verified once is remembered: a
     later log that does not extend it is a finding. A signature is worth what the key is worth: bring the verifier
     key you were given, not the ledger's own word.
+
+    Example: ledger verify --key log.vkey --parallel
     """
     from run_evidence.ledger.settings import verified_folder
     from run_evidence.ledger.storage.files import is_file

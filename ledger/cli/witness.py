@@ -44,6 +44,8 @@ def serve(
     """Serve C2SP tlog-witness over HTTP until stopped. The address goes to stdout when it is ready.
 
     Run it where the ledger's administrator has no say: its own machine, user and disk.
+
+    Example: ledger witness serve --key witness.key --log log.vkey --state memory
     """
     from run_evidence.ledger.storage.key_file import read_key_file
     from run_evidence.ledger.tlog.keys import format_vkey
