@@ -47,6 +47,8 @@ class Finding:
     reason_codes: tuple[str, ...]
     numbers: Mapping[str, int]
     text: str
+    gaps: tuple[str, ...] = ()
+    """What a reconcile named, each in words, the explained ones too."""
 
     @property
     def passed(self) -> bool:

@@ -115,25 +115,26 @@ def test_it_works_twice_in_a_row(demo: Demo) -> None:
     assert [path.name for path in demo.folder.iterdir()] == [".demo"], "everything it writes is there"
 
 
-WARNED = ("succeeded", "warned", "manual_review_required", "9 of 13 planned passed, 2 warned, 2 not available")
+WARNED = ("succeeded", "warned", "manual_review_required", "10 of 14 planned passed, 2 warned, 2 not available")
+EMPTY = ("succeeded", "warned", "manual_review_required", "9 of 14 planned passed, 3 warned, 2 not available")
 STORIES = {
     "2026-04-15": [
         (
             *("failed", "failed", "hold_downstream"),
-            "0 of 13 planned passed, 1 failed, 2 not available, 5 never ran, 5 not evaluated",
+            "0 of 14 planned passed, 1 failed, 2 not available, 5 never ran, 6 not evaluated",
         )
     ],
     "2026-04-16": [WARNED, WARNED],
     "2026-04-17": [
-        ("succeeded", "passed", "proceed_to_week07", "11 of 13 planned passed, 2 not available"),
+        ("succeeded", "passed", "proceed_to_week07", "12 of 14 planned passed, 2 not available"),
     ],
     "2026-04-18": [
         (
             *("succeeded", "skipped", "dry_run_only"),
-            "3 of 13 planned passed, 4 skipped, 2 not available, 4 not evaluated",
+            "3 of 14 planned passed, 4 skipped, 2 not available, 5 not evaluated",
         )
     ],
-    "2026-04-19": [WARNED],
+    "2026-04-19": [EMPTY],
 }
 
 

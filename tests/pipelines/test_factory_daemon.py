@@ -55,6 +55,7 @@ CHECKS = (
     f"{GATE}?manifest_consistency",
     *(f"{RAW}?duplicate_idempotency", f"{RAW}?partition_completeness"),
     *(f"{FACT}?row_count_output_count", f"{FACT}?required_field_null_rate"),
+    f"{FACT}?source_to_silver_reconcile",
 )
 LAUNCH = """
 mutation ($params: ExecutionParams!) {

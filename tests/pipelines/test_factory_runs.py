@@ -33,7 +33,7 @@ RAW = "week06__ingestion__raw_ticket_events_partitioned"
 CORE = {"manifest_gate", "raw_ticket_events_partitioned", "ticket_fact_partitioned", "backfill_plan"}
 CHECKS = {
     *("manifest_consistency", "duplicate_idempotency", "partition_completeness"),
-    *("row_count_output_count", "required_field_null_rate"),
+    *("row_count_output_count", "required_field_null_rate", "source_to_silver_reconcile"),
 }
 
 
@@ -140,6 +140,7 @@ def test_a_partition_without_rows_is_materialized_empty_and_warned_about(factory
     assert (completeness.passed, completeness.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert run.check_reasons()["partition_completeness"] == ["partition_has_no_seed_rows"]
     assert run.check_reasons()["required_field_null_rate"] == ["no_valid_input_rows"]
+    assert run.check_reasons()["source_to_silver_reconcile"] == ["nothing_compared"]
     assert run.checks()["row_count_output_count"].passed
 
 
@@ -232,6 +233,7 @@ def test_a_limit_leaves_rows_out_and_the_checks_find_it(factory: Factory) -> Non
     assert run.metadata("raw_ticket_events_partitioned")["limit_reached"] is True
     assert run.check_reasons()["partition_completeness"] == ["rows_missing"]
     assert run.check_reasons()["row_count_output_count"] == ["row_count_mismatch"]
+    assert run.check_reasons()["source_to_silver_reconcile"] == ["not_in_bronze"]
     assert run.checks()["row_count_output_count"].severity is dg.AssetCheckSeverity.ERROR
 
 
