@@ -59,4 +59,9 @@ def base_definitions(*, tick_seconds: int = 30) -> dg.Definitions:
     )
 
 
-defs = with_ledger(base_definitions(), optional=OPTIONAL, profile=WEEK06)
+def factory_definitions() -> dg.Definitions:
+    """Build the factory from the environment as it is now, with its ledger."""
+    return with_ledger(base_definitions(), optional=OPTIONAL, profile=WEEK06)
+
+
+defs = factory_definitions()

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from pipelines.manifests import SourceSettings
     from pipelines.partitions import DailyWindow
 
-Action = Literal["retry", "rerun", "replay", "backfill", "none"]
+Verb = Literal["retry", "rerun", "replay", "backfill"]
+Action = Verb | Literal["none"]
 
 IDEMPOTENCY_GUARD = (
     "Bronze keeps a payload once by (source_id, source_fingerprint); "
@@ -42,7 +43,8 @@ class BackfillPlan:
     """The plan for one partition, field for field as the course contract names them.
 
     Both counts are distinct tickets of the partition: `expected_input_count` valid ones in the admitted
-    sources, `current_output_count` those in Silver. Times are RFC 3339, the window is half-open.
+    sources, `current_output_count` those in Silver. Times are RFC 3339, the window is half-open. `mode` is the verb
+    that a recovery was asked for; a dry run asks for none, and only proposes.
     """
 
     partition_key: str
@@ -57,7 +59,7 @@ class BackfillPlan:
     downstream_impact: str
     operator: str
     timestamp: str
-    mode: Literal["dry-run"] = "dry-run"
+    mode: Verb | Literal["dry-run"] = "dry-run"
 
     def to_document(self) -> dict[str, str | int | None]:
         """Return the plan as the JSON object the contract describes."""
@@ -72,6 +74,8 @@ def plan_backfill(
     settings: SourceSettings, warehouse: Warehouse, partition_key: str, *, operator: str, now: datetime
 ) -> BackfillPlan:
     """Plan one partition as of `now` (aware UTC), which is passed in so that a plan can be derived again.
+
+    `pipelines.data_factory.recovery_plan` puts such plans together into one that can be carried out.
 
     Faults of the input or the warehouse become part of the plan, not errors: a plan is most needed then.
 

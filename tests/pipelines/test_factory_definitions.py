@@ -85,7 +85,7 @@ def test_week03_stands_beside_week06(definitions: dg.Definitions) -> None:
 
 
 def test_the_checks_do_not_block(definitions: dg.Definitions) -> None:
-    """Five of soundness, one that reconciles. A finding is evidence for the gate downstream; it stops nothing here."""
+    """Five of soundness, one that reconciles: a finding is evidence for the gate; it stops nothing here."""
     specs = [
         definitions.resolve_asset_graph().get_check_spec(key)
         for key in definitions.resolve_asset_graph().asset_check_keys

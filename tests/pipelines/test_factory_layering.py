@@ -15,10 +15,11 @@ FOLDER = Path(pipelines.__file__).parent
 ROOMS = ("ingestion", "data_factory", "consumers")
 CONTRACTS = {"contract", "manifests", "partitions", "strict_json", "tickets"}
 WRAPS = {
-    *("ingestion.assets", "ingestion.failures", "pages", "resources", "definitions"),
+    *("ingestion.assets", "ingestion.failures", "pages", "recovery", "resources", "definitions"),
     *("consumers.assets", "data_factory.assets", "data_factory.checks", "data_factory.reporting"),
+    "data_factory.recovery_runs",
 }
-TOP = {"definitions", "demo", "pages"}
+TOP = {"definitions", "demo", "pages", "reconcile", "recovery"}
 
 
 def _modules() -> dict[str, Path]:

@@ -1,0 +1,336 @@
+"""The recovery plan: which partitions a retry, rerun, replay or backfill runs again, why, and what it must come to.
+
+Four verbs, kept apart:
+
+* `retry` one run that failed: its failed steps and what follows them;
+* `rerun` the batch job of a partition: all its steps, with the same configuration;
+* `replay` an input that was consumed: gate, Bronze and Silver of each day that a batch or a window has tickets of;
+* `backfill` what is missing: the partitions of the definition that the ledger knows no good materialization of.
+
+A plan is a document of its own and writes nothing else. Each target is one `BackfillPlan`, by the planner that the
+asset `week06/ops/backfill_plan` has, with what the runs must come to. A target that would only fail again is held,
+with the reason. A plan is named by its SHA-256, so that it cannot be changed after it was carried out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from pipelines.data_factory.inputs import GateRejectedError, admit_inputs
+from pipelines.data_factory.reconciliation import load_query, reconcile_partition
+from pipelines.data_factory.recovery import BackfillPlan, Verb, plan_backfill
+from pipelines.ingestion.gate import judge_manifest
+from pipelines.manifests import TICKET_CONTRACT, scan_manifests
+from pipelines.partitions import format_instant, partition_of
+from pipelines.tickets import Ticket, read_tickets
+from run_evidence.ledger import EnvironmentFault, InputError, LedgerError, UsageError, open_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from pipelines.ingestion.warehouse import Warehouse
+    from pipelines.manifests import SourceSettings
+    from run_evidence.ledger import Ledger
+
+COMMAND: Final = "python -m pipelines.recovery"
+GAPS: Final = frozenset({"missing", "failed", "wiped", "skipped", "unknown"})
+"""The states of the view `partitions` that a backfill fills; `stale` takes a rerun, `pending` is going on."""
+
+_NO_DELIVERY: Final = "structured_manifest_missing_or_empty"
+_ID_LENGTH: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One partition of a plan. `why` it is in it; `held` says why it is not carried out, None when it is.
+
+    `run_id` is the run that is executed again. `expected_new_event_count` is what Bronze must gain, None when that
+    could not be counted.
+    """
+
+    plan: BackfillPlan
+    why: str
+    run_id: str | None
+    expected_new_event_count: int | None
+    held: str | None
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the contract's fields, then these."""
+        more = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "plan"}
+        return {**self.plan.to_document(), **more}
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryPlan:
+    """What was asked for, by whom and when, and the targets in order of their days."""
+
+    mode: Verb
+    asked: str
+    operator: str
+    timestamp: str
+    targets: tuple[Target, ...]
+
+    @property
+    def due(self) -> tuple[Target, ...]:
+        """The targets that are carried out."""
+        return tuple(target for target in self.targets if target.held is None)
+
+    @property
+    def held(self) -> tuple[Target, ...]:
+        """The targets that wait for something else."""
+        return tuple(target for target in self.targets if target.held is not None)
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the plan as a JSON object."""
+        windows = [target.plan for target in self.targets]
+        return {
+            "mode": self.mode,
+            "asked": self.asked,
+            "operator": self.operator,
+            "timestamp": self.timestamp,
+            "window_start": min((plan.window_start for plan in windows), default=None),
+            "window_end": max((plan.window_end for plan in windows), default=None),
+            "targets": [target.to_document() for target in self.targets],
+        }
+
+    @property
+    def text(self) -> str:
+        """The document as it is written, byte for byte."""
+        return json.dumps(self.to_document(), ensure_ascii=False, indent=2) + "\n"
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def plan_id(self) -> str:
+        """The plan's name: the beginning of its digest."""
+        return self.sha256[:_ID_LENGTH]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFound:
+    """A run of the factory as Dagster has it. `failed_steps` are those that failed, in the log's order."""
+
+    run_id: str
+    partition: str
+    status: str
+    failed_steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionFound:
+    """What the ledger knows of a partition: a state of its view `partitions`, why, and the run it is from."""
+
+    state: str
+    reason_code: str | None
+    run_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Plans from sources and warehouse as they are. `keys` are the partitions of the definition, in order."""
+
+    settings: SourceSettings
+    warehouse: Warehouse
+    keys: Sequence[str]
+    operator: str
+    now: datetime
+
+    def retry(self, run: RunFound) -> RecoveryPlan:
+        """Plan to go on with a run from where it failed. Raises: UsageError when it did not fail."""
+        if run.status not in {"FAILURE", "CANCELED"}:
+            raise UsageError(
+                f"run {run.run_id} did not fail: Dagster says {run.status}, so there is nothing to retry",
+                next_step=f"{COMMAND} --mode rerun --run {run.run_id}",
+            )
+        steps = ", ".join(run.failed_steps) or "before any step"
+        why = f"run {run.run_id[:8]} ended as {run.status} at {steps}"
+        return self._plan("retry", f"run {run.run_id}", [self._target("retry", run.partition, why, run.run_id)])
+
+    def rerun(self, run: RunFound) -> RecoveryPlan:
+        """Plan to run the batch job of a run again, all of it."""
+        why = f"the batch job of run {run.run_id[:8]} again, which ended as {run.status}"
+        return self._plan("rerun", f"run {run.run_id}", [self._target("rerun", run.partition, why, run.run_id)])
+
+    def replay_batch(self, batch_id: str) -> RecoveryPlan:
+        """Plan to consume a batch again, for every day that it has tickets of.
+
+        Raises: UsageError for a batch that nobody delivered.
+        """
+        days = self._days_of_batch(batch_id)
+        targets = []
+        for day, count in sorted(days.items()):
+            self.require([day])
+            why = f"{count} tickets of batch {batch_id}"
+            target = self._target("replay", day, why)
+            if target.held is None and not self._reads(day, batch_id):
+                target = replace(target, held="delivered_outside_window")
+            targets.append(target)
+        return self._plan("replay", f"batch {batch_id}", targets)
+
+    def replay_days(self, days: Sequence[str], asked: str) -> RecoveryPlan:
+        """Plan to consume again what these days were made of."""
+        why = "the input of the day again"
+        return self._plan("replay", asked, [self._target("replay", day, why) for day in self.require(days)])
+
+    def backfill(self, found: Mapping[str, PartitionFound], days: Sequence[str], asked: str) -> RecoveryPlan:
+        """Plan to make what is missing of `days`, by what the ledger `found`; a day it never saw is missing."""
+        targets = []
+        for day in self.require(days):
+            known = found.get(day, PartitionFound("missing", None, None))
+            if known.state in GAPS:
+                said = f": {known.reason_code}" if known.reason_code and known.reason_code != known.state else ""
+                run = f" in run {known.run_id[:8]}" if known.run_id else ""
+                targets.append(self._target("backfill", day, f"{known.state}{run}{said}"))
+        return self._plan("backfill", asked, targets)
+
+    def require(self, days: Iterable[str]) -> list[str]:
+        """Return the days, each once. Raises: UsageError when one is no partition of the definition."""
+        known, wanted = set(self.keys), list(dict.fromkeys(days))
+        if other := [day for day in wanted if day not in known]:
+            there = f"it has {self.keys[0]} to {self.keys[-1]}" if self.keys else "it has none yet"
+            raise UsageError(
+                f"{other[0]!r:.60} is no partition of the factory: {there}",
+                next_step=f"{COMMAND} --mode backfill lists the partitions that are missing",
+            )
+        return wanted
+
+    def _plan(self, mode: Verb, asked: str, targets: Sequence[Target]) -> RecoveryPlan:
+        return RecoveryPlan(mode, asked, self.operator, format_instant(self.now), tuple(targets))
+
+    def _target(self, mode: Verb, day: str, why: str, run_id: str | None = None) -> Target:
+        self.require([day])
+        plan = plan_backfill(self.settings, self.warehouse, day, operator=self.operator, now=self.now)
+        plan = replace(plan, mode=mode)
+        if plan.expected_input_count is None:
+            return Target(plan, why, run_id, None, self._why_held(day, plan.gap_reason))
+        if plan.gap_reason == "output_exceeds_input":
+            return Target(plan, why, run_id, None, plan.gap_reason)
+        return Target(plan, why, run_id, self._new_events(day), None)
+
+    def _why_held(self, day: str, gap_reason: str) -> str:
+        """Tell a day that nobody delivered from one whose delivery is refused."""
+        try:
+            admit_inputs(self.settings, day)
+        except GateRejectedError as error:
+            return "no_delivery" if error.reason_codes == (_NO_DELIVERY,) and not error.inputs.own else gap_reason
+        except LedgerError:
+            pass
+        return gap_reason
+
+    def _new_events(self, day: str) -> int | None:
+        """Count the events of the sources that Bronze lacks; all of them where there is no Bronze yet."""
+        found = reconcile_partition(self.settings, self.warehouse, day)
+        if found.bronze_count is None:
+            return sum(source.events or 0 for source in found.sources)
+        return sum(gap.count for gap in found.all_gaps if gap.code == "not_in_bronze")
+
+    def _days_of_batch(self, batch_id: str) -> dict[str, int]:
+        manifests = [m for m in scan_manifests(self.settings.manifest_path).manifests if m.batch_id == batch_id]
+        days: dict[str, int] = {}
+        for manifest in (m for m in manifests if m.contract_ref == TICKET_CONTRACT):
+            judged = judge_manifest(manifest, bucket=self.settings.bucket, data_folder=self.settings.data_folder)
+            for path in (asset.path for asset in judged.assets if asset.path is not None):
+                for line in read_tickets(path):
+                    if isinstance(line.content, Ticket):
+                        day = partition_of(line.content.created_at)
+                        days[day] = days.get(day, 0) + 1
+        if not days:
+            named = "has no ticket that can be read" if manifests else "is named by no manifest"
+            raise UsageError(
+                f"batch {batch_id!r:.80} {named} in {self.settings.manifest_path}",
+                next_step="python -m pipelines.ingestion.seed_loader --manifest-dir "
+                f"{self.settings.manifest_path} lists what was delivered",
+            )
+        return days
+
+    def _reads(self, day: str, batch_id: str) -> bool:
+        return any(source.batch_id == batch_id for source in admit_inputs(self.settings, day).sources)
+
+
+def partitions_found(ledger: Ledger, asset_key: str) -> dict[str, PartitionFound]:
+    """Return what the ledger knows of an asset's partitions.
+
+    Raises: NotALedgerError when there is no ledger: what is missing cannot be told from what nobody recorded.
+    """
+    with open_snapshot(ledger, views=("partitions",)) as snapshot:
+        rows = snapshot.rows(load_query("partition_states"), {"asset_key": asset_key})
+    return {partition: PartitionFound(state, reason_code, run_id) for partition, state, reason_code, run_id in rows}
+
+
+def plan_path(plan: RecoveryPlan, report_dir: Path) -> Path:
+    """Return where a plan is written: beside those of the asset `week06/ops/backfill_plan`."""
+    return report_dir / "backfill" / f"recovery-{plan.mode}-{plan.plan_id}.json"
+
+
+def write_recovery_plan(plan: RecoveryPlan, report_dir: Path) -> Path:
+    """Write a plan to its file; nothing that is there is changed. Raises: EnvironmentFault."""
+    path = plan_path(plan, report_dir)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(plan.text)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{path}: the plan cannot be written: {error.strerror}",
+            next_step="make the folder writable or set WEEK06_REPORT_DIR to another one",
+        ) from error
+    return path
+
+
+def find_plan(report_dir: Path, plan_id: str) -> Path:
+    """Return the file of the plan whose id begins so, of `latest` the newest. Raises: UsageError."""
+    files = sorted((report_dir / "backfill").glob("recovery-*.json"), key=lambda path: path.stat().st_mtime_ns)
+    if plan_id == "latest":
+        matching = files[-1:]
+    else:
+        matching = [path for path in files if plan_id and path.stem.rpartition("-")[2].startswith(plan_id)]
+    if len(matching) != 1:
+        said = (
+            f"{len(matching)} plans of {report_dir / 'backfill'} begin so" if matching else "there is no such plan"
+        )
+        raise UsageError(
+            f"{plan_id!r:.60}: {said}", next_step=f"{COMMAND} --show latest, or ls {report_dir / 'backfill'}"
+        )
+    return matching[0]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPlan:
+    """A plan as its file has it now; `plan_id` is what the file is named by, `sha256` what it holds."""
+
+    plan: RecoveryPlan
+    plan_id: str
+    sha256: str
+
+    @property
+    def altered(self) -> bool:
+        """Whether the file is not what it was when it got its name."""
+        return not self.sha256.startswith(self.plan_id)
+
+
+def read_recovery_plan(path: Path) -> StoredPlan:
+    """Return the plan of a file. Raises: InputError when it is none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = json.loads(text)
+        names = [f.name for f in fields(BackfillPlan)]
+        more = [f.name for f in fields(Target) if f.name != "plan"]
+        targets = tuple(
+            Target(BackfillPlan(**{name: each[name] for name in names}), **{name: each[name] for name in more})
+            for each in found["targets"]
+        )
+        mode = {verb: verb for verb in get_args(Verb)}[found["mode"]]
+        plan = RecoveryPlan(mode, found["asked"], found["operator"], found["timestamp"], targets)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(
+            f"{path}: this is no recovery plan: {error}", next_step=f"plan again: {COMMAND} --mode backfill"
+        ) from error
+    return StoredPlan(plan, path.stem.rpartition("-")[2], hashlib.sha256(text.encode()).hexdigest())

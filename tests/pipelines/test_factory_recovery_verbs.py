@@ -1,0 +1,449 @@
+"""Retry, rerun, replay and backfill: a plan first, real runs on a disk, and the result held to the plan."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.reconstruct import ReconstructableJob
+from dagster._core.execution.backfill import BulkActionStatus
+
+from pipelines import recovery
+from pipelines.data_factory.recovery_plan import Planner, read_recovery_plan, write_recovery_plan
+from pipelines.data_factory.recovery_runs import Project, carry_out
+from pipelines.data_factory.recovery_story import tell_recovery
+from pipelines.definitions import DATA_FACTORY_JOB, factory_definitions
+from pipelines.ingestion.settings import warehouse_of
+from pipelines.manifests import SourceSettings
+from pipelines.partitions import daily_window
+from run_evidence.ledger import EnvironmentFault, InputError, Ledger, UsageError, open_snapshot
+from run_evidence.sensors.capture.capture import CaptureContext, capture_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FIRST, SECOND, THIRD = "2026-04-15", "2026-04-16", "2026-04-17"
+WINDOW = ("--from", FIRST, "--to", THIRD)
+
+
+def name(day: str, number: int) -> str:
+    return f"TKT-{day.replace('-', '')}-{number:06d}"
+
+
+@dataclass(frozen=True)
+class Shop:
+    """The factory as an operator has it: deliveries, a warehouse, a ledger and a Dagster home on disk."""
+
+    root: Path
+    deliver: Callable[..., Path]
+    ticket: Callable[..., dict[str, Any]]
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.root / "ledger")
+
+    @property
+    def plans(self) -> list[Path]:
+        return sorted((self.root / "reports" / "backfill").glob("recovery-*.json"))
+
+    def instance(self) -> dg.DagsterInstance:
+        return dg.DagsterInstance.from_config(str(self.root / "dagster"))
+
+    def runs(self) -> list[dg.DagsterRun]:
+        """Return Dagster's runs, oldest first."""
+        with self.instance() as instance:
+            return list(reversed(instance.get_runs()))
+
+    def day(self, day: str, *numbers: int, more: tuple[Any, ...] = (), **changes: Any) -> None:
+        """Deliver a day's tickets of these numbers, and more lines."""
+        rows = [self.row(day, number) for number in numbers]
+        self.deliver(self.root / "deliveries", day, [*rows, *more], **changes)
+
+    def row(self, day: str, number: int, **changes: Any) -> dict[str, Any]:
+        batch_id = f"batch-{day.replace('-', '')}-001"
+        return self.ticket(
+            ticket_id=name(day, number), created_at=f"{day}T08:15:00Z", ingest_batch_id=batch_id, **changes
+        )
+
+    def run(self, day: str, **tags: str) -> str:
+        """Run the whole job for a day as somebody would, and capture it."""
+        with self.instance() as instance:
+            job = factory_definitions().resolve_job_def(DATA_FACTORY_JOB)
+            run = job.execute_in_process(instance=instance, partition_key=day, raise_on_error=False, tags=tags)
+            capture_run(instance, run.run_id, CaptureContext(self.ledger, grace_seconds=0.0))
+        return run.run_id
+
+    def tickets(self, day: str) -> int:
+        return warehouse_of(os.environ).partition_state(daily_window(day)).ticket_count
+
+    def snapshot(self, day: str) -> str:
+        return warehouse_of(os.environ).partition_state(daily_window(day)).snapshot_id
+
+    def planner(self) -> Planner:
+        keys = [FIRST, SECOND, THIRD]
+        settings = SourceSettings(self.root / "deliveries")
+        return Planner(settings, warehouse_of(os.environ), keys, "ada", datetime(2026, 4, 20, tzinfo=UTC))
+
+
+@pytest.fixture
+def shop(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    clean_environment: None,
+    deliver: Callable[..., Path],
+    ticket: Callable[..., dict[str, Any]],
+) -> Shop:
+    (tmp_path / "dagster").mkdir()
+    (tmp_path / "dagster" / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    for variable, value in {
+        "DAGSTER_HOME": tmp_path / "dagster",
+        "LEDGER_URL": tmp_path / "ledger",
+        "SEED_MANIFEST_PATH": tmp_path / "deliveries",
+        "WEEK06_REPORT_DIR": tmp_path / "reports",
+        "DATABASE_URL": f"duckdb:///{tmp_path / 'warehouse.duckdb'}",
+        "WEEK06_OPERATOR": "ada",
+    }.items():
+        monkeypatch.setenv(variable, str(value))
+    # A command loads the project once; here many tests do, each with an environment of its own.
+    ReconstructableJob.get_definition.cache_clear()
+    ReconstructableJob.get_repository_definition.cache_clear()
+    return Shop(tmp_path, deliver, ticket)
+
+
+@pytest.fixture
+def recover(shop: Shop, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, Any]]:
+    """Call the command, and return its exit code and the JSON that it printed."""
+
+    def call(*arguments: str) -> tuple[int, Any]:
+        capsys.readouterr()
+        code = recovery.main([*arguments, "--json"], os.environ)
+        return code, json.loads(capsys.readouterr().out)
+
+    return call
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_plan_writes_nothing_but_itself(shop: Shop, recover: Callable[..., tuple[int, Any]]) -> None:
+    """Neither Dagster, nor the ledger, nor the warehouse; it has the contract's fields for every target."""
+    shop.day(FIRST, 1, 2)
+    shop.run(FIRST)
+    shop.day(SECOND, 1, 2)
+    before = {part: everything(shop.root / part) for part in ("dagster", "ledger")}
+    warehouse = (shop.root / "warehouse.duckdb").read_bytes()
+    code, told = recover("--mode", "backfill", *WINDOW)
+    assert {part: everything(shop.root / part) for part in before} == before
+    assert (shop.root / "warehouse.duckdb").read_bytes() == warehouse
+    (path,) = shop.plans
+    assert (code, told["path"]) == (0, str(path))
+    assert json.loads(path.read_text()) == told["plan"]
+    assert read_recovery_plan(path).plan.plan_id == told["plan_id"]
+    second, third = told["plan"]["targets"]
+    assert second == {
+        "partition_key": SECOND,
+        "window_start": f"{SECOND}T00:00:00Z",
+        "window_end": f"{THIRD}T00:00:00Z",
+        "upstream_manifest_id": "manifest-tickets-test-20260416-001",
+        "expected_input_count": 2,
+        "current_output_count": 0,
+        "gap_reason": "partition_not_produced",
+        "proposed_action": "backfill",
+        "idempotency_guard": second["idempotency_guard"],
+        "downstream_impact": "2 tickets of this partition are missing downstream",
+        "operator": "ada",
+        "timestamp": second["timestamp"],
+        "mode": "backfill",
+        "why": "missing",
+        "run_id": None,
+        "expected_new_event_count": 2,
+        "held": None,
+    }
+    assert (third["partition_key"], third["held"], third["expected_input_count"]) == (THIRD, "no_delivery", None)
+
+
+def test_a_backfill_fills_exactly_the_gaps_and_a_second_finds_none(
+    shop: Shop, recover: Callable[..., tuple[int, Any]]
+) -> None:
+    """One day is there, one was never run, one failed: two runs, one Dagster backfill, one story."""
+    shop.day(FIRST, 1, 2)
+    shop.run(FIRST)
+    shop.day(THIRD, 1, more=(b"{\n",))
+    failed = shop.run(THIRD)
+    shop.day(THIRD, 1, 2, 3)
+    shop.day(SECOND, 1)
+    code, story = recover("--mode", "backfill", *WINDOW, "--execute")
+    assert (code, story["as_planned"], story["findings"]) == (0, True, [])
+    whys = [target["why"] for target in story["plan"]["targets"]]
+    assert whys[0] == "missing"
+    assert whys[1].startswith(f"failed in run {failed[:8]}")
+    runs = shop.runs()[2:]
+    assert [run.tags["dagster/partition"] for run in runs] == [SECOND, THIRD]
+    assert [run["run_id"] for run in story["runs"]] == [run.run_id for run in runs]
+    assert [(run["inserted"], run["output_row_count"], run["verdict"]) for run in story["runs"]] == [
+        (1, 1, "passed"),
+        (3, 3, "passed"),
+    ]
+    assert [shop.tickets(day) for day in (FIRST, SECOND, THIRD)] == [2, 1, 3]
+    with shop.instance() as instance:
+        backfill = instance.get_backfill(story["plan_id"])
+        assert backfill is not None
+        assert backfill.status is BulkActionStatus.COMPLETED_SUCCESS
+        assert {
+            run.run_id for run in instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": story["plan_id"]}))
+        } == {run.run_id for run in runs}
+    with open_snapshot(shop.ledger, views=("runs",)) as snapshot:
+        rows = snapshot.rows("SELECT DISTINCT trigger, trigger_name FROM runs WHERE trigger_name IS NOT NULL")
+    assert rows == [("backfill", story["plan_id"])]
+
+    code, again = recover("--mode", "backfill", *WINDOW, "--execute")
+    assert (code, again["plan"]["targets"], again["runs"]) == (0, [], [])
+    assert len(shop.runs()) == 4
+    assert recover("--show", story["plan_id"]) == (0, story)
+    assert recover("--show", "latest")[0] == 1  # nothing was planned, so nothing went as planned
+
+
+def test_what_would_only_fail_again_is_held_with_its_reason(
+    shop: Shop, recover: Callable[..., tuple[int, Any]]
+) -> None:
+    """A refused delivery, and a day that nobody delivered: no run, and the exit code says that a gap is left."""
+    shop.day(FIRST, 1, source={"checksum_sha256": "0" * 64})
+    shop.day(SECOND, 1)
+    code, story = recover("--mode", "backfill", *WINDOW, "--execute")
+    held = {target["partition_key"]: target["held"] for target in story["plan"]["targets"] if target["held"]}
+    assert held == {FIRST: "manifest_rejected", THIRD: "no_delivery"}
+    assert [run["partition"] for run in story["runs"]] == [SECOND]
+    assert (code, story["as_planned"]) == (1, True)
+
+
+def test_a_retry_goes_on_with_the_run_that_failed(shop: Shop, recover: Callable[..., tuple[int, Any]]) -> None:
+    """Dagster's re-execution from failure: what succeeded is not done again, and parent and root are named."""
+    shop.day(FIRST, 1, more=(b"{\n",))
+    failed = shop.run(FIRST, release_id="r-1")
+    code, told = recover("--mode", "retry", "--run", failed[:8], "--execute")
+    assert (code, told["plan"]["targets"][0]["held"], len(shop.runs())) == (1, "input_not_readable", 1)
+    shop.day(FIRST, 1, 2)
+    code, story = recover("--mode", "retry", "--run", failed[:8], "--execute")
+    assert (code, story["as_planned"]) == (0, True)
+    assert "week06__ingestion__raw_ticket_events_partitioned" in story["plan"]["targets"][0]["why"]
+    run = shop.runs()[-1]
+    assert (run.parent_run_id, run.root_run_id, story["runs"][0]["parent_run_id"]) == (failed, failed, failed)
+    assert "week06__factory__manifest_gate" not in (run.step_keys_to_execute or ())
+    assert "week06__silver__ticket_fact_partitioned" in (run.step_keys_to_execute or ())
+    tags = {key: run.tags[key] for key in ("release_id", "recovery/mode", "recovery/operator", "recovery/plan")}
+    assert tags == {
+        "release_id": "r-1",
+        "recovery/mode": "retry",
+        "recovery/operator": "ada",
+        "recovery/plan": story["plan_id"],
+    }
+    with pytest.raises(UsageError, match="did not fail") as caught:
+        recover("--mode", "retry", "--partition", FIRST)
+    assert f"--mode rerun --run {run.run_id}" in str(caught.value.next_step)
+
+
+def test_a_rerun_repeats_the_whole_batch_job(shop: Shop, recover: Callable[..., tuple[int, Any]]) -> None:
+    """All its steps, of the run named or the newest of its day or batch; late rows come in with it."""
+    shop.day(FIRST, 1)
+    first = shop.run(FIRST)
+    shop.day(SECOND, 1, more=(shop.row(FIRST, 2),))
+    code, story = recover("--mode", "rerun", "--batch", "batch-20260415-001", "--execute")
+    assert (code, story["as_planned"]) == (0, True)
+    (target,) = story["plan"]["targets"]
+    assert (target["run_id"], target["gap_reason"], target["proposed_action"]) == (
+        first,
+        "late_rows_arrived",
+        "rerun",
+    )
+    assert (target["expected_new_event_count"], story["runs"][0]["inserted"]) == (1, 1)
+    run = shop.runs()[-1]
+    assert (run.parent_run_id, run.root_run_id) == (first, first)
+    assert {"week06__factory__manifest_gate", "week06__ops__run_evidence_report"} <= set(
+        run.step_keys_to_execute or ()
+    )
+    _, again = recover("--mode", "rerun", "--partition", FIRST)
+    assert again["plan"]["targets"][0]["run_id"] == run.run_id
+
+
+def test_a_replay_changes_nothing_the_second_time(shop: Shop, recover: Callable[..., tuple[int, Any]]) -> None:
+    """A batch is consumed again in every day that it has tickets of; the counts of both times add up."""
+    shop.day(SECOND, 1, 2, more=(shop.row(FIRST, 7), shop.row(SECOND, 2)))
+    shop.day(FIRST, 1)
+    outcomes = []
+    for _ in range(2):
+        code, story = recover("--mode", "replay", "--batch", "batch-20260416-001", "--execute")
+        assert (code, story["as_planned"], story["findings"]) == (0, True, [])
+        outcomes.append([(run["partition"], run["inserted"], run["output_row_count"]) for run in story["runs"]])
+        outcomes.append([shop.snapshot(day) for day in (FIRST, SECOND)])
+    assert outcomes[0] == [(FIRST, 2, 2), (SECOND, 2, 2)]
+    assert outcomes[2] == [(FIRST, 0, 2), (SECOND, 0, 2)]
+    assert outcomes[1] == outcomes[3]
+    with open_snapshot(shop.ledger, views=("materializations",)) as snapshot:
+        counts = [
+            json.loads(text)
+            for (text,) in snapshot.rows(
+                "SELECT metadata['counts'] FROM materializations WHERE asset_key LIKE '%raw_ticket_events%'"
+            )
+        ]
+    assert len(counts) == 4
+    assert all(each["in_partition"] == each["inserted"] + each["duplicates"] for each in counts)
+    made = {key.to_user_string() for key in shop.runs()[-1].asset_selection or ()}
+    assert made == {
+        "week06/factory/manifest_gate",
+        "week06/ingestion/raw_ticket_events_partitioned",
+        "week06/silver/ticket_fact_partitioned",
+    }
+
+
+def test_a_replay_of_a_window_takes_the_days_that_it_touches(
+    shop: Shop, recover: Callable[..., tuple[int, Any]]
+) -> None:
+    """A time is the window's end without itself, a day whole; what a batch brought too late is held."""
+    for day in (FIRST, SECOND, THIRD):
+        shop.day(day, 1)
+
+    def days(*window: str) -> list[str]:
+        return [t["partition_key"] for t in recover("--mode", "replay", *window)[1]["plan"]["targets"]]
+
+    assert days("--from", f"{FIRST}T23:59:59Z", "--to", f"{THIRD}T00:00:00Z") == [FIRST, SECOND]
+    assert days("--from", SECOND, "--to", SECOND) == [SECOND]
+    shop.day("2026-04-25", 1, more=(shop.row(FIRST, 9),))
+    targets = recover("--mode", "replay", "--batch", "batch-20260425-001")[1]["plan"]["targets"]
+    assert [(t["partition_key"], t["held"]) for t in targets] == [
+        (FIRST, "delivered_outside_window"),
+        ("2026-04-25", None),
+    ]
+
+
+def test_where_the_result_is_not_the_plan_is_a_finding(shop: Shop) -> None:
+    """One day gains a ticket after it was planned, another breaks; each is named, and a plan that was changed."""
+    shop.day(FIRST, 1)
+    shop.day(SECOND, 1)
+    plan = shop.planner().backfill({}, [FIRST, SECOND], "both")
+    path = write_recovery_plan(plan, shop.root / "reports")
+    shop.day(FIRST, 1, 2)
+    shop.day(SECOND, 1, source={"checksum_sha256": "0" * 64})
+    project = Project("pipelines.definitions", "factory_definitions", DATA_FACTORY_JOB)
+    with shop.instance() as instance:
+        how = CaptureContext(shop.ledger, grace_seconds=0.0)
+        carry_out(plan, project, instance, lambda _, run_id, __: bool(capture_run(instance, run_id, how)) and None)
+        backfill = instance.get_backfill(plan.plan_id)
+        assert backfill is not None
+        assert backfill.status is BulkActionStatus.COMPLETED_FAILED
+        data = backfill.asset_backfill_data
+        assert data is not None
+        graph = project.repository.asset_graph
+        counts = {
+            str(status.asset_key.path[-1]): {
+                key.value: number for key, number in status.partitions_counts_by_status.items()
+            }
+            for status in data.get_backfill_status_per_asset_key(graph)
+        }
+        assert counts["manifest_gate"] == {"MATERIALIZED": 1, "FAILED": 1, "IN_PROGRESS": 0}
+        assert counts["ticket_fact_partitioned"] == {"MATERIALIZED": 1, "FAILED": 1, "IN_PROGRESS": 0}
+    story = tell_recovery(read_recovery_plan(path), shop.ledger)
+    found = [(finding.code, finding.partition) for finding in story.findings]
+    assert found == [("output_differs", FIRST), ("inserted_differs", FIRST), ("run_not_succeeded", SECOND)]
+    assert not story.as_planned
+    path.write_text(path.read_text().replace('"expected_input_count": 1', '"expected_input_count": 2'))
+    changed = tell_recovery(read_recovery_plan(path), shop.ledger)
+    assert changed.findings[0].code == "plan_changed"
+
+
+def test_a_plan_that_was_not_carried_out_has_not_come_to_anything(
+    shop: Shop, recover: Callable[..., tuple[int, Any]]
+) -> None:
+    shop.day(FIRST, 1)
+    shop.run(FIRST)
+    shop.day(SECOND, 1)
+    _, told = recover("--mode", "backfill", "--partition", SECOND)
+    code, story = recover("--show", told["plan_id"][:6])
+    assert (code, [finding["code"] for finding in story["findings"]]) == (1, ["not_run"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "next_step"),
+    [
+        ([], "--mode is not given", "--mode"),
+        (["--mode", "retry"], "takes one of --partition, --run; it got none", "--mode retry --run RUN_ID"),
+        (["--mode", "backfill", "--run", "x"], "it got --run", "--mode backfill --from"),
+        (["--mode", "retry", "--run", "ffffffff"], "has no such run", "ledger runs"),
+        (["--mode", "rerun", "--partition", FIRST], "never ran for", "--mode backfill"),
+        (["--mode", "replay", "--batch", "nope"], "named by no manifest", "seed_loader"),
+        (
+            ["--mode", "backfill", "--partition", "2025-01-01"],
+            "no partition of the factory: it has 2026",
+            "--mode backfill",
+        ),
+        (
+            ["--mode", "replay", "--from", "2025-01-01", "--to", "2025-01-02"],
+            "no partition of the factory",
+            "backfill",
+        ),
+        (["--mode", "backfill", "--from", "May"], "expected a day", "--from 2026-04-17"),
+        (["--mode", "backfill", "--asset", "nope"], "knows no asset", "--asset week06/silver"),
+        (["--show", "ffff"], "there is no such plan", "--show latest"),
+    ],
+)
+def test_what_cannot_be_planned_says_how_to_get_on(
+    shop: Shop, recover: Callable[..., tuple[int, Any]], arguments: list[str], said: str, next_step: str
+) -> None:
+    shop.day(FIRST, 1)
+    with pytest.raises(UsageError, match=said) as caught:
+        recover(*arguments)
+    assert next_step in str(caught.value.next_step)
+    assert shop.plans == []
+
+
+def test_nobody_recovers_without_a_name(
+    shop: Shop, recover: Callable[..., tuple[int, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command to type is named; a blank is no name."""
+    monkeypatch.setenv("WEEK06_OPERATOR", " ")
+    with pytest.raises(UsageError, match="no operator") as caught:
+        recover("--mode", "backfill", *WINDOW)
+    assert str(caught.value.next_step).endswith("--operator NAME")
+
+
+def test_what_is_not_known_is_not_missing(
+    shop: Shop, recover: Callable[..., tuple[int, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With runs in Dagster and no ledger nobody knows what they made; without an instance neither."""
+    shop.day(FIRST, 1)
+    shop.run(FIRST)
+    monkeypatch.setenv("LEDGER_URL", str(shop.root / "no-ledger"))
+    with pytest.raises(EnvironmentFault, match="Dagster has runs") as caught:
+        recover("--mode", "backfill", *WINDOW)
+    assert caught.value.next_step == "ledger sync"
+    monkeypatch.delenv("DAGSTER_HOME")
+    with pytest.raises(EnvironmentFault, match="DAGSTER_HOME is not set"):
+        recover("--mode", "rerun", "--partition", FIRST)
+
+
+def test_a_file_that_is_no_plan_is_named(shop: Shop, recover: Callable[..., tuple[int, Any]]) -> None:
+    folder = shop.root / "reports" / "backfill"
+    folder.mkdir(parents=True)
+    (folder / "recovery-backfill-abc.json").write_text('{"mode": "undo"}')
+    with pytest.raises(InputError, match=r"recovery-backfill-abc\.json: this is no recovery plan"):
+        recover("--show", "abc")
+
+
+def test_a_hostile_name_reaches_no_terminal(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither with the plan nor with the story."""
+    shop.day(FIRST, 1)
+    hostile = "a\x1b[2J\nda"
+    assert (
+        recovery.main(["--mode", "backfill", "--partition", FIRST, "--operator", hostile, "--execute"], os.environ)
+        == 0
+    )
+    printed = capsys.readouterr()
+    assert "\x1b" not in printed.out + printed.err
+    assert "a\\x1b[2J\\nda" in printed.out
+    assert "as planned: 1 runs for 1 partitions, 0 findings" in printed.out
