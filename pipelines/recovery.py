@@ -32,7 +32,7 @@ from run_evidence.ledger import EnvironmentFault, UsageError, open_ledger
 from run_evidence.ledger.terminal import VERDICT_STYLES, out, out_json, say, styled, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import dagster as dg
 
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         out("")
     if plan.due:
         _carry_out(plan, project, ledger, environ)
-        return _tell_story(tell_recovery(read_recovery_plan(path), ledger), given.json) or bool(plan.held)
+        return _tell_story(tell_recovery(read_recovery_plan(path), ledger), given.json) or (1 if plan.held else 0)
     if given.json:
         out_json({"plan_id": plan.plan_id, "as_planned": not plan.held, "plan": plan.to_document(), "runs": []})
     else:
@@ -243,14 +243,11 @@ def _tell_plan(plan: RecoveryPlan, path: Path, as_json: bool, *, hint: bool = Tr
         out_json({"plan_id": plan.plan_id, "path": str(path), "plan": plan.to_document()})
         return 0
     out(f"plan {plan.plan_id}  {styled(plan.mode, 'bold')} of {plan.asked}, by {plan.operator} at {plan.timestamp}")
-    quiet = [target for target in plan.held if target.held == "no_delivery"]
     shown = [target for target in plan.targets if target.held != "no_delivery"]
     if shown:
         headers = ["partition", "why", "expected", "in Silver", "new events", "gap", "then"]
         out(*table(headers, [_target_row(target) for target in shown], [_style(target) for target in shown]))
-    for reason, targets in _by_reason(quiet).items():
-        days = [target.plan.partition_key for target in targets]
-        out(f"held    {len(days)} partitions, {days[0]} to {days[-1]}: {reason}")
+    _tell_held(target for target in plan.held if target.held == "no_delivery")
     out(f"guard   {IDEMPOTENCY_GUARD}")
     for target in plan.due:
         out(f"impact  {target.plan.partition_key}: {target.plan.downstream_impact}")
@@ -264,11 +261,14 @@ def _style(target: Target) -> str | None:
     return "yellow" if target.held else None
 
 
-def _by_reason(targets: Sequence[Target]) -> dict[str, list[Target]]:
-    found: dict[str, list[Target]] = defaultdict(list)
-    for target in targets:
-        found[target.held or ""].append(target)
-    return found
+def _tell_held(held: Iterable[Target]) -> None:
+    """Name the partitions that wait, those of one reason together."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for target in held:
+        found[target.held or ""].append(target.plan.partition_key)
+    for reason, days in found.items():
+        named = days[0] if len(days) == 1 else f"{len(days)} partitions, {days[0]} to {days[-1]}"
+        out(f"held    {named}: {reason}")
 
 
 def _target_row(target: Target) -> list[str]:
@@ -316,9 +316,8 @@ def _tell_story(story: Story, as_json: bool) -> int:
     for finding in story.findings:
         where = f"{finding.partition}: " if finding.partition else ""
         out(f"{styled('finding', 'red')}  {finding.code}: {where}{finding.text}")
-    if plan.held:
-        out(f"held    {len(plan.held)} partitions that the plan could not carry out")
-    done = f"{len(story.runs)} runs for {len(plan.due)} partitions"
+    _tell_held(plan.held)
+    done = f"{len(story.runs)} runs for {len(plan.due)} partitions, {len(plan.held)} held"
     word = styled("as planned", "green") if story.as_planned else styled("NOT as planned", "red")
     out(f"{word}: {done}, {len(story.findings)} findings")
     if story.runs:

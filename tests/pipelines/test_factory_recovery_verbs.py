@@ -446,4 +446,4 @@ def test_a_hostile_name_reaches_no_terminal(shop: Shop, capsys: pytest.CaptureFi
     printed = capsys.readouterr()
     assert "\x1b" not in printed.out + printed.err
     assert "a\\x1b[2J\\nda" in printed.out
-    assert "as planned: 1 runs for 1 partitions, 0 findings" in printed.out
+    assert "as planned: 1 runs for 1 partitions, 0 held, 0 findings" in printed.out
