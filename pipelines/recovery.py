@@ -17,6 +17,7 @@ from pipelines.data_factory.reconciliation import SILVER
 from pipelines.data_factory.recovery import IDEMPOTENCY_GUARD, Verb
 from pipelines.data_factory.recovery_plan import (
     COMMAND,
+    LedgerFound,
     Planner,
     find_plan,
     partitions_found,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     import dagster as dg
 
-    from pipelines.data_factory.recovery_plan import PartitionFound, RecoveryPlan, Target
+    from pipelines.data_factory.recovery_plan import RecoveryPlan, Target
     from pipelines.data_factory.recovery_runs import Project
     from pipelines.data_factory.recovery_story import Story
     from run_evidence.ledger import Ledger
@@ -128,7 +129,7 @@ def _plan(
     days = [daily_window(day).key for day in given.partition or ()]
     if mode == "backfill":
         found = _partitions(ledger, given.asset, environ)
-        if given.asset not in {SILVER} and not found:
+        if given.asset != SILVER and not found.partitions:
             raise UsageError(
                 f"the ledger knows no asset {given.asset!r:.100}", next_step=f"{COMMAND} --asset {SILVER}"
             )
@@ -151,12 +152,12 @@ def _plan(
     return planner.retry(found_run) if mode == "retry" else planner.rerun(found_run)
 
 
-def _partitions(ledger: Ledger, asset_key: str, environ: Mapping[str, str]) -> dict[str, PartitionFound]:
+def _partitions(ledger: Ledger, asset_key: str, environ: Mapping[str, str]) -> LedgerFound:
     """Return what the ledger knows; while Dagster has no run there need be none, and all is missing for sure."""
     if not ledger.exists():
         with _instance(environ) as instance:
             if instance.get_runs_count() == 0:
-                return {}
+                return LedgerFound({}, 0)
         raise EnvironmentFault(
             f"there is no ledger at {ledger.root}, and Dagster has runs: what they made is not known",
             next_step="ledger sync",

@@ -179,18 +179,13 @@ class Reconciliation:
         return tuple(gap for gap in self.all_gaps if not gap.explained)
 
     @property
-    def compared(self) -> int:
-        """How many rows were compared: events and refused lines of the sources, and what the warehouse holds."""
-        return sum((s.events or 0) + (s.quarantined or 0) for s in self.sources) + (self.bronze_count or 0)
-
-    @property
     def verdict(self) -> Verdict:
-        """Whether it closes: something was compared, all of it was read, and no gap is left unexplained."""
+        """Whether it closes: there is something in Bronze, all was read, and no gap is left unexplained."""
         if self.unexplained:
             return "does_not_close"
         if self.unknown:
             return "unknown"
-        return "closes" if self.compared and self.bronze_count else "does_not_close"
+        return "closes" if self.bronze_count else "does_not_close"
 
     @property
     def reason_codes(self) -> tuple[str, ...]:
@@ -415,7 +410,8 @@ class _Whole:
             else "not_in_bronze"
         )
         self._first: dict[Event, str] = {}
-        self._by_place = {(source.batch_id, source.source_id): source for source in read}
+        self._replaced = any(source.source_id is None for source in read)  # a file is read that no manifest names
+        self._declared_as = {(source.path, source.batch_id, source.source_id): source for source in read}
 
     def sources(self) -> tuple[SourceCounts, ...]:
         """Count every declared source, in the order in which they are read."""
@@ -443,13 +439,15 @@ class _Whole:
 
     def _declared(self, judged: ManifestJudgement, asset: AssetJudgement, late: bool) -> SourceCounts:
         manifest = judged.manifest
-        source = self._by_place.get((manifest.batch_id, asset.source_id))
-        if source is not None:
+        source = asset.path and self._declared_as.get((asset.path, manifest.batch_id, asset.source_id))
+        if source:
             return self._counted(source, manifest.manifest_id, asset.source_id, asset.judgement.value)
         worst = asset.judgement if asset.judgement.rank >= Judgement.QUARANTINE.rank else judged.judgement
         gaps: list[Gap] = []
         if asset.path is not None:
             codes = [r.code for r in asset.reasons if r.judgement.rank >= Judgement.QUARANTINE.rank]
+            if self._replaced:
+                codes = ["ticket_seed_path_overrides_manifest"]
             why = ", ".join(dict.fromkeys(codes)) or f"the delivery is judged {judged.judgement.value}"
             gaps = _gap("left_out_by_gate", 1, {f"{asset.source_id} of {manifest.manifest_id}: {why}": 1})
         return SourceCounts(

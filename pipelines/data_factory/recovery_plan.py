@@ -67,13 +67,17 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryPlan:
-    """What was asked for, by whom and when, and the targets in order of their days."""
+    """What was asked for, by whom and when, and the targets in order of their days.
+
+    `ledger_size` is how many sealed entries the ledger had when it was asked what is missing; None when it was not.
+    """
 
     mode: Verb
     asked: str
     operator: str
     timestamp: str
     targets: tuple[Target, ...]
+    ledger_size: int | None = None
 
     @property
     def due(self) -> tuple[Target, ...]:
@@ -93,6 +97,7 @@ class RecoveryPlan:
             "asked": self.asked,
             "operator": self.operator,
             "timestamp": self.timestamp,
+            "ledger_size": self.ledger_size,
             "window_start": min((plan.window_start for plan in windows), default=None),
             "window_end": max((plan.window_end for plan in windows), default=None),
             "targets": [target.to_document() for target in self.targets],
@@ -131,6 +136,14 @@ class PartitionFound:
     state: str
     reason_code: str | None
     run_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFound:
+    """What the ledger knows of an asset's partitions, by their keys, and how many sealed entries it had then."""
+
+    partitions: Mapping[str, PartitionFound]
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,16 +193,16 @@ class Planner:
         why = "the input of the day again"
         return self._plan("replay", asked, [self._target("replay", day, why) for day in self.require(days)])
 
-    def backfill(self, found: Mapping[str, PartitionFound], days: Sequence[str], asked: str) -> RecoveryPlan:
-        """Plan to make what is missing of `days`, by what the ledger `found`; a day it never saw is missing."""
+    def backfill(self, known: LedgerFound, days: Sequence[str], asked: str) -> RecoveryPlan:
+        """Plan to make what is missing of `days`, by what the ledger knows; a day it never saw is missing."""
         targets = []
         for day in self.require(days):
-            known = found.get(day, PartitionFound("missing", None, None))
-            if known.state in GAPS:
-                said = f": {known.reason_code}" if known.reason_code and known.reason_code != known.state else ""
-                run = f" in run {known.run_id[:8]}" if known.run_id else ""
-                targets.append(self._target("backfill", day, f"{known.state}{run}{said}"))
-        return self._plan("backfill", asked, targets)
+            found = known.partitions.get(day, PartitionFound("missing", None, None))
+            if found.state in GAPS:
+                said = f": {found.reason_code}" if found.reason_code and found.reason_code != found.state else ""
+                run = f" in run {found.run_id[:8]}" if found.run_id else ""
+                targets.append(self._target("backfill", day, f"{found.state}{run}{said}"))
+        return replace(self._plan("backfill", asked, targets), ledger_size=known.size)
 
     def require(self, days: Iterable[str]) -> list[str]:
         """Return the days, each once. Raises: UsageError when one is no partition of the definition."""
@@ -255,14 +268,15 @@ class Planner:
         return any(source.batch_id == batch_id for source in admit_inputs(self.settings, day).sources)
 
 
-def partitions_found(ledger: Ledger, asset_key: str) -> dict[str, PartitionFound]:
+def partitions_found(ledger: Ledger, asset_key: str) -> LedgerFound:
     """Return what the ledger knows of an asset's partitions.
 
     Raises: NotALedgerError when there is no ledger: what is missing cannot be told from what nobody recorded.
     """
     with open_snapshot(ledger, views=("partitions",)) as snapshot:
         rows = snapshot.rows(load_query("partition_states"), {"asset_key": asset_key})
-    return {partition: PartitionFound(state, reason_code, run_id) for partition, state, reason_code, run_id in rows}
+        size = snapshot.sealed
+    return LedgerFound({key: PartitionFound(state, code, run_id) for key, state, code, run_id in rows}, size)
 
 
 def plan_path(plan: RecoveryPlan, report_dir: Path) -> Path:
@@ -328,7 +342,9 @@ def read_recovery_plan(path: Path) -> StoredPlan:
             for each in found["targets"]
         )
         mode = {verb: verb for verb in get_args(Verb)}[found["mode"]]
-        plan = RecoveryPlan(mode, found["asked"], found["operator"], found["timestamp"], targets)
+        plan = RecoveryPlan(
+            mode, found["asked"], found["operator"], found["timestamp"], targets, found["ledger_size"]
+        )
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(
             f"{path}: this is no recovery plan: {error}", next_step=f"plan again: {COMMAND} --mode backfill"

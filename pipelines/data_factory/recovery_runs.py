@@ -103,7 +103,13 @@ def carry_out(
     job = project.job
     runs: dict[str, str] = {}
     for target in plan.due:
-        result = _execute(plan, target, job, instance)
+        try:
+            result = _execute(plan, target, job, instance)
+        except dg.DagsterError as error:
+            raise UsageError(
+                f"Dagster cannot run {target.plan.partition_key} again: {' '.join(str(error).split())[:400]}",
+                next_step=f"{COMMAND} --mode replay --partition {target.plan.partition_key}",
+            ) from error
         runs[target.plan.partition_key] = result.run_id
         ended(target, result.run_id, result.success)
     if plan.mode == "backfill" and runs:

@@ -13,7 +13,12 @@ import pytest
 
 from pipelines import reconcile
 from pipelines.data_factory.inputs import judge_inputs
-from pipelines.data_factory.reconciliation import Reconciliation, check_reconciled, reconcile_partition
+from pipelines.data_factory.reconciliation import (
+    Reconciliation,
+    check_reconciled,
+    days_to_reconcile,
+    reconcile_partition,
+)
 from pipelines.definitions import DATA_FACTORY_JOB, base_definitions
 from pipelines.ingestion.databases import DuckDBFile, PostgresDatabase
 from pipelines.ingestion.ticket_ingest import write_tickets
@@ -106,6 +111,7 @@ def plain(tmp_path: Path, deliver: Callable[..., Path], ticket: Callable[..., An
 
 def test_every_gap_of_a_sound_partition_is_explained(stage: Stage) -> None:
     """Each step's number is what the step before it has, less what is named; on both databases."""
+    assert days_to_reconcile(stage.settings, stage.warehouse) == ["2026-04-16", DAY, NEXT]
     found = stage.found()
     assert found.verdict == "closes", found.all_gaps
     own, late = found.sources
@@ -241,6 +247,31 @@ def test_a_delivery_of_other_days_explains_only_the_rows_it_holds(
     assert (found.verdict, gaps(found)["delivered_outside_window"]) == ("closes", 1)
     plain.damage(FORGED.replace("batch-20260417-001", "batch-20260425-001"))
     assert "bronze_without_source" in plain.found().reason_codes
+
+
+def test_two_files_of_one_batch_and_source_are_counted_apart(
+    plain: Stage, deliver: Callable[..., Path], ticket: Callable[..., Any]
+) -> None:
+    """A batch that was delivered in two manifests has two rows."""
+    second = {"manifest_id": "manifest-tickets-test-20260417-002", "created_at": f"{DAY}T23:30:00Z"}
+    deliver(plain.folder / "again", DAY, [ticket(ticket_id=name(7))], **second)
+    plain.ingest()
+    found = plain.found()
+    assert found.verdict == "closes"
+    assert {(s.manifest_id[-12:], s.lines, s.events) for s in found.sources if not s.late} == {
+        ("20260417-001", 6, 3),
+        ("20260417-002", 1, 1),
+    }
+
+
+def test_a_file_read_in_place_of_the_manifests_is_told_as_such(plain: Stage, tmp_path: Path) -> None:
+    """What the manifests declare was not read, by the operator's will, and is named so."""
+    replaced = SourceSettings(plain.folder, plain.folder / DAY / "tickets.jsonl")
+    found = reconcile_partition(replaced, plain.warehouse, DAY)
+    assert found.sources[-1].manifest_id == "(none)"
+    assert found.sources[-1].bronze == 3
+    (gap,) = [gap for gap in found.all_gaps if gap.code == "left_out_by_gate"]
+    assert (gap.count, "ticket_seed_path_overrides_manifest" in gap.text) == (2, True)
 
 
 def test_the_command_tells_a_person_and_a_program(

@@ -15,7 +15,7 @@ from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.execution.backfill import BulkActionStatus
 
 from pipelines import recovery
-from pipelines.data_factory.recovery_plan import Planner, read_recovery_plan, write_recovery_plan
+from pipelines.data_factory.recovery_plan import LedgerFound, Planner, read_recovery_plan, write_recovery_plan
 from pipelines.data_factory.recovery_runs import Project, carry_out
 from pipelines.data_factory.recovery_story import tell_recovery
 from pipelines.definitions import DATA_FACTORY_JOB, factory_definitions
@@ -326,7 +326,7 @@ def test_where_the_result_is_not_the_plan_is_a_finding(shop: Shop) -> None:
     """One day gains a ticket after it was planned, another breaks; each is named, and a plan that was changed."""
     shop.day(FIRST, 1)
     shop.day(SECOND, 1)
-    plan = shop.planner().backfill({}, [FIRST, SECOND], "both")
+    plan = shop.planner().backfill(LedgerFound({}, 0), [FIRST, SECOND], "both")
     path = write_recovery_plan(plan, shop.root / "reports")
     shop.day(FIRST, 1, 2)
     shop.day(SECOND, 1, source={"checksum_sha256": "0" * 64})
