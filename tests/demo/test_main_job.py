@@ -218,7 +218,7 @@ def test_every_planned_item_has_exactly_one_outcome(demo: Demo) -> None:
             "SELECT run_id, count(*), count(DISTINCT (asset_key, partition, check_name)) FROM outcomes GROUP BY 1"
         )
     assert len(per_run) == 12
-    assert {tuple(row[1:]) for row in per_run} == {(13, 13)}
+    assert {tuple(row[1:]) for row in per_run} == {(14, 14)}
 
 
 @pytest.mark.soak

@@ -366,6 +366,10 @@ def test_a_plan_that_was_not_carried_out_has_not_come_to_anything(
     _, told = recover("--mode", "backfill", "--partition", SECOND)
     code, story = recover("--show", told["plan_id"][:6])
     assert (code, [finding["code"] for finding in story["findings"]]) == (1, ["not_run"])
+    (path,) = shop.plans
+    path.write_text(path.read_text().replace('"ada"', '"eve"'))
+    _, story = recover("--show", "latest")
+    assert [finding["code"] for finding in story["findings"]] == ["plan_changed", "not_run"]
 
 
 @pytest.mark.parametrize(
