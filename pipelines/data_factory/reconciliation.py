@@ -68,10 +68,10 @@ _UNEXPLAINED: Final = {
     "silver_changed_since_recorded": "tickets of Silver whose contents the last run recorded otherwise",
 }
 _NEXT_STEP: Final = {
-    "not_in_bronze": "python -m pipelines.recovery --mode rerun --partition {day}",
-    "not_in_quarantine": "python -m pipelines.recovery --mode replay --partition {day}",
-    "not_in_silver": "python -m pipelines.recovery --mode replay --partition {day}",
-    "silver_not_newest": "python -m pipelines.recovery --mode replay --partition {day}",
+    "not_in_bronze": "python -m pipelines.recovery --mode rerun --partition {day} --operator NAME",
+    "not_in_quarantine": "python -m pipelines.recovery --mode replay --partition {day} --operator NAME",
+    "not_in_silver": "python -m pipelines.recovery --mode replay --partition {day} --operator NAME",
+    "silver_not_newest": "python -m pipelines.recovery --mode replay --partition {day} --operator NAME",
     "manifest_rejected": "have the delivery corrected and sent again, then run this partition again",
     "nothing_compared": "ask the source whether nothing was to come that day",
 }

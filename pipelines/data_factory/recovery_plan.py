@@ -39,7 +39,12 @@ if TYPE_CHECKING:
 
 COMMAND: Final = "python -m pipelines.recovery"
 GAPS: Final = frozenset({"missing", "failed", "wiped", "skipped", "unknown"})
-"""The states of the view `partitions` that a backfill fills; `stale` takes a rerun, `pending` is going on."""
+"""The states of the view `partitions` that a backfill fills; what is `stale` takes a rerun."""
+
+_PENDING: Final = "pending"
+"""A run goes on, or was not read whole after its end: what it came to is not known, so it is held."""
+
+_ENDED: Final = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 
 _NO_DELIVERY: Final = "structured_manifest_missing_or_empty"
 _ID_LENGTH: Final = 16
@@ -161,14 +166,21 @@ class Planner:
         if run.status not in {"FAILURE", "CANCELED"}:
             raise UsageError(
                 f"run {run.run_id} did not fail: Dagster says {run.status}, so there is nothing to retry",
-                next_step=f"{COMMAND} --mode rerun --run {run.run_id}",
+                next_step=f"{COMMAND} --mode rerun --run {run.run_id} --operator NAME",
             )
+        self.require([run.partition])
         steps = ", ".join(run.failed_steps) or "before any step"
         why = f"run {run.run_id[:8]} ended as {run.status} at {steps}"
         return self._plan("retry", f"run {run.run_id}", [self._target("retry", run.partition, why, run.run_id)])
 
     def rerun(self, run: RunFound) -> RecoveryPlan:
-        """Plan to run the batch job of a run again, all of it."""
+        """Plan to run the batch job of a run again, all of it. Raises: UsageError while it still goes on."""
+        if run.status not in _ENDED:
+            raise UsageError(
+                f"run {run.run_id} has not ended: Dagster says {run.status}",
+                next_step=f"wait for it or cancel it; or {COMMAND} --mode replay --partition {run.partition}",
+            )
+        self.require([run.partition])
         why = f"the batch job of run {run.run_id[:8]} again, which ended as {run.status}"
         return self._plan("rerun", f"run {run.run_id}", [self._target("rerun", run.partition, why, run.run_id)])
 
@@ -180,10 +192,10 @@ class Planner:
         days = self._days_of_batch(batch_id)
         targets = []
         for day, count in sorted(days.items()):
-            self.require([day])
-            why = f"{count} tickets of batch {batch_id}"
-            target = self._target("replay", day, why)
-            if target.held is None and not self._reads(day, batch_id):
+            target = self._target("replay", day, f"{count} tickets of batch {batch_id}")
+            if day not in self.keys:
+                target = replace(target, held="no_partition")
+            elif target.held is None and not self._reads(day, batch_id):
                 target = replace(target, held="delivered_outside_window")
             targets.append(target)
         return self._plan("replay", f"batch {batch_id}", targets)
@@ -198,10 +210,11 @@ class Planner:
         targets = []
         for day in self.require(days):
             found = known.partitions.get(day, PartitionFound("missing", None, None))
-            if found.state in GAPS:
+            if found.state in GAPS or found.state == _PENDING:
                 said = f": {found.reason_code}" if found.reason_code and found.reason_code != found.state else ""
                 run = f" in run {found.run_id[:8]}" if found.run_id else ""
-                targets.append(self._target("backfill", day, f"{found.state}{run}{said}"))
+                target = self._target("backfill", day, f"{found.state}{run}{said}")
+                targets.append(replace(target, held=_PENDING) if found.state == _PENDING else target)
         return replace(self._plan("backfill", asked, targets), ledger_size=known.size)
 
     def require(self, days: Iterable[str]) -> list[str]:
@@ -219,7 +232,6 @@ class Planner:
         return RecoveryPlan(mode, asked, self.operator, format_instant(self.now), tuple(targets))
 
     def _target(self, mode: Verb, day: str, why: str, run_id: str | None = None) -> Target:
-        self.require([day])
         plan = plan_backfill(self.settings, self.warehouse, day, operator=self.operator, now=self.now)
         plan = replace(plan, mode=mode)
         if plan.expected_input_count is None:
@@ -273,7 +285,7 @@ def partitions_found(ledger: Ledger, asset_key: str) -> LedgerFound:
 
     Raises: NotALedgerError when there is no ledger: what is missing cannot be told from what nobody recorded.
     """
-    with open_snapshot(ledger, views=("partitions",)) as snapshot:
+    with open_snapshot(ledger, views=("partitions", "events", "runs")) as snapshot:
         rows = snapshot.rows(load_query("partition_states"), {"asset_key": asset_key})
         size = snapshot.sealed
     return LedgerFound({key: PartitionFound(state, code, run_id) for key, state, code, run_id in rows}, size)

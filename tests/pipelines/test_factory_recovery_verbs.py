@@ -223,6 +223,23 @@ def test_what_would_only_fail_again_is_held_with_its_reason(
     assert (code, story["as_planned"]) == (1, True)
 
 
+def test_a_run_that_nobody_read_to_its_end_is_held_and_not_run_twice(
+    shop: Shop, recover: Callable[..., tuple[int, Any]]
+) -> None:
+    """As a process leaves it that was killed: the hook recorded the steps, and nobody closed the run."""
+    shop.day(FIRST, 1)
+    with shop.instance() as instance:
+        job = factory_definitions().resolve_job_def(DATA_FACTORY_JOB)
+        run = job.execute_in_process(instance=instance, partition_key=FIRST, raise_on_error=False)
+        code, told = recover("--mode", "backfill", "--partition", FIRST, "--execute")
+        (target,) = told["plan"]["targets"]
+        assert (code, target["held"], len(shop.runs())) == (1, "pending", 1)
+        assert target["why"] == f"pending in run {run.run_id[:8]}"
+        capture_run(instance, run.run_id, CaptureContext(shop.ledger, grace_seconds=0.0))
+    code, told = recover("--mode", "backfill", "--partition", FIRST, "--execute")
+    assert (code, told["plan"]["targets"], len(shop.runs())) == (0, [], 1)
+
+
 def test_a_retry_goes_on_with_the_run_that_failed(shop: Shop, recover: Callable[..., tuple[int, Any]]) -> None:
     """Dagster's re-execution from failure: what succeeded is not done again, and parent and root are named."""
     shop.day(FIRST, 1, more=(b"{\n",))
@@ -314,9 +331,10 @@ def test_a_replay_of_a_window_takes_the_days_that_it_touches(
 
     assert days("--from", f"{FIRST}T23:59:59Z", "--to", f"{THIRD}T00:00:00Z") == [FIRST, SECOND]
     assert days("--from", SECOND, "--to", SECOND) == [SECOND]
-    shop.day("2026-04-25", 1, more=(shop.row(FIRST, 9),))
+    shop.day("2026-04-25", 1, more=(shop.row(FIRST, 9), shop.row("2026-02-01", 9)))
     targets = recover("--mode", "replay", "--batch", "batch-20260425-001")[1]["plan"]["targets"]
     assert [(t["partition_key"], t["held"]) for t in targets] == [
+        ("2026-02-01", "no_partition"),
         (FIRST, "delivered_outside_window"),
         ("2026-04-25", None),
     ]
