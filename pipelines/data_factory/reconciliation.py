@@ -220,9 +220,9 @@ class _Held:
 
 @dataclass(slots=True)
 class _Read:
-    """What one file holds for the partition, read to its end."""
+    """What one file holds for the partition, read to its end. Of a ticket its event and its id."""
 
-    tickets: list[Ticket] = field(default_factory=list)
+    tickets: list[tuple[Event, str]] = field(default_factory=list)
     rejected: list[RejectedLine] = field(default_factory=list)
     lines: int = 0
     valid: int = 0
@@ -235,7 +235,7 @@ def reconcile_partition(
 ) -> Reconciliation:
     """Reconcile one daily partition; without `ledger` it is left out, with one that is not there it is unknown.
 
-    Cost: every covering file is read twice; memory for the partition's tickets.
+    Cost: every covering file is read twice; memory for the keys of the partition's tickets.
 
     Raises: InputError for a key that is no day, or when there are no manifests at all.
     """
@@ -341,7 +341,7 @@ def _read(source: TicketSource, window: DailyWindow) -> _Read:
     try:
         for item in reader.read():
             if isinstance(item, Ticket):
-                found.tickets.append(item)
+                found.tickets.append(((item.source_id, item.fingerprint), item.ticket_id))
             else:
                 found.rejected.append(item)
     except TicketReadError:  # after the last line; the lines that are no JSON are counted below
@@ -458,10 +458,9 @@ class _Whole:
         found, gaps = self._read[source], []
         gaps += _gap("other_partition", found.valid - len(found.tickets), found.elsewhere)
         events: dict[Event, None] = {}
-        for ticket in found.tickets:
-            event = (ticket.source_id, ticket.fingerprint)
+        for event, ticket_id in found.tickets:
             if event not in self._first:
-                self._first[event] = ticket.ticket_id
+                self._first[event] = ticket_id
                 events[event] = None
         gaps += _gap("repeated", len(found.tickets) - len(events))
         kept = self._kept(source, found)
