@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 _SQL_FOLDER: Final = Path(__file__).parent / "sql"
 # Number of the PostgreSQL advisory lock under which tables are created: two CREATE IF NOT EXISTS can collide.
 _SCHEMA_LOCK: Final = 0x7765656B3036
+# Seconds to connect, for each address that a host's name leads to; a server that is not there is named within 10.
+_CONNECT_S: Final = 4
+_CHECK_SERVER: Final = "check DATABASE_URL and that the server is running"
+_READ_MESSAGE: Final = "see the database's own message"
 # DuckDB holds one instance of a file in a process; a second one that reads only would be refused.
 _DUCKDB_TURN = threading.Lock()
 
@@ -87,10 +91,11 @@ def open_database(url: str) -> Database:
     )
 
 
-def _database_fault(database: Database, error: Exception) -> EnvironmentFault:
+def _database_fault(database: Database, error: Exception, *, lost: bool = False) -> EnvironmentFault:
+    where, next_step = (f"DATABASE_URL: {database.name}", _CHECK_SERVER) if lost else (database.name, _READ_MESSAGE)
     return EnvironmentFault(
-        f"{database.name}: the transaction was undone: {error}",
-        next_step="see the database's own message; run the partition again once it is resolved",
+        f"{where}: the transaction was undone: {error}",
+        next_step=f"{next_step}; run the partition again once it is resolved",
     )
 
 
@@ -197,6 +202,8 @@ class PostgresDatabase:
                     return cursor.fetchall() if cursor.description else []
 
                 yield run
+        except psycopg.OperationalError as error:
+            raise _database_fault(self, error, lost=True) from error
         except psycopg.Error as error:
             raise _database_fault(self, error) from error
 
@@ -205,10 +212,10 @@ class PostgresDatabase:
 
         try:
             return psycopg.connect(
-                self.url, cursor_factory=psycopg.RawCursor, connect_timeout=10, options="-c timezone=UTC"
+                self.url, cursor_factory=psycopg.RawCursor, connect_timeout=_CONNECT_S, options="-c timezone=UTC"
             )
         except psycopg.OperationalError as error:
             raise EnvironmentFault(
-                f"{self.name} cannot be reached: {error}",
-                next_step="check DATABASE_URL and that the server is running",
+                f"DATABASE_URL: {self.name} cannot be reached: {error}",
+                next_step=_CHECK_SERVER,
             ) from error

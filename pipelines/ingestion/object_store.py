@@ -234,6 +234,6 @@ class BucketStore:
         except (BaseError, OSError) as error:
             first_line = str(error).partition("\n")[0]
             raise EnvironmentFault(
-                f"{self.name} cannot be used: {first_line}",
+                f"MINIO_ENDPOINT: {self.name} cannot be used: {first_line}",
                 next_step="check MINIO_ENDPOINT, MINIO_BUCKET and the keys, and that the server is running",
             ) from error

