@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
-_SQL_FOLDER: Final = Path(__file__).parent / "sql"
-# Number of the PostgreSQL advisory lock under which tables are created: two CREATE IF NOT EXISTS can collide.
+SQL_FOLDER: Final = Path(__file__).parent / "sql"
+# Number of the PostgreSQL advisory lock that admits one writer at a time: two CREATE IF NOT EXISTS can collide.
 _SCHEMA_LOCK: Final = 0x7765656B3036
 # Seconds to connect, for each address that a host's name leads to; a server that is not there is named within 10.
 _CONNECT_S: Final = 4
@@ -64,7 +64,7 @@ class DatabaseMissingError(EnvironmentFault):
 @cache
 def load_sql(name: str) -> str:
     """Return the statement in `pipelines/ingestion/sql/<name>.sql`."""
-    return (_SQL_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
+    return (SQL_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def open_database(url: str) -> Database:

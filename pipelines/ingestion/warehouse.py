@@ -15,6 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.ingestion.databases import DatabaseMissingError, load_sql
+from pipelines.ingestion.migrations import migrate, require_known
 from pipelines.ingestion.ticket_reader import RejectedLine
 from pipelines.partitions import format_instant
 from pipelines.tickets import Ticket
@@ -93,7 +94,7 @@ class Warehouse:
         Raises: EnvironmentFault when the database cannot be had, and whatever iterating `lines` raises.
         """
         with self.database.writing() as run:
-            run(load_sql("schema"))
+            migrate(run, self.database.name)
             run(load_sql("create_incoming_ticket"))
             rows = iter(lines)
             quarantined = 0
@@ -112,7 +113,7 @@ class Warehouse:
         Raises: EnvironmentFault when the database cannot be had, and whatever iterating `lines` raises.
         """
         with self.database.writing() as run:
-            run(load_sql("schema"))
+            migrate(run, self.database.name)
             rows = iter(lines)
             quarantined = 0
             while chunk := list(islice(rows, _CHUNK_ROWS)):
@@ -126,7 +127,7 @@ class Warehouse:
         """
         ordered = sorted(rows, key=lambda row: row.source_id)  # two writers lock rows in one order
         with self.database.writing() as run:
-            run(load_sql("schema"))
+            migrate(run, self.database.name)
             if not ordered:
                 return {}
             known = {
@@ -188,6 +189,7 @@ class Warehouse:
                     f"{self.database.name}: the warehouse's tables are not there",
                     next_step="run the ingest once; it creates them",
                 )
+            require_known(run, self.database.name)
             yield run
 
 

@@ -274,7 +274,10 @@ def postgres(postgres_url: str) -> PostgresDatabase:
     """Give the session's PostgreSQL database, emptied."""
     database = PostgresDatabase(postgres_url)
     with database.writing() as run:
-        run("DROP TABLE IF EXISTS raw_ticket_event, ticket_fact, customer_dim, ticket_quarantine, raw_doc_asset")
+        for (table,) in run(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
+        ):
+            run(f"DROP TABLE {table} CASCADE")
     return database
 
 

@@ -1,4 +1,4 @@
--- The warehouse, on DuckDB and PostgreSQL alike. Run before every write; changes nothing that exists.
+-- The warehouse, on DuckDB and PostgreSQL alike. Tables that were made before there were migrations are adopted.
 --
 -- raw_ticket_event (Bronze): one row a distinct payload of a source. Rows are never changed.
 -- customer_dim (Silver): one row a customer.
