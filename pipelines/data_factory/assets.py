@@ -15,6 +15,7 @@ from pipelines.data_factory.external_state import Absent, read_lakehouse, read_m
 from pipelines.data_factory.inputs import PartitionInputs, admit, admit_inputs, judge_inputs, observe_sources
 from pipelines.data_factory.recovery import plan_backfill, write_plan
 from pipelines.ingestion.asset_card import card
+from pipelines.ingestion.assets import PARTITIONED_TICKETS
 from pipelines.ingestion.failures import explained
 from pipelines.ingestion.ticket_ingest import write_tickets
 from pipelines.ingestion.ticket_reader import TicketCounts, TicketReader
@@ -28,7 +29,7 @@ OWNERS: Final = ["team:data-platform"]
 
 SEED_MANIFESTS: Final = dg.AssetKey(["week06", "source", "seed_manifests"])
 MANIFEST_GATE: Final = dg.AssetKey(["week06", "factory", "manifest_gate"])
-RAW_TICKET_EVENTS: Final = dg.AssetKey(["week06", "ingestion", "raw_ticket_events_partitioned"])
+RAW_TICKET_EVENTS: Final = PARTITIONED_TICKETS
 TICKET_FACT: Final = dg.AssetKey(["week06", "silver", "ticket_fact_partitioned"])
 LAKEHOUSE_STATE: Final = dg.AssetKey(["week06", "external", "lakehouse_state"])
 SUPPORT_KPI_MART: Final = dg.AssetKey(["week06", "external", "support_kpi_mart"])

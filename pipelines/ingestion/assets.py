@@ -18,7 +18,8 @@ from pipelines.ingestion.result import IngestResult
 from pipelines.ingestion.seed_loader import load_seeds
 from pipelines.ingestion.ticket_ingest import TicketSummary, ingest_manifests
 from pipelines.ingestion.ticket_reader import ReadReport
-from pipelines.ingestion.warehouse import BatchStamp
+from pipelines.ingestion.warehouse import BatchStamp, Warehouse
+from pipelines.partitions import daily_window
 from pipelines.resources import ObjectStoreResource, ReportsResource, WarehouseResource
 from run_evidence.sensors import skip
 
@@ -29,6 +30,9 @@ OWNERS: Final = ["team:data-platform"]
 SEEDS: Final = dg.AssetKey(["seed_manifests"])
 RAW_DOCS: Final = dg.AssetKey(["raw_doc_assets"])
 RAW_TICKETS: Final = dg.AssetKey(["raw_ticket_events"])
+
+# Week06's asset of the same rows, a partition at a time: late tickets that are written here change its partitions.
+PARTITIONED_TICKETS: Final = dg.AssetKey(["week06", "ingestion", "raw_ticket_events_partitioned"])
 
 _DRY_RUN: Final = "dry_run_no_db_write"
 
@@ -87,12 +91,14 @@ def raw_ticket_events(
     """Ingest the tickets of all manifests, each manifest's in one transaction: Bronze, Silver and quarantine."""
     dry_run = week06_reports.dry_run
     with explained():
-        done = ingest_manifests(
-            week06_reports.source_settings(week06_minio),
-            None if dry_run else week06_postgres.open(),
-            _stamp(context, week06_reports),
-            week06_reports.limit,
-        )
+        warehouse = None if dry_run else week06_postgres.open()
+        settings, stamp = week06_reports.source_settings(week06_minio), _stamp(context, week06_reports)
+        try:
+            done = ingest_manifests(settings, warehouse, stamp, week06_reports.limit)
+        except RefusedInputError:  # of one delivery; the others were written
+            _tell_late(context, warehouse)
+            raise
+        _tell_late(context, warehouse)
         if not done:
             raise RefusedInputError(
                 "no manifest declares a tickets file that may be read",
@@ -127,6 +133,34 @@ def _refuse(result: IngestResult) -> None:
             reason_codes=list(dict.fromkeys(code for found in refused for code in found.reason_codes)),
             details={"reasons": reasons[:20]},
         )
+
+
+def _tell_late(context: dg.AssetExecutionContext, warehouse: Warehouse | None) -> None:
+    """Report each partition that late tickets changed as what it is: made anew, by this run.
+
+    Who is killed between the write and this finds them untold next time.
+    """
+    if warehouse is None:
+        return
+    late = warehouse.untold_late_partitions()
+    for each in late:
+        state = warehouse.partition_state(daily_window(each.partition_key))
+        context.log_event(
+            dg.AssetMaterialization(
+                PARTITIONED_TICKETS,
+                description=f"{each.ticket_count} late tickets, of {each.batch_ids}",
+                partition=each.partition_key,
+                metadata={
+                    "late_row_count": each.ticket_count,
+                    "late_batch_ids": each.batch_ids,
+                    "output_row_count": state.event_count,
+                    "output_snapshot_id": state.snapshot_id,
+                },
+                tags={"dagster/data_version": f"{state.event_count}-{state.snapshot_id}"},
+            )
+        )
+    if late:
+        warehouse.tell_late_partitions(late, context.run.run_id)
 
 
 def _explain_only(context: dg.AssetExecutionContext, key: dg.AssetKey, metadata: dict[str, Any], text: str) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.ingestion.command import run
 from pipelines.ingestion.gate import ManifestJudgement, digest_file, judge_manifest
+from pipelines.ingestion.increments import increment_of
 from pipelines.ingestion.refusals import RefusedInputError
 from pipelines.ingestion.settings import release_of, warehouse_of
 from pipelines.ingestion.ticket_reader import (
@@ -31,6 +32,7 @@ from run_evidence.ledger.terminal import out, out_json, say
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from pipelines.ingestion.increments import Increment
     from pipelines.ingestion.ticket_reader import TicketCounts
     from pipelines.ingestion.warehouse import Warehouse
 
@@ -92,14 +94,16 @@ def admitted_sources(deliveries: Sequence[ManifestJudgement], *, late: bool = Fa
     )
 
 
-def write_tickets(warehouse: Warehouse, reader: TicketReader, stamp: BatchStamp) -> BatchOutcome:
-    """Write what a reader yields as one batch.
+def write_tickets(
+    warehouse: Warehouse, reader: TicketReader, stamp: BatchStamp, increment: Increment | None = None
+) -> BatchOutcome:
+    """Write what a reader yields as one batch; an increment moves its sources' cursors with it.
 
     Raises: TicketReadError when a line was no JSON: then nothing but the refused lines is kept; InputError when a
-    source cannot be read; EnvironmentFault when the database cannot be had.
+    source cannot be read; as `Warehouse.write_batch`.
     """
     try:
-        return warehouse.write_batch(reader.read(), stamp)
+        return warehouse.write_batch(reader.read(), stamp, increment)
     except TicketReadError:
         again = TicketReader(reader.sources, reader.window, reader.limit)
         warehouse.quarantine(_refused(again), stamp)
@@ -116,7 +120,11 @@ def _refused(reader: TicketReader) -> Iterator[RejectedLine]:
 
 
 def ingest_batch(
-    warehouse: Warehouse | None, sources: Sequence[TicketSource], stamp: BatchStamp, limit: int | None = None
+    warehouse: Warehouse | None,
+    sources: Sequence[TicketSource],
+    stamp: BatchStamp,
+    limit: int | None = None,
+    increment: Increment | None = None,
 ) -> tuple[TicketSummary, TicketReader]:
     """Ingest all tickets of these files as one batch, or without a warehouse only count them.
 
@@ -125,7 +133,7 @@ def ingest_batch(
     reader = TicketReader(sources, None, limit)
     outcome = None
     if warehouse is not None:
-        outcome = write_tickets(warehouse, reader, stamp)
+        outcome = write_tickets(warehouse, reader, stamp, increment)
     else:
         for _ in reader:
             pass
@@ -147,11 +155,13 @@ def ingest_manifests(
 ) -> dict[str, tuple[TicketSummary, TicketReader]]:
     """Ingest the tickets of every manifest that may be ingested, each manifest one batch; return them by batch id.
 
+    Deliveries come in the order they were made in, so that cursors move forward. With a limit they stay.
+
     Raises: as `ingest_batch`, the first refusal of several, after all other batches are written.
     """
     done: dict[str, tuple[TicketSummary, TicketReader]] = {}
     refusal: RefusedInputError | None = None
-    for manifest in scan_manifests(settings.manifest_path).manifests:
+    for manifest in sorted(scan_manifests(settings.manifest_path).manifests, key=lambda m: (m.created_at, m.path)):
         if manifest.contract_ref != TICKET_CONTRACT:
             continue
         judged = judge_manifest(manifest, bucket=settings.bucket, data_folder=settings.data_folder)
@@ -159,7 +169,9 @@ def ingest_manifests(
         if not sources:
             continue
         try:
-            done[manifest.batch_id] = ingest_batch(warehouse, sources, stamp, limit)
+            taken = [source.source_id for source in sources if source.source_id is not None]
+            increment = increment_of(manifest, taken, whole=limit is None)
+            done[manifest.batch_id] = ingest_batch(warehouse, sources, stamp, limit, increment)
         except RefusedInputError as error:
             refusal = refusal or error
     if refusal is not None:

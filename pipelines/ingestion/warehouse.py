@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.ingestion.databases import DatabaseMissingError, load_sql
+from pipelines.ingestion.increments import Cursor, LatePartition
 from pipelines.ingestion.migrations import migrate, require_known
+from pipelines.ingestion.refusals import RefusedInputError
 from pipelines.ingestion.ticket_reader import RejectedLine
 from pipelines.partitions import format_instant
 from pipelines.tickets import Ticket
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from pipelines.ingestion.databases import Database, Transaction
     from pipelines.ingestion.documents import DocAsset
+    from pipelines.ingestion.increments import Increment
     from pipelines.partitions import DailyWindow
 
 # Tickets sent to the database at once: enough to make the round trip cheap, small beside a payload's limit.
@@ -47,11 +50,15 @@ class BatchStamp:
 
 @dataclass(frozen=True, slots=True)
 class BatchOutcome:
-    """What a write changed: new Bronze events, Silver tickets that took a newer version, newly refused lines."""
+    """What a write changed: new Bronze events, Silver tickets that took a newer version, newly refused lines.
+
+    `late` counts the new events of partitions that had been delivered whole, by partition.
+    """
 
     inserted: int
     updated: int
     quarantined: int = 0
+    late: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +91,17 @@ class Warehouse:
 
     database: Database
 
-    def write_batch(self, lines: Iterable[Ticket | RejectedLine], stamp: BatchStamp) -> BatchOutcome:
+    def write_batch(
+        self, lines: Iterable[Ticket | RejectedLine], stamp: BatchStamp, increment: Increment | None = None
+    ) -> BatchOutcome:
         """Write a batch in one transaction; an error, also one raised while reading `lines`, undoes it all.
 
-        Tickets go to Bronze and Silver, refused lines to the quarantine.
+        Tickets go to Bronze and Silver, refused lines to the quarantine; an increment moves its sources' cursors.
 
         Cost: one staging table of the batch in the database; memory for 1,000 tickets.
 
-        Raises: EnvironmentFault when the database cannot be had, and whatever iterating `lines` raises.
+        Raises: EnvironmentFault when the database cannot be had; RefusedInputError when rows are missing between a
+        cursor and the increment; and whatever iterating `lines` raises.
         """
         with self.database.writing() as run:
             migrate(run, self.database.name)
@@ -101,11 +111,14 @@ class Warehouse:
             while chunk := list(islice(rows, _CHUNK_ROWS)):
                 run(load_sql("load_incoming_ticket"), _columns([row for row in chunk if isinstance(row, Ticket)]))
                 quarantined += _quarantine(run, chunk, stamp)
-            inserted = run(load_sql("insert_raw_ticket_event"), [stamp.run_id, stamp.ingested_at])
+            run(load_sql("create_fresh_ticket"))
+            ((inserted,),) = run(load_sql("count_fresh_ticket"))
+            run(load_sql("insert_raw_ticket_event"), [stamp.run_id, stamp.ingested_at])
+            late = _move_cursors(run, increment, stamp) if increment else {}
             run(load_sql("upsert_customer_dim"))
             known = {ticket_id for (ticket_id,) in run(load_sql("known_ticket"))}
             changed = {ticket_id for (ticket_id,) in run(load_sql("upsert_ticket_fact"), [stamp.release_id])}
-        return BatchOutcome(inserted=len(inserted), updated=len(changed & known), quarantined=quarantined)
+        return BatchOutcome(inserted, len(changed & known), quarantined, late)
 
     def quarantine(self, lines: Iterable[Ticket | RejectedLine], stamp: BatchStamp) -> int:
         """Keep the refused lines of a batch of which nothing else is written; return how many are new.
@@ -119,6 +132,27 @@ class Warehouse:
             while chunk := list(islice(rows, _CHUNK_ROWS)):
                 quarantined += _quarantine(run, chunk, stamp)
         return quarantined
+
+    def cursors(self, source_ids: Sequence[str]) -> list[Cursor]:
+        """Return how far these sources were taken; nothing of one that never was.
+
+        Raises: as `partition_state`.
+        """
+        with self._reading() as run:
+            return _cursors(run, source_ids)
+
+    def untold_late_partitions(self) -> list[LatePartition]:
+        """Return the partitions that late tickets changed and nobody told of, in order.
+
+        Raises: as `partition_state`.
+        """
+        with self._reading() as run:
+            return [LatePartition(*row) for row in run(load_sql("untold_late_partitions"))]
+
+    def tell_late_partitions(self, late: Sequence[LatePartition], run_id: str) -> None:
+        """Remember that a run told of these. Raises: EnvironmentFault when the database cannot be had."""
+        with self.database.writing() as run:
+            run(load_sql("tell_late_partitions"), [[each.partition_key for each in late], run_id])
 
     def write_documents(self, rows: Sequence[DocAsset], stamp: BatchStamp) -> dict[str, tuple[str, str]]:
         """Write rows of documents, no source twice, in one transaction; return sources left out: code, sentence.
@@ -191,6 +225,34 @@ class Warehouse:
                 )
             require_known(run, self.database.name)
             yield run
+
+
+def _move_cursors(run: Transaction, increment: Increment, stamp: BatchStamp) -> dict[str, int]:
+    """Move an increment's cursors, and return by partition how many of its new events came late.
+
+    Raises: RefusedInputError.
+    """
+    cursors = _cursors(run, increment.source_ids)
+    if gap := increment.gap_behind(cursors):
+        raise RefusedInputError(
+            gap,
+            next_step="have what lies between delivered first, or this as load_mode backfill: that has no cursor",
+            reason_codes=["cursor_gap"],
+        )
+    late: dict[str, int] = {}
+    if cursors:
+        watermark = max(cursor.watermark_at for cursor in cursors)
+        told = [increment.batch_id, watermark, stamp.run_id, stamp.ingested_at]
+        late = dict(sorted(run(load_sql("insert_late_partition"), told)))
+    if increment.whole:
+        names = [increment.manifest_id, increment.batch_id, stamp.run_id, stamp.ingested_at]
+        moved = [list(increment.source_ids), increment.cursor_at, increment.watermark_at, *names]
+        run(load_sql("upsert_ingest_cursor"), moved)
+    return late
+
+
+def _cursors(run: Transaction, source_ids: Sequence[str]) -> list[Cursor]:
+    return [Cursor(*row) for row in run(load_sql("ingest_cursors"), [list(source_ids)])]
 
 
 def _quarantine(run: Transaction, rows: Sequence[Ticket | RejectedLine], stamp: BatchStamp) -> int:

@@ -1,9 +1,7 @@
--- Bronze: keep every payload once, repeats inside the batch included. Returns one row an event that was new:
--- ticket_id.
+-- Bronze: keep every payload once.
 -- $1 run id, $2 time of ingest. Sorted, so that two writers lock rows in one order and cannot deadlock.
 INSERT INTO raw_ticket_event
 SELECT source_id, source_fingerprint, ticket_id, ingest_batch_id, created_at, payload, $1, CAST($2 AS TIMESTAMPTZ)
-FROM incoming_ticket
+FROM fresh_ticket
 ORDER BY source_id, source_fingerprint
 ON CONFLICT (source_id, source_fingerprint) DO NOTHING
-RETURNING ticket_id
