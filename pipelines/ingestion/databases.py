@@ -20,7 +20,7 @@ import duckdb
 from run_evidence.ledger import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import psycopg
@@ -41,6 +41,12 @@ class Transaction(Protocol):
 
     def __call__(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows; an empty list when it returns none."""
+
+    def change(self, sql: str, parameters: Sequence[object] = ()) -> int:
+        """Run one INSERT without RETURNING; return how many rows it wrote."""
+
+    def load(self, table: str, columns: Mapping[str, Sequence[object]]) -> None:
+        """Add rows to a table in the database's fastest way: all its columns, in its order."""
 
 
 class Database(Protocol):
@@ -100,6 +106,49 @@ def _database_fault(database: Database, error: Exception, *, lost: bool = False)
 
 
 @dataclass(frozen=True, slots=True)
+class DuckDBTransaction:
+    """What runs in a transaction that a connection of DuckDB has begun."""
+
+    connection: duckdb.DuckDBPyConnection
+
+    def __call__(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement."""
+        return self.connection.execute(sql, list(parameters)).fetchall()
+
+    def change(self, sql: str, parameters: Sequence[object] = ()) -> int:
+        """Run one INSERT."""
+        ((count,),) = self(sql, parameters)
+        return int(count)
+
+    def load(self, table: str, columns: Mapping[str, Sequence[object]]) -> None:
+        """Add rows by way of Arrow."""
+        import pyarrow  # what only reads does not pay for it
+
+        self.connection.register("loading", pyarrow.table(dict(columns)))
+        self(load_sql(f"load_{table}_duckdb"))
+        self.connection.unregister("loading")
+
+
+@dataclass(frozen=True, slots=True)
+class _PostgresTransaction:
+    cursor: psycopg.Cursor[tuple[Any, ...]]
+
+    def __call__(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        # without parameters the simple protocol is used, which takes several statements at once
+        self.cursor.execute(sql.encode(), parameters or None)
+        return self.cursor.fetchall() if self.cursor.description else []
+
+    def change(self, sql: str, parameters: Sequence[object] = ()) -> int:
+        self(sql, parameters)
+        return self.cursor.rowcount
+
+    def load(self, table: str, columns: Mapping[str, Sequence[object]]) -> None:
+        with self.cursor.copy(load_sql(f"load_{table}_postgres").encode()) as copy:
+            for row in zip(*columns.values(), strict=True):
+                copy.write_row(row)
+
+
+@dataclass(frozen=True, slots=True)
 class DuckDBFile:
     """An embedded database in one file, made by the first write. Waits `lock_timeout_s` seconds for it."""
 
@@ -135,7 +184,7 @@ class DuckDBFile:
             connection.execute("SET TimeZone = 'UTC'")
             connection.begin()
             try:
-                yield lambda sql, parameters=(): connection.execute(sql, list(parameters)).fetchall()
+                yield DuckDBTransaction(connection)
                 connection.commit()
             except duckdb.Error as error:  # closing the connection undoes what it had begun
                 raise _database_fault(self, error) from error
@@ -195,13 +244,7 @@ class PostgresDatabase:
 
         try:
             with self._connect() as connection, connection.transaction(), connection.cursor() as cursor:
-
-                def run(sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-                    # without parameters the simple protocol is used, which takes several statements at once
-                    cursor.execute(sql.encode(), parameters or None)
-                    return cursor.fetchall() if cursor.description else []
-
-                yield run
+                yield _PostgresTransaction(cursor)
         except psycopg.OperationalError as error:
             raise _database_fault(self, error, lost=True) from error
         except psycopg.Error as error:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.ingestion.databases import DuckDBFile
+from pipelines.ingestion.databases import DuckDBFile, DuckDBTransaction
 from pipelines.ingestion.gate import judge_manifest
 from pipelines.ingestion.refusals import RefusedInputError
 from pipelines.ingestion.ticket_ingest import TicketSummary, ingest_batch, source_of_file
@@ -258,7 +258,7 @@ class InMemory:
         """Open a transaction on a connection of its own."""
         with self._connection.cursor() as cursor:
             cursor.begin()
-            yield lambda sql, parameters=(): cursor.execute(sql, list(parameters)).fetchall()
+            yield DuckDBTransaction(cursor)
             cursor.commit()
 
 

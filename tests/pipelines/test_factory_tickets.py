@@ -6,9 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from pipelines import tickets
 from pipelines.tickets import (
     CONTRACT,
     MAX_LINE_BYTES,
@@ -245,3 +246,52 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """Not an empty list."""
     with pytest.raises(InputError, match=r"gone\.jsonl: the tickets file cannot be read: No such file"):
         list(read_tickets(tmp_path / "gone.jsonl"))
+
+
+_PIECES = st.sampled_from(
+    [
+        *('"', '\\"', "\\\\", "\\u0022", "\\u0000", "\\ud83d", "\\ud83d\\ude80", "\\u00e9", "\\/", "\\n", "\\x"),
+        *("é", "e\u0301", "🛰", "\x7f", "\u2028", "\t", "a", " ", "{", "}", ",", ":", "\x00", "1"),
+    ]
+)
+_VALUES = st.one_of(
+    st.lists(_PIECES, max_size=6).map(lambda pieces: '"' + "".join(pieces) + '"'),
+    st.sampled_from(
+        ["null", "true", "1", "1e400", "NaN", "[]", '["a", "b"]', '["a", null]', "{}", '{"a": "b"}', '""']
+    ),
+    st.sampled_from(['"2026-04-17T08:15:00.1234567Z"', '"2026-04-17t08:15:00z"', '"2026-04-17T23:59:60Z"']),
+    st.sampled_from(['"2026-04-17 08:15:00+02:00"', '"20260417T081500Z"', '"2026-02-31T00:00:00Z"', '"open"']),
+)
+
+
+@given(
+    changed=st.dictionaries(
+        st.sampled_from([*CONTRACT.fields, "unknown", "own\\u0065r", "statu\\u0073"]), _VALUES, max_size=3
+    ),
+    space=st.sampled_from(["", " ", "\n  ", "\u00a0"]),
+    end=st.sampled_from(["", "\n", " x", ",", "\r\n"]),
+)
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(changed={"owner": '"a","owner":"b"'}, space="", end="")
+@example(changed={"owner": '"\\\\","owner":"b\\""'}, space="", end="")
+@example(changed={"own\\u0065r": '"b"'}, space="", end="")
+@example(changed={"subject": f'"{"🛰" * 512}"'}, space="", end="")
+@example(changed={"subject": f'"{"🛰" * 513}"'}, space="", end="")
+@example(changed={"tags": '["a", "a"]', "subject": '"a\\"b"'}, space="", end="")
+def test_the_fast_path_says_what_the_strict_one_says(
+    ticket: Callable[..., dict[str, Any]], changed: dict[str, str], space: str, end: str
+) -> None:
+    """Of any line, the ticket and its digest, or every reason: names given twice, odd escapes, broken JSON."""
+    texts = [f'{space}"{name}":{json.dumps(value)}' for name, value in ticket().items() if name not in changed]
+    texts += [f'"{name}"{space}:{value}' for name, value in changed.items()]
+    raw = ("{" + ",".join(texts) + "}" + end).encode("utf-8", "surrogatepass")
+    assert parse_ticket(raw) == tickets.parse_any(raw)
+
+
+def test_an_ordinary_ticket_takes_the_fast_path(ticket: Callable[..., dict[str, Any]]) -> None:
+    """Else all the speed is lost and nothing is wrong."""
+    every = ticket(subject='a "quote"', tags=["é", "b"], pii_redacted=True, updated_at="2026-04-17T10:00:00+02:00")
+    for record in (ticket(), every):
+        raw = json.dumps(record, ensure_ascii=False).encode()
+        assert tickets.parse_sound(raw) == tickets.parse_any(raw)
+        assert tickets.parse_sound(raw) is not None

@@ -1,0 +1,2 @@
+-- Add rows to incoming_ticket, in the table's column order.
+COPY incoming_ticket FROM STDIN
