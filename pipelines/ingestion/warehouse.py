@@ -108,27 +108,31 @@ class Warehouse:
 
         Tickets go to Bronze and Silver, refused lines to the quarantine; an increment moves its sources' cursors.
 
-        Cost: one staging table in the database, of the tickets that change something; memory for 5,000 tickets.
+        Cost: memory and a staging table for 5,000 tickets; DuckDB keeps more of what is not committed yet.
 
         Raises: EnvironmentFault when the database cannot be had; RefusedInputError when rows are missing between a
         cursor and the increment; and whatever iterating `lines` raises.
         """
         with self.database.writing() as run:
             migrate(run, self.database.name)
-            run(load_sql("create_incoming_ticket"))
+            run(load_sql("create_touched_ticket"))
+            watermark = _watermark(run, increment) if increment else None
             rows = iter(lines)
-            quarantined = 0
+            inserted, quarantined = 0, 0
+            late: dict[str, int] = {}
             while chunk := list(islice(rows, _CHUNK_ROWS)):
                 if tickets := _not_held(run, [row for row in chunk if isinstance(row, Ticket)]):
+                    run(load_sql("create_incoming_ticket"))
                     run.load("incoming_ticket", _columns(tickets))
+                    if increment and watermark:
+                        about = [increment.batch_id, watermark, stamp.run_id, stamp.ingested_at]
+                        late.update(run(load_sql("insert_late_partition"), about))
+                    inserted += _merge(run, stamp)
                 quarantined += _quarantine(run, chunk, stamp)
-            late = _move_cursors(run, increment, stamp) if increment else {}
-            inserted = run.change(load_sql("insert_raw_ticket_event"), [stamp.run_id, stamp.ingested_at])
-            run(load_sql("upsert_customer_dim"))
-            run(load_sql("create_newest_ticket"))
+            if increment and increment.whole:
+                _move_cursors(run, increment, stamp)
             ((updated,),) = run(load_sql("count_updated_ticket"))
-            run(load_sql("upsert_ticket_fact"), [stamp.release_id])
-        return BatchOutcome(inserted, updated, quarantined, late)
+        return BatchOutcome(inserted, updated, quarantined, dict(sorted(late.items())))
 
     def quarantine(self, lines: Iterable[Ticket | RejectedLine], stamp: BatchStamp) -> int:
         """Keep the refused lines of a batch of which nothing else is written; return how many are new.
@@ -237,8 +241,19 @@ class Warehouse:
             yield run
 
 
-def _move_cursors(run: Transaction, increment: Increment, stamp: BatchStamp) -> dict[str, int]:
-    """Move an increment's cursors, and return by partition how many of its new events came late.
+def _merge(run: Transaction, stamp: BatchStamp) -> int:
+    """Bring what lies in staging to Bronze and Silver, and empty staging; return the new Bronze events."""
+    inserted = run.change(load_sql("insert_raw_ticket_event"), [stamp.run_id, stamp.ingested_at])
+    run(load_sql("upsert_customer_dim"))
+    run(load_sql("create_newest_ticket"))
+    run(load_sql("insert_touched_ticket"))
+    run(load_sql("upsert_ticket_fact"), [stamp.release_id])
+    run(load_sql("drop_incoming_ticket"))
+    return inserted
+
+
+def _watermark(run: Transaction, increment: Increment) -> datetime | None:
+    """Return before which instant a new ticket of an increment is late; None when its sources have no cursor.
 
     Raises: RefusedInputError.
     """
@@ -249,16 +264,13 @@ def _move_cursors(run: Transaction, increment: Increment, stamp: BatchStamp) -> 
             next_step="have what lies between delivered first, or this as load_mode backfill: that has no cursor",
             reason_codes=["cursor_gap"],
         )
-    late: dict[str, int] = {}
-    if cursors:
-        watermark = max(cursor.watermark_at for cursor in cursors)
-        told = [increment.batch_id, watermark, stamp.run_id, stamp.ingested_at]
-        late = dict(sorted(run(load_sql("insert_late_partition"), told)))
-    if increment.whole:
-        names = [increment.manifest_id, increment.batch_id, stamp.run_id, stamp.ingested_at]
-        moved = [list(increment.source_ids), increment.cursor_at, increment.watermark_at, *names]
-        run(load_sql("upsert_ingest_cursor"), moved)
-    return late
+    return max((cursor.watermark_at for cursor in cursors), default=None)
+
+
+def _move_cursors(run: Transaction, increment: Increment, stamp: BatchStamp) -> None:
+    names = [increment.manifest_id, increment.batch_id, stamp.run_id, stamp.ingested_at]
+    moved = [list(increment.source_ids), increment.cursor_at, increment.watermark_at, *names]
+    run(load_sql("upsert_ingest_cursor"), moved)
 
 
 def _cursors(run: Transaction, source_ids: Sequence[str]) -> list[Cursor]:

@@ -1,2 +1,2 @@
--- One row: how many tickets of Silver take a newer version.
-SELECT count(*) FROM newest_ticket WHERE is_known
+-- One row: how many tickets that Silver had took a newer version.
+SELECT count(*) FROM touched_ticket WHERE is_known
