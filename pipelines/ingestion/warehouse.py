@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipelines.partitions import DailyWindow
 
 # Tickets sent to the database at once: enough to make the round trip cheap, small beside a payload's limit.
-_CHUNK_ROWS: Final = 5_000
+_CHUNK_ROWS: Final = 20_000
 _TABLE_COUNT: Final = 3
 _NULL_COLUMNS: Final = (
     *("status", "priority", "product_line", "pii_level"),
@@ -108,7 +108,7 @@ class Warehouse:
 
         Tickets go to Bronze and Silver, refused lines to the quarantine; an increment moves its sources' cursors.
 
-        Cost: memory and a staging table for 5,000 tickets; DuckDB keeps more of what is not committed yet.
+        Cost: memory and a staging table for 20,000 tickets; DuckDB keeps more of what is not committed yet.
 
         Raises: EnvironmentFault when the database cannot be had; RefusedInputError when rows are missing between a
         cursor and the increment; and whatever iterating `lines` raises.

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from conftest import Factory
 
     from pipelines.ingestion.databases import Database
+    from pipelines.ingestion.increments import Increment
     from pipelines.ingestion.ticket_reader import RejectedLine
     from pipelines.tickets import Ticket
 
@@ -123,9 +124,14 @@ def _batch(parsed: Callable[..., Ticket], count: int = 2_500) -> list[Ticket]:
 @pytest.mark.postgres
 @pytest.mark.parametrize("way", ["immediate", "fast"])
 def test_a_server_restarted_in_mid_batch_leaves_nothing_of_it(
-    mortal_postgres: MortalPostgres, tmp_path: Path, parsed: Callable[..., Ticket], way: str
+    mortal_postgres: MortalPostgres,
+    tmp_path: Path,
+    parsed: Callable[..., Ticket],
+    way: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The fault names DATABASE_URL; the same batch again is as if nothing had been."""
+    monkeypatch.setattr("pipelines.ingestion.warehouse._CHUNK_ROWS", 1_000)
     database = PostgresDatabase(mortal_postgres.new_database())
     warehouse, batch = Warehouse(database), _batch(parsed)
     warehouse.write_batch(batch[:10], STAMP)
@@ -228,7 +234,10 @@ def test_the_ledger_tells_the_fault_and_the_rerun(
     write_batch, stopped = Warehouse.write_batch, []
 
     def interrupted(
-        warehouse: Warehouse, lines: Iterable[Ticket | RejectedLine], stamp: BatchStamp
+        warehouse: Warehouse,
+        lines: Iterable[Ticket | RejectedLine],
+        stamp: BatchStamp,
+        increment: Increment | None = None,
     ) -> BatchOutcome:
         def stopping() -> Iterator[Ticket | RejectedLine]:
             for number, line in enumerate(lines):
@@ -237,7 +246,7 @@ def test_the_ledger_tells_the_fault_and_the_rerun(
                     stopped.append(number)
                 yield line
 
-        return write_batch(warehouse, stopping(), stamp)
+        return write_batch(warehouse, stopping(), stamp, increment)
 
     with monkeypatch.context() as patch:
         patch.setattr(Warehouse, "write_batch", interrupted)

@@ -46,6 +46,24 @@ def test_writing_the_same_batch_again_changes_nothing(database: Database, parsed
     assert rows(database, "SELECT DISTINCT release_id FROM ticket_fact") == [("release-1",)]
 
 
+def test_parts_of_a_batch_come_to_the_same(
+    database: Database, parsed: Callable[..., Ticket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are merged at once: a ticket that is new in the batch is no update, in any part of it."""
+    warehouse = Warehouse(database)
+    warehouse.write_batch([parsed(ticket_id="TKT-20260417-000009")], STAMP)
+    monkeypatch.setattr("pipelines.ingestion.warehouse._CHUNK_ROWS", 2)
+    later = {"status": "closed", "updated_at": "2026-04-18T10:00:00Z"}
+    batch = [
+        *(parsed(ticket_id=f"TKT-20260417-{n:06d}") for n in range(5)),
+        *(parsed(ticket_id=f"TKT-20260417-{n:06d}", **later) for n in (0, 9, 9)),
+        parsed(ticket_id="TKT-20260417-000004"),
+    ]
+    assert warehouse.write_batch(batch, STAMP) == BatchOutcome(inserted=7, updated=1)
+    found = rows(database, "SELECT status, count(*) FROM ticket_fact GROUP BY status ORDER BY status")
+    assert found == [("closed", 2), ("open", 4)]
+
+
 def test_a_newer_version_updates_and_keeps_the_rest(database: Database, parsed: Callable[..., Ticket]) -> None:
     """On conflict only status, updated_at, resolved_at and the release change; Bronze keeps both versions."""
     warehouse = Warehouse(database)
