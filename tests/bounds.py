@@ -15,6 +15,7 @@ TESTS = (
     "tests/sensors/test_scenarios.py",
     "tests/sensors/test_several_ends.py",
     "tests/sensors/test_translate.py",
+    "tests/sensors/test_verdicts_shown.py",
 )
 """What touches a dependency's edge: segments and footers, SQL, keys, and every call made of Dagster."""
 

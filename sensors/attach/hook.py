@@ -51,16 +51,17 @@ class HookState:
 def ledger_hook(attachment: Attachment) -> HookDefinition:
     """Make the hook; it fires after a step's success and failure alike and needs no resource."""
     import dagster as dg
+    from dagster._core.definitions.events import HookExecutionResult  # Dagster 1.12 does not export it
 
     tail = HookState()
 
-    def capture_step(context: Any, events: Sequence[Any]) -> dg.HookExecutionResult:
+    def capture_step(context: Any, events: Sequence[Any]) -> HookExecutionResult:
         # The events handed over have neither ids nor times: what counts is what the instance has stored.
         instance, run_id = context.instance, context.run_id
         failed = any(event.is_step_failure for event in events)
         if not instance.is_ephemeral and (tail.is_due(run_id, time.monotonic()) or failed):
             attachment.hooked(instance, run_id, lambda: capture_new_records(tail, attachment, instance, run_id))
-        return dg.HookExecutionResult(hook_name=HOOK_NAME)
+        return HookExecutionResult(hook_name=HOOK_NAME)
 
     return dg.HookDefinition(name=HOOK_NAME, hook_fn=capture_step)
 
