@@ -242,9 +242,13 @@ def _the_one_declared(ledger: Ledger) -> ProfileHistory:
 
 
 def write_documents(
-    ledger: Ledger, names: Sequence[str], out_dir: str | Path, profile: DeliveryProfile
+    ledger: Ledger,
+    names: Sequence[str],
+    out_dir: str | Path,
+    profile: DeliveryProfile,
+    then: Callable[[WrittenDocuments], object] = lambda _: None,
 ) -> dict[str, str]:
-    """Write the documents of the runs of these ids, then the delivery summary.
+    """Write the documents of the runs of these ids, then the delivery summary; `then` is called for each run.
 
     Returns what could not be written, and why: a run under its id, the summary under the name of its file. Those
     names can be given again. A run that cannot be written keeps no other from being written.
@@ -252,7 +256,7 @@ def write_documents(
     failed: dict[str, str] = {}
     for run_id in (name for name in names if name != profile.summary):
         with _noted(failed, run_id):
-            write_run_documents(ledger, run_id, out_dir, profile=profile)
+            then(write_run_documents(ledger, run_id, out_dir, profile=profile))
     if names:
         with _noted(failed, profile.summary):
             write_delivery_summary(ledger, out_dir, profile=profile)

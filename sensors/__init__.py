@@ -1,7 +1,8 @@
 """Capture: Dagster's run log becomes events of the ledger, on every path, without the user's help.
 
 `defs = with_ledger(defs)` is all a project adds; `skip(context, …)` is for an asset that leaves itself out, and
-`closed_runs_sensor` for what follows the end of a run, `gate_check` for what may not run before a delivery is fit.
+`closed_runs_sensor` for what follows the end of a run, `gate_check` for what may not run before a delivery is fit,
+`evidence_sensor`, `report_evidence` and `verdict_check` for what Dagster shows of it.
 `declare_partitions` records which partitions assets have, where no daemon does it.
 """
 
@@ -15,8 +16,19 @@ if TYPE_CHECKING:
     from run_evidence.sensors.attach.attach import with_ledger
     from run_evidence.sensors.closed_runs import closed_runs_sensor
     from run_evidence.sensors.delivery_gate import gate_check
+    from run_evidence.sensors.evidence_asset import evidence_sensor, report_evidence, verdict_check
 
-__all__ = ["OptionalDependency", "closed_runs_sensor", "declare_partitions", "gate_check", "skip", "with_ledger"]
+__all__ = [
+    "OptionalDependency",
+    "closed_runs_sensor",
+    "declare_partitions",
+    "evidence_sensor",
+    "gate_check",
+    "report_evidence",
+    "skip",
+    "verdict_check",
+    "with_ledger",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -29,6 +41,10 @@ def __getattr__(name: str) -> Any:
         from run_evidence.sensors.delivery_gate import gate_check
 
         return gate_check
+    if name in {"evidence_sensor", "report_evidence", "verdict_check"}:
+        from run_evidence.sensors import evidence_asset
+
+        return getattr(evidence_asset, name)
     if name == "with_ledger":
         from run_evidence.sensors.attach.attach import with_ledger
 

@@ -42,7 +42,7 @@ def gate_check(
 
     Raises: UsageError for an address or a profile that cannot be one.
     """
-    key = _key_of(asset)
+    key = key_of(asset)
     address, product = open_ledger(ledger), asset_key_text(key.path)
     if profile is not None and profile.product != product:
         raise UsageError(
@@ -69,7 +69,7 @@ def gate_check(
     return ask
 
 
-def _key_of(asset: Any) -> dg.AssetKey:
+def key_of(asset: Any) -> dg.AssetKey:
     """Return the key of an asset however it is named; a text as Dagster shows keys, its parts joined by slashes."""
     if isinstance(asset, dg.AssetsDefinition | dg.AssetSpec):
         return asset.key

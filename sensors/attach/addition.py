@@ -19,6 +19,7 @@ from run_evidence.sensors.attach.cursor_sensor import SENSOR_NAME, completing_se
 from run_evidence.sensors.attach.failure_log import report_trouble
 from run_evidence.sensors.attach.hook import HOOK_NAME, ledger_hook
 from run_evidence.sensors.attach.status_sensors import STATUSES, nudge_sensor
+from run_evidence.sensors.attach.verdict_sensor import VERDICT_SENSOR, verdict_sensor
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Addition:
-    """What one `with_ledger` adds. `hook` is `None` where none is wanted; `names` are those of its sensors."""
+    """What one `with_ledger` adds. `hook` is `None` where none is wanted."""
 
     attachment: Attachment
     hook: dg.HookDefinition | None
     status_sensors: bool
+    show_verdicts: bool
     _sensors: dict[str, dg.SensorDefinition] = field(default_factory=dict)
     _hooked: WeakKeyDictionary[dg.AssetsDefinition, dg.AssetsDefinition] = field(default_factory=WeakKeyDictionary)
 
@@ -39,10 +41,12 @@ class Addition:
         wanted = {SENSOR_NAME: free_name(SENSOR_NAME, taken)}
         if self.status_sensors:
             wanted |= {name: free_name(name, taken) for name in STATUSES}
+        if self.show_verdicts:
+            wanted[VERDICT_SENSOR] = free_name(VERDICT_SENSOR, taken)
+        making = {SENSOR_NAME: completing_sensor, VERDICT_SENSOR: verdict_sensor}
         for name, free in wanted.items():
             if free not in self._sensors:
-                made = nudge_sensor if name in STATUSES else completing_sensor
-                self._sensors[free] = made(self.attachment, name, free)
+                self._sensors[free] = making.get(name, nudge_sensor)(self.attachment, name, free)
         return [self._sensors[free] for free in wanted.values()]
 
     def owns(self, sensor: object) -> bool:
@@ -76,11 +80,13 @@ def _takes_hooks(asset: object) -> bool:
 _ADDITIONS: Final[dict[Hashable, Addition]] = {}
 
 
-def addition_of(settings: Hashable, attachment: Attachment, *, hook: bool, status_sensors: bool) -> Addition:
+def addition_of(
+    settings: Hashable, attachment: Attachment, *, hook: bool, status_sensors: bool, show_verdicts: bool
+) -> Addition:
     """Return what is added under these settings; the same settings give the same object in this process."""
     if settings not in _ADDITIONS:
         made = ledger_hook(attachment) if hook else None
-        _ADDITIONS[settings] = Addition(attachment, made, status_sensors)
+        _ADDITIONS[settings] = Addition(attachment, made, status_sensors, show_verdicts)
     return _ADDITIONS[settings]
 
 

@@ -1,9 +1,9 @@
 """`with_ledger`: the one line a project adds.
 
 Everything the project defines stays as it is: the same assets (with a hook more), checks, jobs, schedules,
-resources. Added are three run-status sensors and the cursor sensor. Where a hook cannot go (op jobs, checks,
-observable sources, external assets) the sensors cover it. A name of ours that the project uses already is
-left to it: our sensor gets the next free one.
+resources. Added are three run-status sensors, the cursor sensor, and one that shows verdicts. Where a hook
+cannot go (op jobs, checks, observable sources, external assets) the sensors cover it. A name of ours that the
+project uses already is left to it: our sensor gets the next free one.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def with_ledger(  # noqa: PLR0913 - the options of the one public call, all but 
     profile: DeliveryProfile | Iterable[DeliveryProfile] = (),
     hook: bool = True,
     status_sensors: bool = True,
+    show_verdicts: bool = True,
     hook_timeout_seconds: float = 2.0,
     grace_seconds: float = DEFAULT_GRACE_SECONDS,
     tick_seconds: int = 30,
@@ -52,7 +53,8 @@ def with_ledger(  # noqa: PLR0913 - the options of the one public call, all but 
     declared last in the ledger holds. `profile` is what the project hands over, one or several: it is recorded,
     so that whoever has the ledger needs no code of the project. A hook takes at most `hook_timeout_seconds` and
     then leaves the rest to the sensors; a run is closed `grace_seconds` after its end. `release_id` stands for
-    runs without a tag of that name. `log_lines` keeps plain log lines too, which may hold secrets. Definitions
+    runs without a tag of that name. `show_verdicts` tags each run, once it is closed, with what it came to; nothing
+    else changes on it. `log_lines` keeps plain log lines too, which may hold secrets. Definitions
     that are wrapped already keep the settings they were wrapped with. A `@repository` gets the sensors and no
     hook.
 
@@ -63,10 +65,11 @@ def with_ledger(  # noqa: PLR0913 - the options of the one public call, all but 
     address = open_ledger(ledger)
     options = (hook_timeout_seconds, grace_seconds, tick_seconds, release_id, log_lines, _profiles(profile))
     addition = addition_of(
-        (address.root, address.signing_setup, declared, hook, status_sensors, *options),
+        (address.root, address.signing_setup, declared, hook, status_sensors, show_verdicts, *options),
         Attachment(address, declared, *options),
         hook=hook,
         status_sensors=status_sensors,
+        show_verdicts=show_verdicts,
     )
     wrapped: Any = _attached(defs, addition) if isinstance(defs, _LOADED) else _lazily(defs, addition)
     return wrapped  # type: ignore[no-any-return]

@@ -37,7 +37,7 @@ def sealed_closings(ledger: Ledger, run_ids: Collection[str]) -> dict[str, tuple
 
 def is_unchanged(facts: RunFacts, size: LogSize, held: int, closed: Mapping[str, Any]) -> bool:
     """Tell whether a run is as its last closing states: its row, its log, and the records the ledger holds."""
-    if closed.get("run_updated_at") != facts.updated_at or closed.get("ledger_records") != held:
+    if closed.get("run_updated_at") != facts.changed_at or closed.get("ledger_records") != held:
         return False  # also where the closing's payload was erased
     counted = closed["dagster_records"] + closed["log_lines"] + closed["unreadable_records"]
     return size == LogSize(counted, closed["last_storage_id"])

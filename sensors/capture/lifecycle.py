@@ -102,7 +102,7 @@ class Life:
             said = {"trace_id": ids.trace_id, "release_id": ids.release_id, "batch_id": ids.batch_id}
             yield self._event("run.seen.v1", self._facts.created_at, {**now, "correlation": said})
             return
-        changed = self._event("run.tags_changed.v1", self._facts.updated_at, now)
+        changed = self._event("run.tags_changed.v1", self._facts.changed_at, now)
         recorded = self._clean(changed).data
         if any(_unkeyed(before.get(name)) != _unkeyed(recorded[name]) for name in now):
             yield changed
@@ -207,7 +207,7 @@ class Life:
     def _reopened(self, last: Mapping[str, Any], late: Sequence[int]) -> Event:
         """Say which records came after the run was closed; they stay what they are, and are named here."""
         data: dict[str, Any] = {"revision": last["revision"], "late_storage_ids": list(late[:_MAX_LATE_IDS])}
-        return self._event("run.reopened.v1", self._facts.updated_at, data)
+        return self._event("run.reopened.v1", self._facts.changed_at, data)
 
     def _end_seen_at(self, terminal: Event) -> tuple[int, list[Event]]:
         """Return from when on the grace counts: the run's end, or when somebody saw it, where that was before.
@@ -223,7 +223,7 @@ class Life:
         return seen_at, [self._event(END_NOTICED, seen_at, {"seen_at": seen_at, "ended_at": terminal.occurred_at})]
 
     def _closed(self, reading: Reading, held: int, revision: int, seen_at: int) -> Event:
-        occurred_at = reading.terminal.occurred_at if reading.terminal else self._facts.updated_at
+        occurred_at = reading.terminal.occurred_at if reading.terminal else self._facts.changed_at
         data: dict[str, Any] = {
             "revision": revision,
             "dagster_status": self._facts.status,
@@ -233,7 +233,7 @@ class Life:
             "log_lines": reading.log_lines,
             "unreadable_records": reading.unreadable,
             "last_storage_id": reading.last_id,
-            "run_updated_at": self._facts.updated_at,
+            "run_updated_at": self._facts.changed_at,
             "grace_seconds": str(self._how.grace_seconds),
         }
         if seen_at < occurred_at:
@@ -250,7 +250,7 @@ class Life:
         ]
         skips = [RunEvent.of_own(self._clean(self._skip(record, declared))) for record, declared in reading.skips]
         outcomes = derive_outcomes([*plan, *reading.events, *skips])
-        ended_at = reading.terminal.occurred_at if reading.terminal else self._facts.updated_at
+        ended_at = reading.terminal.occurred_at if reading.terminal else self._facts.changed_at
         for payload in outcome_parts(outcomes, revision):
             yield self._event("outcomes.derived.v1", ended_at, payload)
 

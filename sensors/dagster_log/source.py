@@ -10,12 +10,13 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from run_evidence.ledger import EnvironmentFault
+from run_evidence.sensors.dagster_log.own_tags import OWN_TAGS, read_stamp, without_own
 from run_evidence.sensors.dagster_log.translate import SourceRecord
 
 if TYPE_CHECKING:
@@ -31,7 +32,11 @@ _RIVAL_SECONDS: Final = 0.3
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """A run's row in Dagster. Times in microseconds since 1970, UTC."""
+    """A run's row in Dagster. Times in microseconds since 1970, UTC.
+
+    `tags` are without the ledger's own, `own_tags` those alone. `stamped_at` is when the row changed last before
+    these were written, where nothing else was changed since.
+    """
 
     run_id: str
     job_name: str
@@ -40,6 +45,13 @@ class RunFacts:
     created_at: int
     updated_at: int
     execution_plan_snapshot_id: str | None
+    own_tags: Mapping[str, str] = field(default_factory=dict)
+    stamped_at: int | None = None
+
+    @property
+    def changed_at(self) -> int:
+        """When the row changed last, but for the ledger's own tags."""
+        return self.updated_at if self.stamped_at is None else self.stamped_at
 
 
 def store_id(instance: DagsterInstance) -> str:
@@ -94,14 +106,17 @@ def facts_of(record: RunRecord) -> RunFacts:
     """
     run = record.dagster_run
     parents = {"dagster/parent_run_id": run.parent_run_id, "dagster/root_run_id": run.root_run_id}
+    tags = {name: run_id for name, run_id in parents.items() if run_id} | dict(run.tags)
     return RunFacts(
         run_id=run.run_id,
         job_name=run.job_name,
         status=run.status.value,
-        tags={name: run_id for name, run_id in parents.items() if run_id} | dict(run.tags),
+        tags=without_own(tags),
         created_at=round(record.create_timestamp.timestamp() * 1_000_000),
         updated_at=round(record.update_timestamp.timestamp() * 1_000_000),
         execution_plan_snapshot_id=run.execution_plan_snapshot_id,
+        own_tags={name: value for name, value in tags.items() if name in OWN_TAGS},
+        stamped_at=read_stamp(run.run_id, run.status.value, tags),
     )
 
 

@@ -10,13 +10,20 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from run_evidence.ledger import MAX_TIME, Event, InputError
 from run_evidence.sensors.dagster_log.metadata import metadata_list
 from run_evidence.sensors.dagster_log.names import asset_key_text, short_name
-from run_evidence.sensors.dagster_log.vocabulary import EVENT_TYPES, LOG_LINE, UNLISTED
+from run_evidence.sensors.dagster_log.vocabulary import (
+    EVENT_TYPES,
+    LEDGER_REPORTED,
+    LOG_LINE,
+    TOLD_LABEL,
+    UNLISTED,
+    VERDICT_CHECK,
+)
 
 _MAX_TEXT: Final = 2_000  # characters kept of a message; the digest covers the whole record
 _MAX_NAMED: Final = 500  # names kept of what an error says went wrong; of more than that, none
@@ -125,6 +132,8 @@ class Translator:
             event_type, about = UNLISTED, _About()
             details = {"unread": repr(error)}
         data |= details
+        if self._is_own(event_type, about, details):
+            event_type, about = LEDGER_REPORTED, replace(about, verdict=(None, None))
         step_key = _named(happened.get("step_key") or entry.get("step_key"))
         outcome, reason_code = about.verdict or _OUTCOMES.get(event_type) or (None, None)
         return Event(
@@ -147,6 +156,13 @@ class Translator:
             source_digest=record.digest,
             data=data,
         )
+
+    def _is_own(self, event_type: str, about: _About, details: Mapping[str, Any]) -> bool:
+        """Tell a record of the ledger's own. A materialization is never one, nor an observation made in a run."""
+        if about.check_name is not None:
+            return about.check_name == VERDICT_CHECK
+        labels = {entry["label"] for entry in details.get("metadata") or ()}
+        return event_type == "asset.observed.v1" and not self._run_id and TOLD_LABEL in labels
 
     def _attempt(self, event_type: str, step_key: str | None) -> int | None:
         """Return the step's attempt, from 1; planning events come before any attempt."""
@@ -181,7 +197,7 @@ class _About:
     asset_key: str | None = None
     partition: str | None = None
     check_name: str | None = None
-    verdict: tuple[str, str | None] | None = None
+    verdict: tuple[str | None, str | None] | None = None
 
     def __post_init__(self) -> None:
         for name in (self.asset_key, self.partition, self.check_name):

@@ -68,6 +68,15 @@ TERMINAL: Final = frozenset({"run.succeeded.v1", "run.failed.v1", "run.canceled.
 END_NOTICED: Final = "run.end_noticed.v1"
 """When the end of a run was first seen, where the run's clock is ahead of the ledger's. The ledger's own."""
 
+LEDGER_REPORTED: Final = "ledger.reported.v1"
+"""A record that the ledger itself put into Dagster's log: what evidence came to, and so no evidence of a run."""
+
+VERDICT_CHECK: Final = "ledger_verdict"
+"""The name of the asset check by which Dagster shows a verdict; whatever is recorded of it is the ledger's own."""
+
+TOLD_LABEL: Final = "ledger/run"
+"""The metadata label of the ledger's own observations, which belong to no run: the run that they speak of."""
+
 SKIP_LABEL: Final = "ledger/skip"
 """The metadata label under which `sensors.skip` puts a declared skip into Dagster's own log."""
 

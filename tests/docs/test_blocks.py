@@ -263,6 +263,33 @@ def gate_downstream(block: Block, home: Path) -> None:
         os.chdir(here)
 
 
+def show_in_dagster(block: Block, home: Path) -> None:
+    """Run the project's job, and tick its sensors; the asset says what the delivery came to."""
+    names: dict[str, Any] = {"__name__": "of_the_user"}
+    here = Path.cwd()
+    os.chdir(home)
+    try:
+        exec(block.text, names)  # noqa: S102 - the page is ours
+        defs = names["defs"]
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            job = defs.resolve_job_def("deliver")
+            run_id = job.execute_in_process(instance=instance, partition_key="2026-04-17").run_id
+            sync_runs(instance, CaptureContext(Ledger(home / "ledger"), grace_seconds=0))
+            for name in ("ledger_verdicts", "orders_evidence"):
+                sensor = defs.get_repository_def().get_sensor_def(name)
+                sensor(dg.build_sensor_context(instance=instance, definitions=defs))
+            run = instance.get_run_by_id(run_id)
+            assert run is not None
+            told = (run.tags["ledger/verdict"], run.tags["ledger/decision"])
+            assert told == ("passed", "ready_for_finance")
+            (found,) = instance.fetch_observations(dg.AssetKey(["shop", "orders_report"]), limit=9).records
+    finally:
+        os.chdir(here)
+    observation = found.event_log_entry.asset_observation
+    assert observation is not None
+    assert Path(str(observation.metadata["page"].value)).read_bytes().startswith(b"<!DOCTYPE html>")
+
+
 RUN: dict[str, Callable[[Block, Path], None]] = {
     "README.md: make demo": run_make,
     "README.md: from run_evidence.sensors import with_le": attach,
@@ -270,6 +297,8 @@ RUN: dict[str, Callable[[Block, Path], None]] = {
     "README.md: ledger runs": ask,
     "pipelines/README.md: mkdir": launch,
     "docs/capture.md: [[optional]]": declare,
+    "docs/dagster.md: make dev": run_make,
+    "docs/dagster.md: import dagster as dg": show_in_dagster,
     "docs/gate.md: if ledger gate": gate_in_ci,
     "docs/gate.md: require": gate_policy,
     "docs/gate.md: import dagster as dg": gate_downstream,

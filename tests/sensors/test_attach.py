@@ -15,7 +15,7 @@ from run_evidence.ledger import Ledger, UsageError
 from run_evidence.sensors import OptionalDependency, with_ledger
 from run_evidence.sensors.attach.hook import HOOK_NAME
 
-OURS = {"ledger_complete", "ledger_on_success", "ledger_on_failure", "ledger_on_cancel"}
+OURS = {"ledger_complete", "ledger_verdicts", "ledger_on_success", "ledger_on_failure", "ledger_on_cancel"}
 DAILY = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-02-01")
 REGIONS = dg.StaticPartitionsDefinition(["eu", "us"])
 

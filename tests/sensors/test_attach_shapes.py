@@ -15,10 +15,11 @@ from run_evidence.sensors import with_ledger
 from run_evidence.sensors.attach.cursor_sensor import SENSOR_NAME
 from run_evidence.sensors.attach.hook import HOOK_NAME
 from run_evidence.sensors.attach.status_sensors import STATUSES
+from run_evidence.sensors.attach.verdict_sensor import VERDICT_SENSOR
 
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::DeprecationWarning")
 
-OURS = (SENSOR_NAME, *STATUSES)
+OURS = (SENSOR_NAME, VERDICT_SENSOR, *STATUSES)
 DAILY = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-02-01")
 NIGHTLY = "0 1 * * *"
 

@@ -15,6 +15,7 @@ from stores import StorageConfig
 
 from run_evidence.ledger import EnvironmentFault
 from run_evidence.sensors.dagster_log import source
+from run_evidence.sensors.dagster_log.own_tags import STAMP, VERDICT, format_stamp, read_stamp
 from run_evidence.sensors.dagster_log.source import LogSize
 from run_evidence.sensors.dagster_log.steps import execution_plan
 
@@ -204,3 +205,39 @@ def test_a_log_that_cannot_be_read_is_named(instance: dg.DagsterInstance, home: 
     path.write_bytes(b"not a database, " * 100)
     with pytest.raises(EnvironmentFault, match=f"run {run_id} in .*{run_id}.db cannot be read"):
         list(source.read_records(instance, run_id))
+
+
+def test_a_row_that_changed_by_own_tags_alone_is_unchanged(stored: dg.DagsterInstance) -> None:
+    """Else the ledger would read again what it wrote itself; a tag of anybody else's is a change."""
+    run_id = _run_ids(stored)[0]
+    before = source.run_facts(stored, run_id)
+    assert before
+    stamp = format_stamp(run_id, before.status, before.tags, before.changed_at)
+    stored.add_run_tags(run_id, {VERDICT: "passed", STAMP: stamp})
+    tagged = source.run_facts(stored, run_id)
+    assert tagged
+    assert (tagged.changed_at, tagged.tags) == (before.changed_at, before.tags)
+    assert tagged.updated_at > before.updated_at
+    assert tagged.own_tags == {VERDICT: "passed", STAMP: stamp}
+    stored.add_run_tags(run_id, {"of": "the user"})
+    changed = source.run_facts(stored, run_id)
+    assert changed
+    assert changed.changed_at == changed.updated_at > tagged.updated_at
+
+
+@pytest.mark.parametrize(
+    "stamp", ["", "1", "-", "1-", "-1-0", "1e3-0", "٣-0", "9" * 40, "1-" + "0" * 32, "1764559694123456-" + "f" * 32]
+)
+def test_a_stamp_that_is_none_says_nothing(stamp: str) -> None:
+    assert read_stamp("run", "SUCCESS", {STAMP: stamp}) is None
+
+
+def test_a_stamp_is_of_one_run_in_one_state() -> None:
+    """One that was inherited, or is of the row before it changed, is none."""
+    tags = {"owner": "ada", "naïve": "\udcff"}
+    stamped = {**tags, STAMP: format_stamp("run", "SUCCESS", tags, 17), VERDICT: "passed"}
+    assert read_stamp("run", "SUCCESS", stamped) == 17
+    assert read_stamp("another", "SUCCESS", stamped) is None
+    assert read_stamp("run", "FAILURE", stamped) is None
+    assert read_stamp("run", "SUCCESS", {**stamped, "owner": "bob"}) is None
+    assert read_stamp("run", "SUCCESS", {**stamped, VERDICT: "failed"}) == 17, "own tags are no part of it"

@@ -1,0 +1,65 @@
+"""The sensor that shows verdicts in Dagster: after capture, beside it, and never in its way.
+
+It reads the sealed log from its own cursor, so it does not matter who closed a run. What it cannot write it warns
+of and tries again; no run and no capture waits for it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import dagster as dg
+import orjson
+
+from run_evidence.sensors.attach.attachment import Attachment
+from run_evidence.sensors.closed_runs import read_place
+from run_evidence.sensors.show_verdicts import Shown, show_verdicts
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+VERDICT_SENSOR: Final = "ledger_verdicts"
+TICK_BUDGET_SECONDS: Final = 15.0
+TICK_LIMIT_SECONDS: Final = 40.0
+"""As of the cursor sensor: a tick stops after the one and is left alone after the other."""
+
+_WAITING: Final = 500
+_NAMED: Final = 5
+
+
+def verdict_sensor(attachment: Attachment, name: str, under: str) -> dg.SensorDefinition:
+    """Make the sensor under a name that is free, running by default; `name` is what trouble is noted under."""
+
+    @dg.sensor(
+        name=under,
+        minimum_interval_seconds=attachment.tick_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Shows on each run that the ledger has closed what it came to: the tags ledger/….",
+    )
+    def show(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        if not attachment.ledger.exists():
+            return dg.SkipReason("There is no ledger yet.")
+        instance, (start, waiting) = context.instance, read_place(context.cursor)
+        done: list[Shown] = []
+
+        def work() -> None:
+            done.append(_within(instance, attachment, start, waiting))
+
+        if not attachment.bounded(instance, name, "", work, TICK_LIMIT_SECONDS):
+            return dg.SkipReason("The ledger could not be read; see ledger-capture.log")
+        shown = done[0]
+        wrong = [f"not shown, tried again later: {run}: {why}" for run, why in shown.waiting.items() if why]
+        for each in wrong:
+            context.log.warning(each)
+        kept = sorted(shown.waiting)[:_WAITING]
+        context.update_cursor(orjson.dumps({"from": shown.start, "waiting": kept}).decode())
+        more = [] if shown.complete else ["more in the next tick"]
+        return dg.SkipReason("; ".join([f"{shown.tagged} runs tagged", *more, *wrong[:_NAMED]]))
+
+    return show
+
+
+def _within(instance: DagsterInstance, attachment: Attachment, start: int, waiting: list[str]) -> Shown:
+    stop = time.monotonic() + TICK_BUDGET_SECONDS
+    return show_verdicts(instance, attachment.ledger, start, waiting, lambda: time.monotonic() > stop)
