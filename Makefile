@@ -62,11 +62,12 @@ site: .venv/.installed
 picture: .venv/.installed
 	$(BIN)/python -m docs.picture
 
-# The example project in Dagster's own UI, with the daemon, on http://127.0.0.1:3000, over what the demo made
+# The example project in Dagster's own UI, with the daemon, over what the demo made; make dev PORT=3001 for another port
+PORT ?= 3000
 dev: .venv/.installed
 	@test -d .demo/deliveries || $(BIN)/python -m pipelines.demo
 	DAGSTER_HOME=$(CURDIR)/.demo/dagster LEDGER_URL=.demo/ledger SEED_MANIFEST_PATH=.demo/deliveries WEEK06_REPORT_DIR=.demo/reports/week06 \
-	  $(BIN)/dagster dev -m pipelines.definitions
+	  $(BIN)/dagster dev -m pipelines.definitions --port $(PORT)
 
 clean:
 	rm -rf .venv .venv-bounds .demo build dist *.egg-info

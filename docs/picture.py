@@ -1,6 +1,7 @@
-"""Draws docs/demo.svg, page.png and page-phone.png: runs the demo, and keeps what it shows. `make picture`.
+"""Draws the pictures of docs/ from the real thing: runs the demo, and keeps what it shows. `make picture`.
 
-The demo runs on a terminal of its own. The pages are of a copy of its ledger that has a key, in a real Chromium.
+The demo runs on a terminal of its own. The pages are of a copy of its ledger that has a key, in a real Chromium,
+and Dagster's are its own webserver's.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from playwright.sync_api import sync_playwright
 from rich.console import Console
 from rich.text import Text
 
+from docs.dagster_pictures import photograph_dagster, views
 from run_evidence.evidence.gate_subject import Asked
 from run_evidence.evidence.page.making import make_page
 from run_evidence.evidence.profile_choice import find_profiles
@@ -82,3 +84,5 @@ if __name__ == "__main__":
     product = "week06/silver/ticket_fact_partitioned"
     held, cleared = (Asked(product=product, partition=f"2026-04-{day}") for day in (15, 17))
     photograph(Path(".demo/ledger"), {"page.png": (held, 1280), "page-phone.png": (cleared, 390)}, here)
+    shown = {name: view for name, view in views("").items() if name in {"dagster-runs.png", "dagster-skipped.png"}}
+    photograph_dagster(Path(".demo"), shown, here)

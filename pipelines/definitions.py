@@ -7,7 +7,13 @@ import dagster as dg
 from pipelines.consumers.assets import DEFAULT_HANDOVER_DIR, HandoverResource, consumer_assets, consumer_job
 from pipelines.data_factory.assets import GROUP, SEED_MANIFESTS, factory_assets, seed_manifests
 from pipelines.data_factory.checks import FACTORY_CHECKS
-from pipelines.data_factory.reporting import OPTIONAL, LedgerResource, final_evidence_sensor, report_assets
+from pipelines.data_factory.reporting import (
+    OPTIONAL,
+    LedgerResource,
+    final_evidence_sensor,
+    report_assets,
+    report_check,
+)
 from pipelines.delivery import WEEK06
 from pipelines.ingestion.assets import INGESTION_ASSETS, ingest_job
 from pipelines.resources import default_partition, partition_start, resources_from_environment
@@ -31,17 +37,20 @@ def base_definitions(*, tick_seconds: int = 30) -> dg.Definitions:
         *report_assets(daily),
         *consumer_assets(daily),
     ]
+    of_the_ledger = report_check()
+    factory = dg.define_asset_job(
+        DATA_FACTORY_JOB,
+        # the group's executable assets and their checks; the observed source has a job of its own, and the verdict
+        # of a run is not the run's to check
+        selection=dg.AssetSelection.groups(GROUP) - dg.AssetSelection.checks(of_the_ledger.check_key),
+        # on the run itself, so that what is planned, made and handed over is of this partition too
+        tags={_PARTITION_TAG: partition} if partition else None,
+    )
     return dg.Definitions(
         assets=[*INGESTION_ASSETS, seed_manifests, *assets],
-        asset_checks=FACTORY_CHECKS,
+        asset_checks=[*FACTORY_CHECKS, of_the_ledger],
         jobs=[
-            # the group's executable assets and their checks; the observed source has a job of its own
-            dg.define_asset_job(
-                DATA_FACTORY_JOB,
-                selection=dg.AssetSelection.groups(GROUP),
-                # on the run itself, so that what is planned, made and handed over is of this partition too
-                tags={_PARTITION_TAG: partition} if partition else None,
-            ),
+            factory,
             ingest_job(),
             consumer_job(),
             dg.define_asset_job(OBSERVE_JOB, selection=dg.AssetSelection.assets(SEED_MANIFESTS)),
@@ -55,6 +64,8 @@ def base_definitions(*, tick_seconds: int = 30) -> dg.Definitions:
                 memory=os.environ.get("WEEK07_ACCEPTED_DIR") or None,
             ),
         },
+        # off until somebody switches it on
+        schedules=[dg.build_schedule_from_partitioned_job(factory, name=f"{DATA_FACTORY_JOB}_daily")],
         sensors=[final_evidence_sensor(DATA_FACTORY_JOB, tick_seconds)],
     )
 

@@ -32,6 +32,7 @@ _RELEASE: Final = "demo-release"
 _OF_A_DEPLOYMENT: Final = frozenset(
     {"LAKEHOUSE_ENABLED", "ANALYTICS_ENABLED", "METRIC_REGISTRY_PATH", "TRACE_ID", "BATCH_ID", "MINIO_BUCKET"}
 )
+_DAGSTER_YAML: Final = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"  # nor a form to sign up with
 _SKIPS: Final = (
     "SELECT asset_key, outcome, reason_code, count(DISTINCT run_id), any_value(reason) FROM skips "
     "WHERE declared AND list_contains($runs, run_id) GROUP BY ALL ORDER BY asset_key"
@@ -101,7 +102,7 @@ def _prepare(root: Path) -> None:
     """
     home = root.absolute() / "dagster"
     home.mkdir(parents=True, exist_ok=True)
-    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n", encoding="utf-8")
+    (home / "dagster.yaml").write_text(_DAGSTER_YAML, encoding="utf-8")
     settings = {
         "DAGSTER_HOME": str(home),
         "LEDGER_URL": str(root / "ledger"),
@@ -144,12 +145,14 @@ def _play(job: dg.JobDefinition, instance: dg.DagsterInstance, play: DemoRun, st
 
 
 def _collect(instance: dg.DagsterInstance, ledger: Ledger, run_ids: Sequence[str]) -> list[WrittenDocuments]:
-    """Complete the capture, close the runs and write the final documents, as the sensors do in a deployment."""
+    """Complete the capture, close the runs, write and show the final documents, as a deployment's sensors do."""
+    from pipelines.data_factory.reporting import show_evidence
     from pipelines.definitions import defs
     from pipelines.delivery import WEEK06
     from run_evidence.evidence import write_delivery_summary, write_run_documents
     from run_evidence.sensors import declare_partitions
     from run_evidence.sensors.capture.capture import CaptureContext
+    from run_evidence.sensors.show_verdicts import show_verdicts
     from run_evidence.sensors.sync import sync_runs
 
     declare_partitions(ledger, defs, instance)
@@ -158,6 +161,9 @@ def _collect(instance: dg.DagsterInstance, ledger: Ledger, run_ids: Sequence[str
     reports = DEMO / "reports" / "week06"
     documents = [write_run_documents(ledger, run_id, reports, profile=WEEK06) for run_id in run_ids]
     write_delivery_summary(ledger, reports, profile=WEEK06)
+    show_verdicts(instance, ledger)
+    for written in documents:
+        show_evidence(instance, ledger, written)
     return documents
 
 

@@ -15,9 +15,9 @@ from pipelines.delivery import LAKEHOUSE, MART, WEEK06
 from pipelines.ingestion.asset_card import card
 from pipelines.ingestion.failures import explained
 from pipelines.resources import ReportsResource
-from run_evidence.evidence import write_delivery_summary, write_documents, write_run_documents
+from run_evidence.evidence import WrittenDocuments, write_delivery_summary, write_documents, write_run_documents
 from run_evidence.ledger import Ledger, open_ledger
-from run_evidence.sensors import OptionalDependency
+from run_evidence.sensors import OptionalDependency, report_evidence, verdict_check
 from run_evidence.sensors.capture.capture import CaptureContext, capture_run
 from run_evidence.sensors.closed_runs import hand_on_closed_runs
 
@@ -104,6 +104,16 @@ def report_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefiniti
     return [run_evidence_report, data_factory_delivery_summary]
 
 
+def report_check() -> dg.AssetChecksDefinition:
+    """Build the check under which Dagster shows, on the run evidence report, what the last delivery came to."""
+    return verdict_check(RUN_EVIDENCE_REPORT, profile=WEEK06)
+
+
+def show_evidence(instance: dg.DagsterInstance, ledger: Ledger, written: WrittenDocuments) -> bool:
+    """Show a run's final documents on the run evidence report, in Dagster's own UI; tell whether that was new."""
+    return report_evidence(instance, ledger, written, RUN_EVIDENCE_REPORT, profile=WEEK06)
+
+
 def final_evidence_sensor(job_name: str, tick_seconds: int = 30) -> dg.SensorDefinition:
     """Make the sensor that writes a run's final documents when the ledger has closed the run.
 
@@ -120,7 +130,13 @@ def final_evidence_sensor(job_name: str, tick_seconds: int = 30) -> dg.SensorDef
         context: dg.SensorEvaluationContext, week06_reports: ReportsResource, week06_ledger: LedgerResource
     ) -> dg.SkipReason:
         def write(ledger: Ledger, names: Sequence[str]) -> Mapping[str, str]:
-            return write_documents(ledger, names, Path(week06_reports.report_dir), WEEK06)
+            return write_documents(
+                ledger,
+                names,
+                Path(week06_reports.report_dir),
+                WEEK06,
+                then=lambda written: show_evidence(context.instance, ledger, written),
+            )
 
         return hand_on_closed_runs(context, week06_ledger.open(), write, job_name)
 

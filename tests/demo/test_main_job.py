@@ -11,12 +11,22 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from dagster import DagsterInstance
+from dagster import (
+    AssetCheckKey,
+    AssetKey,
+    DagsterInstance,
+    DagsterRunStatus,
+    PathMetadataValue,
+    RunsFilter,
+)
+from playwright.sync_api import Browser
 
+from docs.dagster_pictures import show, views, webserver
 from run_evidence.ledger import Ledger
 from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.ledger.verification.verify import verify
 from run_evidence.sensors.capture.capture import CaptureContext, capture_run
+from tests.browser import chromium
 
 ROOT = Path(__file__).parents[2]
 
@@ -271,3 +281,56 @@ def test_the_ledger_verifies(demo: Demo) -> None:
     result = verify(demo.ledger)
     assert result.findings == []
     assert result.entries == demo.ledger.log().size > 800
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    yield from chromium()
+
+
+@pytest.mark.soak
+@pytest.mark.browser
+def test_dagsters_own_ui_shows_the_verdicts(
+    demo: Demo, instance: DagsterInstance, browser: Browser, tmp_path: Path
+) -> None:
+    """Which of the green runs is fit, why an asset was left out, where the final report is; no form comes first."""
+    failed = instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.FAILURE]), limit=1)[0].run_id
+    with webserver(demo.folder / ".demo") as address:
+        page = browser.new_page()
+        for name, view in views(failed).items():
+            show(page, address, view)
+            page.screenshot(path=tmp_path / name)
+            assert (tmp_path / name).stat().st_size < 250_000, name
+            assert page.get_by_role("dialog").count() == (1 if view.press else 0), name
+            assert page.get_by_text(".dagster/ledger").count() == 0, "what is only bookkeeping stays hidden"
+        page.goto(f"{address}/runs?q%5B0%5D=tag%3Aledger%2Fverdict%3Dpassed")
+        page.get_by_text("ledger/verdict: passed").nth(1).wait_for()
+        assert page.get_by_text("ledger/verdict: warned").count() == 0
+        page.goto(f"{address}/automation")
+        page.get_by_text("week06_data_factory_daily").first.wait_for()
+        page.close()
+
+
+@pytest.mark.soak
+def test_dagster_has_the_final_evidence_of_each_run_once(demo: Demo, instance: DagsterInstance) -> None:
+    """Also after the demo was run twice, and for the run that failed before it came to the report."""
+    key = AssetKey(["week06", "ops", "run_evidence_report"])
+    found = [each.asset_observation for each in instance.fetch_observations(key, limit=100).records]
+    final = [o for o in found if o and "summary" in o.metadata]
+    told = [str(o.metadata["ledger/run"].value) for o in final]
+    assert len(told) == len(set(told)) == 12
+    for observation in final:
+        for name in ("page", "report", "evidence"):
+            link = observation.metadata[name]
+            assert isinstance(link, PathMetadataValue)
+            assert Path(str(link.value)).is_file()
+    checked = instance.event_log_storage.get_asset_check_execution_history(
+        AssetCheckKey(key, "ledger_verdict"), limit=100
+    )
+    green = [str(c.evaluation.metadata["verdict"].value) for c in checked if c.evaluation and c.evaluation.passed]
+    assert (len(checked), green) == (12, ["passed", "passed"])
+
+
+def test_the_port_of_the_ui_can_be_chosen() -> None:
+    told = subprocess.run(["make", "-n", "dev", "PORT=3001"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "dagster dev -m pipelines.definitions --port 3001" in told.stdout

@@ -94,6 +94,13 @@ class Deployment:
         """Return the run ids by partition."""
         return {run.tags["dagster/partition"]: run.run_id for run in self.instance.get_runs()}
 
+    def shown(self) -> tuple[set[str], list[str]]:
+        """Return what Dagster shows: the verdicts on its runs, and each evaluation of the evidence's check."""
+        verdicts = {run.tags.get("ledger/verdict", "none") for run in self.instance.get_runs()}
+        check = dg.AssetCheckKey(dg.AssetKey.from_user_string(REPORT), "ledger_verdict")
+        history = self.instance.event_log_storage.get_asset_check_execution_history(check, limit=10)
+        return verdicts, sorted(each.status.value for each in history)
+
     def hooks(self, run_id: str) -> set[str]:
         """Return the steps after which a hook ran, as Dagster's own log has it."""
         records = self.instance.get_records_for_run(run_id).records
@@ -183,7 +190,7 @@ def _hooked(defs: dg.Definitions) -> set[str]:
 
 
 def test_the_module_of_the_sensors_test_has_no_hook_and_the_factory_has(tmp_path: Path) -> None:
-    """Else the test below could pass by the hook; both have the same four sensors, and the final evidence's."""
+    """Else the test below could pass by the hook; both have the same five sensors, and the final evidence's."""
     path = tmp_path / "sensors_alone.py"
     path.write_text(SENSORS_ALONE)
     alone = _definitions_of(path)
@@ -194,7 +201,7 @@ def test_the_module_of_the_sensors_test_has_no_hook_and_the_factory_has(tmp_path
     assert _hooked(pipelines.definitions.defs) == week03 | week06 | week07
     names = [{sensor.name for sensor in defs.sensors or ()} for defs in (alone, pipelines.definitions.defs)]
     assert names[0] == names[1]
-    assert len(names[0]) == 5
+    assert len(names[0]) == 6
 
 
 def _expected(partition: str, gate: str, others: str, checks: str) -> dict[str, str]:
@@ -218,6 +225,8 @@ def test_dagster_dev_captures_and_reports_by_the_sensors_alone(deployment: Deplo
         _launch(deployment, "sensors_alone", CLEAN_DAY)
         wait_until(lambda: _launch_from_the_ui(port, "sensors_alone", BAD_DAY), "up", log)
         wait_until(lambda: len({each["run_id"] for each in deployment.final_documents()}) == 2, "reported", log)
+        shown = ({"passed", "failed"}, ["FAILED", "SUCCEEDED"])
+        wait_until(lambda: deployment.shown() == shown, "shown in Dagster", log)
         wait_until(deployment.is_held, "captured", log)
     ledger, runs = deployment.ledger, deployment.runs()
     assert set(runs) == {CLEAN_DAY, BAD_DAY}

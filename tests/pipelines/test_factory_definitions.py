@@ -85,11 +85,15 @@ def test_week03_stands_beside_week06(definitions: dg.Definitions) -> None:
 
 
 def test_the_checks_do_not_block(definitions: dg.Definitions) -> None:
-    """Five of soundness, one that reconciles: a finding is evidence for the gate; it stops nothing here."""
-    specs = [
-        definitions.resolve_asset_graph().get_check_spec(key)
-        for key in definitions.resolve_asset_graph().asset_check_keys
-    ]
+    """Five of soundness, one that reconciles: a finding is evidence for the gate. No job has the ledger's own."""
+    graph = definitions.resolve_asset_graph()
+    of_job = definitions.resolve_job_def(DATA_FACTORY_JOB).asset_layer.asset_graph.asset_check_keys
+    (verdict,) = graph.asset_check_keys - of_job
+    assert (verdict.asset_key.to_user_string(), verdict.name) == (
+        "week06/ops/run_evidence_report",
+        "ledger_verdict",
+    )
+    specs = [graph.get_check_spec(key) for key in of_job]
     assert {spec.name: spec.asset_key.to_user_string() for spec in specs} == {
         "manifest_consistency": "week06/factory/manifest_gate",
         "duplicate_idempotency": "week06/ingestion/raw_ticket_events_partitioned",
@@ -99,6 +103,13 @@ def test_the_checks_do_not_block(definitions: dg.Definitions) -> None:
         "source_to_silver_reconcile": "week06/silver/ticket_fact_partitioned",
     }
     assert not any(spec.blocking for spec in specs)
+
+
+def test_the_days_can_be_scheduled_and_are_not(definitions: dg.Definitions) -> None:
+    """The schedule is there to be switched on."""
+    (schedule,) = definitions.get_repository_def().schedule_defs
+    assert (schedule.name, schedule.job_name) == ("week06_data_factory_daily", DATA_FACTORY_JOB)
+    assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
 
 
 def test_definitions_can_be_loaded(definitions: dg.Definitions) -> None:
