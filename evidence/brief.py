@@ -15,7 +15,8 @@ from run_evidence.evidence.delivery import Delivery, by_profile, deliveries
 from run_evidence.evidence.facts import read_sound_runs
 from run_evidence.evidence.files import WrittenDocuments
 from run_evidence.evidence.gate import gate_within
-from run_evidence.evidence.gate_policy import GatePolicy, read_gate_policy, required_decision
+from run_evidence.evidence.gate_policy import GatePolicy, required_decision
+from run_evidence.evidence.gate_policy_file import read_gate_policy
 from run_evidence.evidence.gate_subject import Asked
 from run_evidence.evidence.page.making import make_page, write_page
 from run_evidence.evidence.prefix import open_prefix
