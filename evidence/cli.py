@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from run_evidence.ledger.cli.session import Session, complete_asset, complete_partition, complete_run
-from run_evidence.ledger.terminal import is_terminal, out, out_json, say
+from run_evidence.ledger.terminal import is_terminal, out, out_json, out_paged, say
 
 if TYPE_CHECKING:
     from run_evidence.evidence.delivery import Delivery
@@ -125,7 +125,7 @@ def runs(  # noqa: PLR0913, PLR0917 - one argument for each option
     elif rows:
         from run_evidence.evidence.terminal import tell_runs
 
-        out(*tell_runs(rows, verdicts, _width(), delivered))
+        out_paged(*tell_runs(rows, verdicts, _width(), delivered))
         if total > len(rows):
             say(f"({len(rows)} of {total} runs, the newest; -n {total} lists all)")
     else:
@@ -162,7 +162,7 @@ def show(
         else:
             from run_evidence.evidence.terminal import tell_run
 
-            out(*tell_run(prefix, facts, _width(), chosen.of_run(facts.row)))
+            out_paged(*tell_run(prefix, facts, _width(), chosen.of_run(facts.row)))
 
 
 def report(  # noqa: PLR0913, PLR0917 - one argument for each option

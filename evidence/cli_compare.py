@@ -9,7 +9,7 @@ import typer
 
 from run_evidence.ledger import UsageError
 from run_evidence.ledger.cli.session import JsonOption, Session, complete_run
-from run_evidence.ledger.terminal import out, out_json, shortened, styled
+from run_evidence.ledger.terminal import out_json, out_paged, shortened, styled
 
 if TYPE_CHECKING:
     from run_evidence.evidence.compare import Change, Comparison
@@ -36,8 +36,6 @@ def compare(
 ) -> None:
     """Say what changed between two runs or releases: outcomes, counts, versions, durations, and nothing else.
 
-    What changed since the run before: ledger compare 0c7e latest
-
     Example: ledger compare 3f2a latest
     """
     from run_evidence.evidence.compare import compare_releases, compare_runs
@@ -51,7 +49,7 @@ def compare(
     if as_json:
         out_json(asdict(compared))
     else:
-        out(*_told(compared))
+        out_paged(*_told(compared))
 
 
 def _told(compared: Comparison) -> list[str]:

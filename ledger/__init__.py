@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from run_evidence.ledger.proving.page_file import check_file, drawn_digests, with_proof
     from run_evidence.ledger.proving.prove import open_prover
     from run_evidence.ledger.query.as_of import NOW, AsOf, parse_as_of
+    from run_evidence.ledger.query.kept import state_of
     from run_evidence.ledger.query.prefix import calculated_checkpoint, sealed_size
     from run_evidence.ledger.query.run_ids import one_run, runs_starting_with
     from run_evidence.ledger.query.snapshot import Snapshot, open_snapshot
@@ -96,6 +97,7 @@ _PLACES: Final = {
         "OwnEvent",
         "RunKnown",
     ),
+    "query.kept": ("state_of",),
     "model.canonical": (
         "Json",
         "bounded",
@@ -363,6 +365,7 @@ __all__ = [
     "runs_starting_with",
     "sealed_size",
     "sql_text",
+    "state_of",
     "verify",
     "vouched",
     "with_proof",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from run_evidence.ledger.errors import EnvironmentFault, UsageError
 from run_evidence.ledger.project_file import ProjectSettings, find_project
+from run_evidence.ledger.storage.files import make_private_folder
 
 if TYPE_CHECKING:
     from run_evidence.ledger.ledger import Ledger
@@ -134,6 +135,19 @@ def verified_folder(environment: Mapping[str, str] | None = None) -> Path:
 def accepted_folder(environment: Mapping[str, str] | None = None) -> Path:
     """Return where `ledger accept` remembers what it accepted, beside `verified_folder`. Raises as that does."""
     return _state_folder("accepted", "ledger accept --no-memory", environment)
+
+
+def shell_history(environment: Mapping[str, str] | None = None) -> Path | None:
+    """Return the file in which `ledger sql` keeps what was asked, in a private folder; `None` without a home."""
+    base = _base("XDG_STATE_HOME", ".local/state", environment)
+    if base is None:
+        return None
+    folder = base / "run-evidence-ledger" / "shell"
+    try:
+        make_private_folder(folder)
+    except OSError:  # a home that cannot be written: nothing is kept
+        return None
+    return folder / "sql_history"
 
 
 def _state_folder(name: str, without: str, environment: Mapping[str, str] | None) -> Path:

@@ -64,6 +64,65 @@ def out(*lines: str) -> None:
     _put("stdout", "".join(f"{_shown(line)}\n" for line in lines or ("",)))
 
 
+def out_paged(*lines: str) -> None:
+    """Print lines on stdout; on a terminal that has fewer, through LEDGER_PAGER, else PAGER, else less.
+
+    An empty name is none: the lines are printed, as they are where the pager cannot be started.
+    """
+    text = "".join(f"{_shown(line)}\n" for line in lines)
+    words = os.environ.get("LEDGER_PAGER", os.environ.get("PAGER", "less")).split()
+    few = len(lines) < _height()
+    if few or not words or not is_terminal(sys.stdout) or not is_terminal(sys.stdin) or not _page(words, text):
+        _put("stdout", text)
+
+
+@contextlib.contextmanager
+def screen() -> Iterator[Callable[[Sequence[str]], None]]:
+    """Give what shows lines in the place of those before, on a screen of its own; for a terminal alone.
+
+    What does not fit on it is left out. The terminal is as it was before, whatever ends this.
+    """
+
+    def show(lines: Sequence[str]) -> None:
+        fitting = lines[: max(_height() - 1, 1)]
+        sys.stdout.write("\x1b[H" + "".join(f"{_shown(line)}\x1b[K\n" for line in fitting) + "\x1b[J")
+        sys.stdout.flush()
+
+    sys.stdout.write("\x1b[?1049h\x1b[?25l")
+    try:
+        yield show
+    finally:
+        sys.stdout.write("\x1b[?25h\x1b[?1049l")
+        sys.stdout.flush()
+
+
+def _height() -> int:
+    """Return how many lines the terminal has; 24 where it does not say."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).lines or 24
+    except (OSError, ValueError):
+        return 24
+
+
+def _page(words: Sequence[str], text: str) -> bool:
+    """Give a text to a pager and wait for its end; return whether it could be started."""
+    import signal
+    import subprocess
+
+    sys.stdout.flush()
+    environment = {"LESS": "FRX", **os.environ}  # quit where all fits, keep our colours, leave the text behind
+    try:
+        pager = subprocess.Popen(words, stdin=subprocess.PIPE, text=True, errors="replace", env=environment)  # noqa: S603 - the user's own
+    except OSError:
+        return False
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the pager's while it is there
+    try:
+        pager.communicate(text)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return True
+
+
 def out_json(value: Any) -> None:
     """Print one JSON document on stdout, indented, keys in the order given."""
     import orjson

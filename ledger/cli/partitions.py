@@ -10,7 +10,7 @@ import typer
 from run_evidence.ledger.cli.session import JsonOption, Session, complete_asset
 from run_evidence.ledger.errors import UsageError
 from run_evidence.ledger.model.times import rfc3339
-from run_evidence.ledger.terminal import out, out_json, say, table
+from run_evidence.ledger.terminal import out_json, out_paged, say, table
 
 _STATES: Final[dict[str, str]] = {
     "missing": "red",
@@ -73,7 +73,7 @@ def partitions(
         out_json([{**row, "state_since": _moment(row["state_since"])} for row in shown])
         return
     if shown:
-        out(
+        out_paged(
             *table(
                 ["state", "partition", "since", "run", "why"],
                 list(map(_cells, shown)),

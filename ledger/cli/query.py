@@ -37,6 +37,7 @@ from run_evidence.ledger.terminal import (
     out_exact,
     out_json,
     out_json_text,
+    out_paged,
     say,
     styled,
 )
@@ -318,7 +319,7 @@ class _Target:
 
     def write_lines(self, lines: Sequence[str], rows: int) -> None:
         if self.file is None:
-            out(*lines)
+            out_paged(*lines)
         else:
             self.write("".join(f"{line}\n" for line in lines).encode(), rows)
 

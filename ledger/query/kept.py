@@ -58,7 +58,7 @@ class KeptSnapshot:
     def _newest(self, as_of: AsOf, views: Iterable[str], limits: Limits) -> Snapshot:
         import duckdb
 
-        key = (as_of, limits, _state(self._ledger))  # before it is opened: what comes then is noticed
+        key = (as_of, limits, state_of(self._ledger))  # before it is opened: what comes then is noticed
         if self._open is not None and self._open[0] == key:
             with contextlib.suppress(duckdb.Error):  # what is wrong with a segment is said where it is opened
                 self._open[1].add_views(views)
@@ -95,6 +95,9 @@ def _close_all() -> None:
 os.register_at_fork(before=_close_all)  # a database's threads are not in the child, which ends with a crash
 
 
-def _state(ledger: Ledger) -> object:
-    """Return what is another value whenever a snapshot would be another."""
+def state_of(ledger: Ledger) -> object:
+    """Return what is another value whenever a snapshot of the ledger would be another; it takes a millisecond.
+
+    Raises: NotALedgerError; IntegrityError for a log that is not one.
+    """
     return ledger.require(), tuple(inbox.names(ledger.store)), log_state(ledger.store)
