@@ -61,15 +61,26 @@ class Program:
     def __init__(self, folder: Path, *, today: bool) -> None:
         self.ledger = folder / "ledger"
         self._folder = folder
-        path = str(ROOT) if today else f"{folder / 'tomorrow'}{os.pathsep}{ROOT}"
-        state = str(folder / "state")
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", APPEND + ANSWER],
-            env={**os.environ, "PYTHONPATH": path, "XDG_STATE_HOME": state, "COLUMNS": "200"},
-            cwd=folder,
+        self._path = str(ROOT) if today else f"{folder / 'tomorrow'}{os.pathsep}{ROOT}"
+        self.process = self.start(APPEND + ANSWER)
+
+    def start(self, code: str, *arguments: str) -> subprocess.Popen[str]:
+        """Run Python code with this program to import from."""
+        state = str(self._folder / "state")
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            env={**os.environ, "PYTHONPATH": self._path, "XDG_STATE_HOME": state, "COLUMNS": "200"},
+            cwd=self._folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+        )
+
+    def start_seal(self, before: str = "") -> subprocess.Popen[str]:
+        """Seal in a process of its own, after this code."""
+        words = ["ledger", "--ledger", str(self.ledger), "seal", "--key", str(self._folder / "signing.key")]
+        return self.start(
+            f"import sys; sys.argv = {words!r}; {before}\nfrom run_evidence.ledger.cli import main; main()"
         )
 
     def _ask(self, kind: str, *arguments: object) -> tuple[int, str, str]:
@@ -188,6 +199,7 @@ def test_a_table_of_two_versions(tomorrow: Program, today: Program) -> None:
     tomorrow.append(38, 2_500, tenant=True)  # more than a megabyte: derived in bulk
     assert "sealed 2465 events" in tomorrow.seal()
     assert "nothing was altered" in tomorrow.call("verify")
+    assert "nothing was altered" in tomorrow.call("verify", "--parallel")
     counted = tomorrow.rows("SELECT tenant, schema_version AS v, count(*) AS n FROM events GROUP BY ALL ORDER BY n")
     assert counted == [{"tenant": None, "v": None, "n": 40}, {"tenant": "acme", "v": 2, "n": 2463}]
     assert tomorrow.rows("SELECT count(*) AS n FROM events WHERE tenant IS NULL AND index < 38") == [{"n": 38}]
@@ -226,6 +238,8 @@ def test_a_version_that_is_not_known_is_refused_by_name(tomorrow: Program, today
     assert not any((today.ledger / "inbox").iterdir())
     for command in (
         ["verify"],
+        ["verify", "--json"],
+        ["verify", "--parallel"],
         ["verify", "--sample", "3"],
         ["query", "SELECT 1 FROM events"],
         ["seal"],
@@ -234,6 +248,46 @@ def test_a_version_that_is_not_known_is_refused_by_name(tomorrow: Program, today
         said = today.call(*command, code=4)
         assert "schema version 2; this program reads versions up to 1" in said
         assert "altered" not in said
+
+
+DIES = """
+import os
+from run_evidence.ledger.storage import commit
+widen = commit._widen
+def widen_and_die(*about):
+    widen(*about)
+    os._exit(9)
+commit._widen = widen_and_die
+"""
+
+
+@pytest.mark.soak
+def test_a_kill_between_the_new_column_and_what_is_in_it(tomorrow: Program) -> None:
+    """The table has a column that no file has; the next seal goes on from there, and nothing is lost."""
+    tomorrow.append(38, 45, tenant=True)
+    with tomorrow.start_seal(DIES) as dying:
+        assert dying.wait(timeout=300) == 9
+    assert "tenant" in [field.name for field in DeltaTable(tomorrow.ledger / "log").schema().fields]
+    assert "nothing was altered" in tomorrow.call("verify")
+    assert tomorrow.rows("SELECT count(*) AS n, count(tenant) AS t FROM events") == [{"n": 48, "t": 8}]
+    assert "sealed 10 events" in tomorrow.seal()
+    assert "nothing was altered" in tomorrow.call("verify")
+    assert tomorrow.rows("SELECT count(index) AS n, count(tenant) AS t FROM events") == [{"n": 48, "t": 8}]
+
+
+@pytest.mark.soak
+def test_rivals_that_widen_the_table_at_once(tomorrow: Program) -> None:
+    """Each entry is sealed once, whoever adds the column."""
+    tomorrow.append(38, 60, tenant=True)
+    rivals = [tomorrow.start_seal() for _ in range(3)]
+    for rival in rivals:
+        with rival:
+            said, _ = rival.communicate(timeout=300)
+            assert rival.returncode == 0, said
+    assert tomorrow.rows("SELECT count(index) AS n, count(DISTINCT event_id) AS d FROM events") == [
+        {"n": 63, "d": 63}
+    ]
+    assert "nothing was altered" in tomorrow.call("verify")
 
 
 def test_a_segment_says_its_version(tomorrow: Program) -> None:
