@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from evidence_runs import START, Story, Tell, dry_run, failed_run, good_run, open_run, warned_run
+from pages import page_of
 
 from pipelines.delivery import WEEK06
 from run_evidence.evidence import write_delivery_summary, write_run_documents
@@ -41,6 +42,16 @@ def test_the_delivery_summary_is_as_it_was(told: Tell, tmp_path: Path) -> None:
         "delivery_summary.md",
         write_delivery_summary(ledger, tmp_path, profile=WEEK06).kept.read_text(encoding="utf-8"),
     )
+
+
+@pytest.mark.parametrize("run", [good_run, failed_run], ids=lambda run: run.__name__)
+def test_the_page_of_a_run_is_as_it_was(told: Tell, run: Callable[[str], Story]) -> None:
+    """What is shown, byte for byte; without styles and scripts, which are the same on every page, and the proof."""
+    story = run("0f0f0f0f-0000-4000-8000-000000000001")
+    html = page_of(told(story), story.run_id).html.decode()
+    shown = re.sub(r"(<(style|script)[^>]*>).*?(</\2>)", r"\1…\3", html, flags=re.DOTALL)
+    shown = re.sub(r"'sha256-[^']+'", "'sha256-…'", shown)  # of those scripts and styles
+    compare(f"{run.__name__}_page.html", shown)
 
 
 def compare(name: str, text: str) -> None:

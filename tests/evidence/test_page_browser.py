@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from evidence_runs import DAY, START, Story, planned
@@ -185,3 +186,26 @@ def test_no_screen_is_too_narrow_for_it(browser: Browser, tmp_path: Path, width:
     with opened(browser, tmp_path / "page.html", width=width) as shown:
         assert shown.evaluate("document.documentElement.scrollWidth") <= width
         assert shown.evaluate("document.querySelector('h1').scrollWidth") <= width
+
+
+A4_AT_96_DPI = 794
+COLOURS = """(() => {
+    const page = getComputedStyle(document.body), mark = getComputedStyle(document.querySelector("td.passed"));
+    return [page.color, page.backgroundColor, mark.color];
+})()"""
+
+
+@pytest.mark.parametrize("background", ["light", "dark"])
+def test_it_can_be_printed(
+    browser: Browser, page: Page, tmp_path: Path, background: Literal["light", "dark"]
+) -> None:
+    """Dark on white whatever the screen has, no wider than paper, without what only a screen can use."""
+    (tmp_path / "page.html").write_bytes(page.html)
+    with opened(browser, tmp_path / "page.html", width=A4_AT_96_DPI) as shown:
+        shown.emulate_media(media="print", color_scheme=background)
+        assert shown.evaluate("document.documentElement.scrollWidth") <= A4_AT_96_DPI
+        assert shown.evaluate(COLOURS) == ["rgb(0, 0, 0)", "rgb(255, 255, 255)", "rgb(26, 127, 75)"]
+        assert shown.locator("#filter:visible").count() == 0
+        assert "119" in shown.locator("main").inner_text()
+        shown.screenshot(path=tmp_path / "printed.png", full_page=True)
+        assert shown.pdf(format="A4").startswith(b"%PDF")
