@@ -82,9 +82,7 @@ class World:
         hand_over(ledger, WEEK06, DAY, root / "of another recipient", to="week08")
         for name, signer, origin in (("key", OTHER_KEY, LOG_KEY.name), ("log", LOG_KEY, "example.com/another")):
             world._elsewhere(f"of another {name}", signer, origin)
-        world._signed_off("held", "hold")
-        world._signed_off("a hold told as a release", "hold", decision="proceed")
-        world._signed_off("released by somebody else", "proceed", actor="Eve")
+        world._held()
         world._made_up("a skip that passes", skip_passes, "dry_run_only")
         world._made_up("a dry run set free", lambda _body: None, "proceed_to_week07")
         world._made_up("a check told twice", told_twice, "dry_run_only")
@@ -98,23 +96,27 @@ class World:
         ledger.append([*dry_run(DRY).events, *good_run(GOOD, start=START + 10**9).events])
         hand_over(ledger, WEEK06, DAY, self.root / name, to=TO)
 
-    def _signed_off(self, name: str, as_decided: str, **told: str) -> None:
-        """Let somebody sign the good run off, and whoever hands over tell it otherwise."""
+    def _held(self) -> None:
+        """Let somebody hold the good run that was handed over, and whoever hands over tell it, or otherwise."""
         found = handover._signed_off
-
-        def made_up(*about: Any) -> Any:
-            signed_off = found(*about)
-            assert signed_off is not None
-            return replace(signed_off, **told)
-
-        ledger = signed_ledger(self.root / f"ledger {name}", [7])
+        ledger = signed_ledger(self.root / "ledger held", [7])
         ledger.append(good_run(GOOD).events)
-        profiles = profiles_of(WEEK06)
-        about = Asked(product=WEEK06.product, partition=DAY)
-        hand_over(ledger, WEEK06, DAY, self.root / f"before it is {name}", to=TO)
-        sign_off(ledger, about, actor="Ada", decision=as_decided, reason="as agreed", profiles=profiles)
-        with patch.object(handover, "_signed_off", made_up), patch.object(handover, "accept"):
-            hand_over(ledger, WEEK06, DAY, self.root / name, to=TO)
+        hand_over(ledger, WEEK06, DAY, self.root / "before it is held", to=TO)
+        about, profiles = Asked(product=WEEK06.product, partition=DAY), profiles_of(WEEK06)
+        sign_off(ledger, about, actor="Ada", decision="hold", reason="as agreed", profiles=profiles)
+        hand_over(ledger, WEEK06, DAY, self.root / "held", to=TO)
+        for name, told in (
+            ("a hold told as a release", {"decision": "proceed"}),
+            ("held by somebody else", {"actor": "Eve"}),
+        ):
+
+            def made_up(*about: Any, told: dict[str, str] = told) -> Any:
+                signed_off = found(*about)
+                assert signed_off is not None
+                return replace(signed_off, **told)  # type: ignore[arg-type] # texts alone
+
+            with patch.object(handover, "_signed_off", made_up), patch.object(handover, "accept"):
+                hand_over(ledger, WEEK06, DAY, self.root / name, to=TO)
 
     def _made_up(self, name: str, change: Callable[[Any], None], decision: str) -> None:
         """Let somebody who may append, and has the key, record evidence that the run does not bear out."""
@@ -450,8 +452,8 @@ DAMAGES: Final = (
         *(None, "record_differs", INDEX, "$.sign_off.decision", "a hold told as a release"),
     ),
     Damage(
-        "… a release is told as somebody else's",
-        *(None, "record_differs", INDEX, "$.sign_off.actor", "released by somebody else"),
+        "… a hold is told as somebody else's",
+        *(None, "record_differs", INDEX, "$.sign_off.actor", "held by somebody else"),
     ),
     Damage(
         "what was handed over before somebody held it, after that",

@@ -119,6 +119,7 @@ def changes(value: Any) -> list[Any]:
     return [f"{value}x", value[:-1], value.swapcase() + " ", None, 1]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("folder", ["older", "current", "next day"])
 def test_every_single_value_of_the_evidence_is_held(world: World, tmp_path: Path, folder: str) -> None:
     """Whichever is changed, to whatever: refused, and its place is named."""
@@ -142,6 +143,7 @@ def test_every_single_value_of_the_evidence_is_held(world: World, tmp_path: Path
     assert tried > 50
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["index.json", "evidence.json", "statement.intoto.json", "checkpoint", "policy"])
 def test_no_byte_of_a_file_can_be_changed(world: World, tmp_path: Path, name: str) -> None:
     copy = damaged(world, Damage("", None, "", ""), tmp_path / "copy")
@@ -152,6 +154,7 @@ def test_no_byte_of_a_file_can_be_changed(world: World, tmp_path: Path, name: st
             accept(copy, VKEY)
 
 
+@pytest.mark.soak
 def test_no_byte_of_the_proof_can_be_changed(world: World, tmp_path: Path) -> None:
     """None that says anything: a hand-over whose proof was changed is not accepted with another meaning."""
     copy = damaged(world, Damage("", None, "", ""), tmp_path / "copy")

@@ -72,6 +72,7 @@ def test_questions_in_a_row_open_one_database(ledger: Ledger, opened: list[Any])
     assert len(opened) == 1
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("seed", range(4))
 def test_every_answer_is_the_newest(ledger: Ledger, seed: int) -> None:
     """Whatever happened to the ledger between two questions, or did not."""

@@ -162,6 +162,7 @@ def _rows(ledger: Ledger, sql: str) -> Sequence[tuple[Any, ...]]:
         return snapshot.rows(sql)
 
 
+@pytest.mark.soak
 def test_a_late_ticket_lapses_the_sign_off_of_its_day(
     factory: Factory, deliver: Callable[..., Path], ticket: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -144,6 +144,7 @@ with database.writing() as run:
 """
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("processes", [2, 4])
 def test_processes_that_start_at_once_apply_each_once(database: Database, processes: int) -> None:
     """One of them applies all, the others wait and find nothing to do."""

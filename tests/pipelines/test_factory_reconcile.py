@@ -302,6 +302,7 @@ def test_the_command_tells_a_person_and_a_program(
         reconcile.main(["--partition", "yesterday"], environ)
 
 
+@pytest.mark.soak
 def test_what_a_run_recorded_is_held_against_what_is_there(
     factory: Factory, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,6 +39,7 @@ def shown() -> list[tuple[str, str]]:
     return re.findall(r"^```text\n\$ (python -m pipelines\.[^\n]+)\n(.*?)^```$", page, re.M | re.S)
 
 
+@pytest.mark.soak
 def test_the_page_shows_what_the_commands_print(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_environment: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

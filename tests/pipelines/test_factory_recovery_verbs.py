@@ -132,6 +132,7 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.soak
 def test_a_plan_writes_nothing_but_itself(shop: Shop, recover: Callable[..., tuple[int, Any]]) -> None:
     """Neither Dagster, nor the ledger, nor the warehouse; it has the contract's fields for every target."""
     shop.day(FIRST, 1, 2)
@@ -169,6 +170,7 @@ def test_a_plan_writes_nothing_but_itself(shop: Shop, recover: Callable[..., tup
     assert (third["partition_key"], third["held"], third["expected_input_count"]) == (THIRD, "no_delivery", None)
 
 
+@pytest.mark.soak
 def test_a_backfill_fills_exactly_the_gaps_and_a_second_finds_none(
     shop: Shop, recover: Callable[..., tuple[int, Any]]
 ) -> None:
@@ -210,6 +212,7 @@ def test_a_backfill_fills_exactly_the_gaps_and_a_second_finds_none(
     assert recover("--show", "latest")[0] == 1  # nothing was planned, so nothing went as planned
 
 
+@pytest.mark.soak
 def test_what_would_only_fail_again_is_held_with_its_reason(
     shop: Shop, recover: Callable[..., tuple[int, Any]]
 ) -> None:
@@ -223,6 +226,7 @@ def test_what_would_only_fail_again_is_held_with_its_reason(
     assert (code, story["as_planned"]) == (1, True)
 
 
+@pytest.mark.soak
 def test_a_run_that_nobody_read_to_its_end_is_held_and_not_run_twice(
     shop: Shop, recover: Callable[..., tuple[int, Any]]
 ) -> None:
@@ -266,6 +270,7 @@ def test_a_retry_goes_on_with_the_run_that_failed(shop: Shop, recover: Callable[
     assert f"--mode rerun --run {run.run_id}" in str(caught.value.next_step)
 
 
+@pytest.mark.soak
 def test_a_rerun_repeats_the_whole_batch_job(shop: Shop, recover: Callable[..., tuple[int, Any]]) -> None:
     """All its steps, of the run named or the newest of its day or batch; late rows come in with it."""
     shop.day(FIRST, 1)
@@ -289,6 +294,7 @@ def test_a_rerun_repeats_the_whole_batch_job(shop: Shop, recover: Callable[..., 
     assert again["plan"]["targets"][0]["run_id"] == run.run_id
 
 
+@pytest.mark.soak
 def test_a_replay_changes_nothing_the_second_time(shop: Shop, recover: Callable[..., tuple[int, Any]]) -> None:
     """A batch is consumed again in every day that it has tickets of; the counts of both times add up."""
     shop.day(SECOND, 1, 2, more=(shop.row(FIRST, 7), shop.row(SECOND, 2)))
@@ -340,6 +346,7 @@ def test_a_replay_of_a_window_takes_the_days_that_it_touches(
     ]
 
 
+@pytest.mark.soak
 def test_where_the_result_is_not_the_plan_is_a_finding(shop: Shop) -> None:
     """One day gains a ticket after it was planned, another breaks; each is named, and a plan that was changed."""
     shop.day(FIRST, 1)
@@ -375,6 +382,7 @@ def test_where_the_result_is_not_the_plan_is_a_finding(shop: Shop) -> None:
     assert changed.findings[0].code == "plan_changed"
 
 
+@pytest.mark.soak
 def test_a_plan_that_was_not_carried_out_has_not_come_to_anything(
     shop: Shop, recover: Callable[..., tuple[int, Any]]
 ) -> None:
@@ -457,6 +465,7 @@ def test_a_file_that_is_no_plan_is_named(shop: Shop, recover: Callable[..., tupl
         recover("--show", "abc")
 
 
+@pytest.mark.soak
 def test_a_hostile_name_reaches_no_terminal(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither with the plan nor with the story."""
     shop.day(FIRST, 1)

@@ -251,6 +251,7 @@ def run_all(instance: dg.DagsterInstance, found: dg.RepositoryDefinition) -> int
     return len(jobs)
 
 
+@pytest.mark.soak
 def test_what_loads_before_loads_attached_and_its_runs_are_captured(
     instance: dg.DagsterInstance, ledger: Ledger
 ) -> None:

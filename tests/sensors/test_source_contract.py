@@ -65,6 +65,7 @@ def test_a_record_is_the_text_that_dagster_stored(stored: dg.DagsterInstance) ->
         assert any(r.event_log_entry.dagster_event is None for r in expected)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("page", [1, 7, 1_000])
 def test_pages_do_not_show(stored: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
     """A log read in pages of any size is the same log, also from the middle on."""

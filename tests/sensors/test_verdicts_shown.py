@@ -188,6 +188,7 @@ def evaluate_late(instance: dg.DagsterInstance, run_id: str) -> None:
     instance.report_dagster_event(event, run_id)
 
 
+@pytest.mark.soak
 def test_the_tags_follow_what_comes_late(project: Project) -> None:
     """A record after the closing, and a correction of what the verdict rests on."""
     run_id = project.run(orders="skipped")
@@ -294,6 +295,7 @@ def evaluations(instance: dg.DagsterInstance) -> list[tuple[str, str, str]]:
     return found
 
 
+@pytest.mark.soak
 def test_the_evidence_asset_has_the_final_report_and_a_check_that_is_green_only_if_it_passed(
     project: Project, tmp_path: Path
 ) -> None:
@@ -327,6 +329,7 @@ def test_the_evidence_asset_has_the_final_report_and_a_check_that_is_green_only_
     assert_holds(project.instance, project.ledger)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", [POSTGRES])
 def test_it_is_the_same_on_a_shared_database(
     kind: str, storage_config: StorageConfig, tmp_path: Path, ledger: Ledger
