@@ -114,8 +114,8 @@ def judge(
 
     `status` is what Dagster's log says of the run (queued, running, succeeded, failed, canceled). A run that
     is open is `unknown`, because nobody knows yet what it comes to. So is a run that planned nothing, unless
-    it failed. Of the run's `corrections` the verdict takes those of its outcomes' basis, and of the events the
-    outcomes were `derived_in`.
+    it failed; an optional dependency is declared by the policy and was not planned by the run itself. Of the run's
+    `corrections` the verdict takes those of its outcomes' basis, and of the events the outcomes were `derived_in`.
     """
     basis = {event_id for outcome in outcomes for event_id in outcome.basis}.union(derived_in)
     absent = tuple(o for o in outcomes if not o.item.required and o.verdict in _LEFT_OUT)
@@ -133,7 +133,7 @@ def _fold(outcomes: Sequence[Outcome], status: str, *, closed: bool) -> _Judgeme
     weighed = weigh(outcomes)
     worst = max((weight for weight, _ in weighed), key=OUTCOMES.index, default="passed")
     broken = status != "succeeded" and not _explained_by_optional(outcomes, status, worst)
-    if worst != "failed" and not broken and not any(outcome.planned for outcome in outcomes):
+    if worst != "failed" and not broken and not any(map(_set_out_by_run, outcomes)):
         return "unknown", "nothing_planned", "the run planned no asset and no check, so nothing can be judged"
     if worst == "passed" and not broken:
         return _PASSED
@@ -143,6 +143,11 @@ def _fold(outcomes: Sequence[Outcome], status: str, *, closed: bool) -> _Judgeme
     more = f" (and {len(others)} more)" if others else ""
     reason = f"{item_name(first)}: {_words(first)}{more}"
     return ("failed" if broken else worst), first.reason_code or first.outcome, reason
+
+
+def _set_out_by_run(outcome: Outcome) -> bool:
+    """Tell what the run itself planned from what only the policy names, which every run has."""
+    return outcome.planned and outcome.item.kind != "dependency"
 
 
 _PASSED: Final[_Judgement] = ("passed", None, None)

@@ -32,6 +32,8 @@ WITH gravity AS (
     FROM outcomes
 ), items AS (
     SELECT run_id, count(*) FILTER (planned) AS planned, count(*) FILTER (NOT planned) AS unplanned,
+        -- A dependency is declared by the policy: it is no work that the run itself set out to do.
+        count(*) FILTER (planned AND kind <> 'dependency') AS set_out,
         count(*) FILTER (verdict = 'passed') AS passed, count(*) FILTER (verdict <> 'passed') AS not_passed,
         any_value(weight) FILTER (heavy = heaviest) AS worst,
         count(*) FILTER (heavy = heaviest) - 1 AS others,
@@ -52,7 +54,7 @@ WITH gravity AS (
 ), judged AS (
     SELECT *,
         CASE WHEN NOT closed THEN 'open'
-            WHEN worst <> 'failed' AND NOT broken AND coalesce(planned, 0) = 0 THEN 'nothing'
+            WHEN worst <> 'failed' AND NOT broken AND coalesce(set_out, 0) = 0 THEN 'nothing'
             -- A warning is no reason for a run to fail.
             WHEN broken AND worst IN ('passed', 'warned') THEN 'broken'
             WHEN worst = 'passed' THEN 'passed'

@@ -29,9 +29,10 @@ def outcome_of(
     partition: str | None = None,
     planned: bool = True,
     attempts: int = 1,
+    kind: Kind = "materialize",
 ) -> Outcome:
     """Make an outcome; everything but what passed has a reason code."""
-    kind: Kind = "check" if check else "materialize"
+    kind = "check" if check else kind
     item = PlanItem(key, partition, check_name=check, kind=kind, required=required)
     given_code = code or (None if VERDICT_OF[word] == "passed" else f"because_{word}")
     return Outcome(
@@ -46,9 +47,10 @@ _MORE = {
     "attempts": st.integers(0, 2),
     "partition": st.sampled_from([None, "p1", "p2"]),
 }
+DEPENDENCIES = st.builds(outcome_of, WORDS, KEYS, kind=st.just("dependency"), required=st.just(False))
 ASSETS = st.builds(outcome_of, WORDS, KEYS, **_MORE)
 CHECKS = st.builds(outcome_of, WORDS, KEYS, check=st.just("c"), code=CODES, **_MORE)
-RUNS = st.lists(ASSETS | CHECKS, max_size=12)
+RUNS = st.lists(ASSETS | CHECKS | DEPENDENCIES, max_size=12)
 
 
 def test_the_lattice_is_the_closed_one() -> None:
@@ -81,7 +83,7 @@ def test_a_whole_is_passed_only_when_every_required_part_is(
     if judge(outcomes, status=status, closed=closed).verdict == "passed":
         assert closed
         assert status == "succeeded"
-        assert any(o.planned for o in outcomes)
+        assert any(o.planned and o.item.kind != "dependency" for o in outcomes)
         assert all(o.verdict == "passed" for o in outcomes if o.item.required and o.planned)
         assert all(o.verdict in {"passed", "skipped", "not_available"} for o in outcomes if not o.planned)
         assert all(o.outcome not in {"failed", "check_failed", "lost", "pending"} for o in outcomes)
@@ -231,6 +233,15 @@ def test_what_nobody_planned_makes_no_run_passed(word: str) -> None:
     assert (alone.verdict, alone.reason_code) == ("unknown", "nothing_planned")
     assert alone.denominators.sentence.startswith("nothing planned; not planned: 1 ")
     assert judge([outcome_of("materialized"), beside], status="succeeded", closed=True).verdict == "passed"
+
+
+@given(st.lists(DEPENDENCIES, max_size=4), st.sampled_from(STATUSES))
+def test_what_only_the_policy_names_makes_no_run_passed(outcomes: list[Outcome], status: str) -> None:
+    """Every run has the policy's optional dependencies in its plan: one with nothing else planned nothing."""
+    judged = judge(outcomes, status=status, closed=True)
+    succeeded = status == "succeeded"
+    assert judged.verdict == ("unknown" if succeeded else "failed")
+    assert (judged.reason_code == "nothing_planned") == succeeded
 
 
 @given(RUNS, st.sampled_from(STATUSES), st.booleans(), ASSETS | CHECKS)

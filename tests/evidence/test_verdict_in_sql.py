@@ -11,7 +11,7 @@ import pytest
 from evidence_runs import START, Tell, dry_run, failed_run, fixed_ledger, good_run, open_run, warned_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_evidence_verdict import CHECKS, CODES, KEYS, STATUSES, WORDS, outcome_of
+from test_evidence_verdict import CHECKS, CODES, DEPENDENCIES, KEYS, STATUSES, WORDS, outcome_of
 
 from run_evidence.evidence.facts import ALL_RUNS, read_rows, read_runs, read_verdicts
 from run_evidence.evidence.prefix import open_prefix
@@ -40,7 +40,8 @@ _ASSETS = st.builds(
     partition=st.sampled_from([None, "p1", "p2"]),
 )
 _OF_NO_ASSET = st.builds(outcome_of, WORDS, st.just(NO_ASSET), check=st.just("c"), planned=st.booleans())
-_ITEMS = st.lists(st.builds(_with_words, _ASSETS | CHECKS | _OF_NO_ASSET, _REASONS, _ANY_CODE), max_size=8)
+_ANY = _ASSETS | CHECKS | DEPENDENCIES | _OF_NO_ASSET
+_ITEMS = st.lists(st.builds(_with_words, _ANY, _REASONS, _ANY_CODE), max_size=8)
 _CLOSINGS = st.sampled_from(["open", "closed", "reopened", "closed again"])
 _RUNS = st.lists(st.tuples(_ITEMS, _ITEMS, st.sampled_from(STATUSES), _CLOSINGS), min_size=10, max_size=25)
 
@@ -141,3 +142,16 @@ def test_every_item_weighs_the_same_in_sql(runs: list[list[Outcome]]) -> None:
 def test_runs_of_every_kind_agree_too(told: Tell) -> None:
     kinds = (good_run, failed_run, dry_run, warned_run, open_run)
     _assert_the_same(told(*(kind(kind.__name__) for kind in kinds)))
+
+
+def test_a_run_of_the_policys_items_alone_planned_nothing(tmp_path: Path) -> None:
+    """In SQL as in documents: whatever became of a dependency, and whether Dagster says succeeded or not."""
+    ledger = fixed_ledger(tmp_path / "ledger")
+    words = ("not_available", "materialized", "not_started")
+    for number, word in enumerate(words):
+        item = outcome_of(word, kind="dependency", required=False)
+        ledger.append(_events(number, [item], [], "succeeded", "closed"))
+    _assert_the_same(ledger)
+    with open_snapshot(ledger, views=("runs",)) as snapshot:
+        found = snapshot.rows("SELECT verdict, reason_code, planned FROM runs")
+    assert found == [("unknown", "nothing_planned", 1)] * len(words)
