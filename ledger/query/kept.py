@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from run_evidence.ledger.errors import UsageError
 from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.ledger.storage import inbox
+from run_evidence.ledger.storage.layout import PAYLOADS
 from run_evidence.ledger.storage.log import log_state
 
 if TYPE_CHECKING:
@@ -100,4 +101,6 @@ def state_of(ledger: Ledger) -> object:
 
     Raises: NotALedgerError; IntegrityError for a log that is not one.
     """
-    return ledger.require(), tuple(inbox.names(ledger.store)), log_state(ledger.store)
+    store = ledger.store
+    payloads = store.stat(PAYLOADS)  # another one when a payload went, or one that was missing was put back
+    return ledger.require(), inbox.state(store), log_state(store), payloads

@@ -80,6 +80,11 @@ def names(store: Store) -> list[str]:
     return list(filter(is_inbox_name, store.names(INBOX)))
 
 
+def state(store: Store) -> tuple[object, ...]:
+    """Return what is another value when an object came, went, or was written again in its place."""
+    return tuple((name, store.stat(f"{INBOX}/{name}")) for name in names(store))
+
+
 def read(store: Store, name: str) -> InboxObject | None:
     """Read one object; `None` when a sealer has taken it since it was listed.
 

@@ -115,6 +115,28 @@ def test_a_segment_that_goes_is_a_finding_and_one_that_comes_back_is_none(ledger
     assert reader.query(COUNTED).rows() == before
 
 
+def test_what_is_altered_and_restored_in_its_place_is_answered_as_it_is(ledger: Ledger) -> None:
+    """An object of the inbox, and a payload beside the log: nothing was added, and the answer is another."""
+    sql = "SELECT run_id, length(data::VARCHAR) AS size FROM events ORDER BY ALL"
+    ledger.append([own("policy.declared.v1", "", occurred_at=NOON, data={"optional": ["x" * 100_000]})])
+    ledger.seal()
+    ledger.append(records(range(2), "run-b"))
+    (waiting,), (payload,) = paths(ledger).inbox.iterdir(), (ledger.root / "blobs").iterdir()
+    reader = Reader(ledger)
+    whole = reader.query(sql).rows()
+    good = waiting.read_bytes()
+    waiting.write_bytes(good.replace(b"run-b", b"run-x"))
+    assert len(reader.query(sql)) == len(whole) - 2
+    waiting.write_bytes(good)
+    assert reader.query(sql).rows() == whole
+    kept_aside = payload.rename(ledger.root / "aside")
+    for _ in range(2):
+        Ledger(ledger.root).seal()
+        assert reader.query(sql).rows() != whole
+    kept_aside.rename(payload)
+    assert {row["size"] for row in reader.query(sql).rows()} == {row["size"] for row in whole}
+
+
 def test_threads_do_not_wait_for_each_other(ledger: Ledger) -> None:
     """Each has its answer while another one's question is open."""
     reader = Reader(ledger)
