@@ -7,7 +7,7 @@ plan of which nothing was run has not been carried out, and what a run that is n
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.data_factory.reconciliation import BRONZE, SILVER, load_query
 from run_evidence.ledger import open_snapshot
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from pipelines.data_factory.recovery_plan import RecoveryPlan, StoredPlan, Target
     from run_evidence.ledger import Ledger
+
+
+_GOOD: Final = frozenset({"passed", "warned"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +109,18 @@ def _of_target(target: Target, runs: Sequence[RunOfPlan]) -> list[StoryFinding]:
     if last.status != "succeeded":
         return [StoryFinding("run_not_succeeded", day, f"run {last.run_id[:8]} {last.status}")]
     found = []
+    if last.verdict not in _GOOD:
+        text = f"run {last.run_id[:8]} succeeded in Dagster, and came to {last.verdict}"
+        found.append(StoryFinding("run_not_passed", day, text))
     expected = target.plan.expected_input_count
     if last.output_row_count is None or last.output_row_count != expected:
         got = "said no count" if last.output_row_count is None else f"has {last.output_row_count}"
         found.append(StoryFinding("output_differs", day, f"{expected} tickets were expected, Silver {got}"))
     inserted = [run.inserted for run in runs if run.inserted is not None]
-    if inserted and sum(inserted) != target.expected_new_event_count:
-        text = f"{target.expected_new_event_count} new events were expected, {sum(inserted)} came into Bronze"
+    # A retry does not make Bronze again where that was made; then none are new, and none were expected.
+    if sum(inserted) != (target.expected_new_event_count if inserted else target.expected_new_event_count or 0):
+        got = f"{sum(inserted)} came into Bronze" if inserted else "no run said what came into Bronze"
+        text = f"{target.expected_new_event_count} new events were expected, {got}"
         found.append(StoryFinding("inserted_differs", day, text))
     if last.parent_run_id != target.run_id and target.run_id is not None:
         text = f"run {last.run_id[:8]} is not of run {target.run_id[:8]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,10 @@ from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.execution.backfill import BulkActionStatus
 
 from pipelines import recovery
+from pipelines.data_factory import recovery_story
 from pipelines.data_factory.recovery_plan import LedgerFound, Planner, read_recovery_plan, write_recovery_plan
 from pipelines.data_factory.recovery_runs import Project, carry_out
-from pipelines.data_factory.recovery_story import tell_recovery
+from pipelines.data_factory.recovery_story import RunOfPlan, tell_recovery
 from pipelines.definitions import DATA_FACTORY_JOB, factory_definitions
 from pipelines.ingestion.settings import warehouse_of
 from pipelines.manifests import SourceSettings
@@ -380,6 +381,26 @@ def test_where_the_result_is_not_the_plan_is_a_finding(shop: Shop) -> None:
     path.write_text(path.read_text().replace('"expected_input_count": 1', '"expected_input_count": 2'))
     changed = tell_recovery(read_recovery_plan(path), shop.ledger)
     assert changed.findings[0].code == "plan_changed"
+
+
+@pytest.mark.parametrize(
+    ("told", "codes"),
+    [
+        ({}, []),
+        ({"verdict": "warned"}, []),
+        *(({"verdict": word}, ["run_not_passed"]) for word in ("failed", "skipped", "not_evaluated", "unknown")),
+        ({"output_row_count": None}, ["output_differs"]),
+        ({"inserted": None}, ["inserted_differs"]),
+        ({"inserted": 0}, ["inserted_differs"]),
+    ],
+)
+def test_green_in_dagster_is_not_as_planned(shop: Shop, told: dict[str, Any], codes: list[str]) -> None:
+    """A run that succeeded went as planned when it came to what was planned, and said so."""
+    shop.day(FIRST, 1, 2)
+    plan = shop.planner().backfill(LedgerFound({}, 0), [FIRST], "one")
+    stored = read_recovery_plan(write_recovery_plan(plan, shop.root / "reports"))
+    run = RunOfPlan("r-1", FIRST, "succeeded", "passed", True, None, stored.sha256, 2, 2)
+    assert [each.code for each in recovery_story._findings(stored, [replace(run, **told)])] == codes
 
 
 @pytest.mark.soak
