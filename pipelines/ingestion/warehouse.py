@@ -164,9 +164,13 @@ class Warehouse:
             return [LatePartition(*row) for row in run(load_sql("untold_late_partitions"))]
 
     def tell_late_partitions(self, late: Sequence[LatePartition], run_id: str) -> None:
-        """Remember that a run told of these. Raises: EnvironmentFault when the database cannot be had."""
+        """Remember that a run told of these; of a partition to which more came since it was read nobody told yet.
+
+        Raises: EnvironmentFault when the database cannot be had.
+        """
+        told = [[each.partition_key for each in late], [each.ticket_count for each in late]]
         with self.database.writing() as run:
-            run(load_sql("tell_late_partitions"), [[each.partition_key for each in late], run_id])
+            run(load_sql("tell_late_partitions"), [*told, run_id])
 
     def write_documents(self, rows: Sequence[DocAsset], stamp: BatchStamp) -> dict[str, tuple[str, str]]:
         """Write rows of documents, no source twice, in one transaction; return sources left out: code, sentence.

@@ -119,7 +119,12 @@ def test_late_tickets_are_counted_by_their_own_partition(
     Warehouse(database).tell_late_partitions(told[:1], "run-9")
     assert Warehouse(database).untold_late_partitions() == told[1:]
     assert write(increment(19), (7, 17), run_id="run-2").late == {DAY: 1}
-    assert Warehouse(database).untold_late_partitions() == [LatePartition(DAY, 3, "batch-18,batch-19")]
+    both = [LatePartition(DAY, 3, "batch-18,batch-19")]
+    assert Warehouse(database).untold_late_partitions() == both
+    Warehouse(database).tell_late_partitions(told[1:], "run-1")  # it read before the other run wrote
+    assert Warehouse(database).untold_late_partitions() == both
+    Warehouse(database).tell_late_partitions(both, "run-2")
+    assert Warehouse(database).untold_late_partitions() == []
 
 
 def test_a_manifest_says_how_far_it_goes(
