@@ -187,14 +187,17 @@ def verdict_check(
 
     @dg.asset_check(asset=key_of(asset), name=VERDICT_CHECK, description="What the last delivery came to.")
     def ask() -> dg.AssetCheckResult:
+        own = {TOLD_LABEL: "the one closed last"}  # without the label it would be a check of the project's
         try:
             badge = _last_badge(address, profiles_of(profile) if profile else None, policy)
         except LedgerError as error:  # a ledger that cannot be read fails the check, and no run
-            return dg.AssetCheckResult(passed=False, description=str(error))
+            return dg.AssetCheckResult(passed=False, description=str(error), metadata=own)
         if badge is None:
-            return dg.AssetCheckResult(passed=False, description="No run that delivers something is closed yet.")
+            nothing = "No run that delivers something is closed yet."
+            return dg.AssetCheckResult(passed=False, description=nothing, metadata=own)
+        words = {**own, **_words(badge)}
         return dg.AssetCheckResult(
-            passed=badge.fit, severity=_severity(badge), description=badge.sentence, metadata=_words(badge)
+            passed=badge.fit, severity=_severity(badge), description=badge.sentence, metadata=words
         )
 
     return ask

@@ -158,10 +158,14 @@ class Translator:
         )
 
     def _is_own(self, event_type: str, about: _About, details: Mapping[str, Any]) -> bool:
-        """Tell a record of the ledger's own. A materialization is never one, nor an observation made in a run."""
-        if about.check_name is not None:
-            return about.check_name == VERDICT_CHECK
+        """Tell a record of the ledger's own. A materialization is never one, nor an observation made in a run.
+
+        An evaluation has the label too: a check of the project's that has the name by chance is no check of ours.
+        """
         labels = {entry["label"] for entry in details.get("metadata") or ()}
+        if about.check_name is not None:
+            labelled = event_type != "check.evaluated.v1" or TOLD_LABEL in labels
+            return about.check_name == VERDICT_CHECK and labelled
         return event_type == "asset.observed.v1" and not self._run_id and TOLD_LABEL in labels
 
     def _attempt(self, event_type: str, step_key: str | None) -> int | None:

@@ -72,10 +72,10 @@ LEDGER_REPORTED: Final = "ledger.reported.v1"
 """A record that the ledger itself put into Dagster's log: what evidence came to, and so no evidence of a run."""
 
 VERDICT_CHECK: Final = "ledger_verdict"
-"""The name of the asset check by which Dagster shows a verdict; whatever is recorded of it is the ledger's own."""
+"""The name of the asset check by which Dagster shows a verdict. The ledger's own evaluations have `TOLD_LABEL`."""
 
 TOLD_LABEL: Final = "ledger/run"
-"""The metadata label of the ledger's own observations, which belong to no run: the run that they speak of."""
+"""The metadata label of the ledger's own observations and evaluations: the run that they speak of."""
 
 SKIP_LABEL: Final = "ledger/skip"
 """The metadata label under which `sensors.skip` puts a declared skip into Dagster's own log."""

@@ -415,3 +415,19 @@ def test_a_run_that_only_looks_at_the_verdict_changes_none(instance: dg.DagsterI
 def _planned(ledger: Ledger, run_id: str) -> tuple[Any, ...]:
     own = ledger.known([run_id])[run_id].own
     return read_plan(event.data for event in own if event.event_type == "plan.committed.v1").items
+
+
+def test_a_check_of_the_users_that_has_the_name_counts(instance: dg.DagsterInstance, ledger: Ledger) -> None:
+    """It is theirs, and that it failed is evidence, whatever it is called."""
+
+    @dg.asset_check(asset=weather, name="ledger_verdict")
+    def mine() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=False)
+
+    defs = dg.Definitions(
+        assets=[weather], asset_checks=[mine], jobs=[dg.define_asset_job("own", dg.AssetSelection.all())]
+    )
+    run_id = defs.resolve_job_def("own").execute_in_process(instance=instance, partition_key=DAY).run_id
+    sync(instance, ledger)
+    found = rows(ledger, f"SELECT verdict, reason FROM runs WHERE run_id = '{run_id}'")
+    assert found == [("failed", "check ledger_verdict of shop/weather: did not pass")]
