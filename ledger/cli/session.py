@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from run_evidence.ledger.sealing.seal import Sealed
 
 _COMPLETIONS: Final = 100
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_./@+=,-]+")
-"""What a shell is given: zsh evaluates it, and a name may have been recorded by anybody."""
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_./@+][A-Za-z0-9_./@+=,-]*")
+"""What a shell is given: zsh evaluates it, and a name may have been recorded by anybody. None is an option."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 

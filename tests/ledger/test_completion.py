@@ -10,7 +10,7 @@ from run_evidence.ledger import Ledger
 from tests.ledger.calling import Call
 from tests.ledger.samples import NOON, Clock, record
 
-HOSTILE = ("$(touch owned)", "a`id`", "b;id", "c'd", 'e"f', "g\nh", "i j", "\x1b[31m")
+HOSTILE = ("$(touch owned)", "a`id`", "b;id", "c'd", 'e"f', "g\nh", "i j", "\x1b[31m", "--out=x", "=id")
 
 
 @pytest.fixture
