@@ -180,12 +180,12 @@ class Reconciliation:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether it closes: there is something in Bronze, all was read, and no gap is left unexplained."""
+        """Whether it closes: something is in Bronze, all was read and admitted, and no gap is left unexplained."""
         if self.unexplained:
             return "does_not_close"
         if self.unknown:
             return "unknown"
-        return "closes" if self.bronze_count else "does_not_close"
+        return "closes" if self.bronze_count and not self.rejected else "does_not_close"
 
     @property
     def reason_codes(self) -> tuple[str, ...]:

@@ -328,3 +328,15 @@ def test_what_a_run_recorded_is_held_against_what_is_there(
     assert reconcile.main(["--partition", DAY, "--json"], environ) == 1
     (told,) = json.loads(capsys.readouterr().out)["partitions"]
     assert {"bronze_not_as_recorded", "bronze_without_source"} <= set(told["reason_codes"])
+
+
+def test_a_rejected_declaration_does_not_close_over_what_came_before(
+    plain: Stage, deliver: Callable[..., Path]
+) -> None:
+    """Late rows are there in Bronze and in Silver; what the day itself was to bring is not."""
+    deliver(plain.folder, DAY, [b"{}\n"], source={"checksum_sha256": "0" * 64})
+    late = f"ticket_id IN ('{name(5)}')"
+    plain.damage(f"DELETE FROM ticket_fact WHERE NOT {late}", f"DELETE FROM raw_ticket_event WHERE NOT {late}")
+    found = plain.found()
+    assert found.bronze_count == 1
+    assert (found.verdict, found.reason_codes) == ("does_not_close", ("manifest_rejected",))
