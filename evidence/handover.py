@@ -116,6 +116,7 @@ class _Recorded:
     status: str
     decision: str
     as_of_size: int
+    to: str | None
 
 
 def hand_over(
@@ -155,9 +156,10 @@ def hand_over(
     signed_off = _signed_off(ledger, current, partition)
     files = _files(current, stated, superseded, signed_off, signer, origin)
     files[INDEX] = _index(files, current, stated, superseded, signed_off, origin, vkey)
-    if before.get(INDEX) == files[INDEX] and _holds(folder, vkey):
+    newest = [each.index_sha256 for each in known if each.to == to][-1:]
+    if newest == [_sha256(files[INDEX])] and before.get(INDEX) == files[INDEX] and _holds(folder, vkey):
         return _told(folder, stated, superseded, vkey, changed=False)
-    record_handover(ledger, stated, files[INDEX], {each.index_sha256 for each in known})
+    record_handover(ledger, stated, files[INDEX], newest)  # what stands again is recorded again, as the newest
     files |= _proved(ledger, files[INDEX], current, stated, signed_off, vkey)
     _write(folder, files, before)
     accept(folder, vkey)  # what this ledger's own key does not accept is handed over to nobody
@@ -268,7 +270,8 @@ def _read_recorded(index: int | None, data: Mapping[str, Any]) -> _Recorded | No
     names = ("run_id", "evidence_sha256", "status", "decision", "as_of_size")
     if index is None or len(digests) != 1 or not all(name in said for name in names):
         return None
-    return _Recorded(index, digests[0], *(said[name] for name in names))
+    stated = {name: said[name] for name in names}
+    return _Recorded(index=index, index_sha256=digests[0], to=said.get("to"), **stated)
 
 
 def _superseded(
@@ -371,7 +374,7 @@ def _proved(
     sealed = ledger.seal()
     digest = _sha256(index)
     at = [each.index for each in _recorded(ledger, stated.product, stated.partition) if each.index_sha256 == digest]
-    size = signed_size_over(ledger, min(at), vkey) if at else None
+    size = signed_size_over(ledger, max(at), vkey) if at else None
     if size is None:
         problems = "; ".join(problem for _, problem in sealed.problems)
         raise EnvironmentFault(

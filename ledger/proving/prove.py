@@ -92,23 +92,25 @@ class Prover:
     ) -> ProofFile:
         """Prove that the log recorded a document, and others by their SHA-256, and what runs came to at their ends.
 
-        And `entries` by their indexes, each under the checkpoint.
+        Where the document was recorded again, its newest record counts. And `entries` by their indexes, each under
+        the checkpoint.
 
         Raises: UsageError when the log has not recorded one of them.
         """
         digest = hashlib.sha256(document).hexdigest()
-        found = dict(self._recorded(each) for each in (digest, *also))
+        found = dict([self._recorded(digest, -1), *map(self._recorded, also)])
         for run_id in closings_of:
             found.update(_closings(self._of_run(run_id)))
         found.update(self._all_at(set(entries)))
         return ProofFile(tuple(self._included(sorted(found.items()))), self.head, ("document", digest))
 
-    def _recorded(self, digest: str) -> tuple[int, bytes]:
-        """Return the first entry that records a document of this digest."""
+    def _recorded(self, digest: str, which: int = 0) -> tuple[int, bytes]:
+        """Return the entry that records a document of this digest: of several the first, with -1 the last."""
         paths = [str(s.path) for s in self.log.segments if s.first_index < self.size]
-        for index, entry in self._rows("document_recorded", paths, {"sha256": digest, "size": self.size}):
-            if digest in recorded_documents(orjson.loads(entry)["data"]):
-                return index, entry
+        rows = self._rows("document_recorded", paths, {"sha256": digest, "size": self.size})
+        found = [row for row in rows if digest in recorded_documents(orjson.loads(row[1])["data"])]
+        if found:
+            return found[which][0], found[which][1]
         raise UsageError(
             f"The log has not recorded a document with SHA-256 {digest} among its first {self.size} entries: "
             "it was changed, comes from another ledger, or its record is not sealed yet.",

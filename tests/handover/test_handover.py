@@ -20,8 +20,11 @@ from securesystemslib.signer import SSlibKey
 
 from pipelines.delivery import WEEK06
 from run_evidence.evidence import HandedOver, Refused, accept, hand_over, handover
+from run_evidence.evidence.gate_subject import Asked
+from run_evidence.evidence.profile_history import profiles_of
+from run_evidence.evidence.sign_off import sign_off
 from run_evidence.ledger import EnvironmentFault, IntegrityError, Ledger, UsageError
-from run_evidence.ledger.admin.amend import amend
+from run_evidence.ledger.admin.amend import amend, void
 from run_evidence.ledger.proving.check import check_proof
 from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.ledger.tlog.keys import format_vkey, parse_vkey
@@ -196,6 +199,27 @@ def test_a_correction_is_handed_over_and_holds_the_partition_back(ledger: Ledger
     accepted = accept(tmp_path / "out", VKEY)
     assert accepted.decision == "manual_review_required"
     assert "ledger_amendments" in {check["name"] for check in accepted.evidence["checks"]}
+
+
+@pytest.mark.soak  # four hand-overs: 3 s
+def test_what_stands_again_is_the_newest_at_the_recipients(ledger: Ledger, tmp_path: Path) -> None:
+    """Held, released, and the release withdrawn: it is held again, and the release is not accepted any more."""
+    about, by = Asked(product=WEEK06.product, partition=DAY), profiles_of(WEEK06)
+    ledger.append(good_run(GOOD).events)
+    found = []
+    for step in ("hold", "proceed", "void", "same"):
+        if step in {"hold", "proceed"}:
+            event_id, _ = sign_off(ledger, about, actor="Ada", decision=step, reason="so", profiles=by)
+            found.append(event_id)
+        elif step == "void":
+            void(ledger, found.pop(), reason="by mistake", actor="Ada")
+        changed = hand_over(ledger, WEEK06, DAY, tmp_path / "current", to=TO).changed
+        shutil.copytree(tmp_path / "current", tmp_path / f"{step} {len(found)}", dirs_exist_ok=True)
+        accepted = accept(tmp_path / "current", VKEY, memory=tmp_path / "memory")
+        assert accepted.proceeds == (len(found) != 1)
+        assert changed == (step != "same")
+    with pytest.raises(Refused, match="older_than_accepted"):
+        accept(tmp_path / "proceed 2", VKEY, memory=tmp_path / "memory")
 
 
 def test_nothing_is_handed_over_that_no_key_signs(tmp_path: Path) -> None:
