@@ -21,7 +21,11 @@ def spill_place() -> str:
 
 @contextlib.contextmanager
 def spill_folder() -> Iterator[Path | None]:
-    """Make a folder for this process alone; `None` where none can be made. It is removed afterwards."""
+    """Make a folder for this process alone; `None` where none can be made. It is removed afterwards.
+
+    A child that was forked meanwhile leaves it to its parent, in which a query may need it still.
+    """
+    maker = os.getpid()
     try:
         _sweep(Path(tempfile.gettempdir()))
         folder, lock = _locked_folder()
@@ -31,7 +35,8 @@ def spill_folder() -> Iterator[Path | None]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if os.getpid() == maker:
+            shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 
 

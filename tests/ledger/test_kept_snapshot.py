@@ -173,6 +173,27 @@ def test_a_process_that_forks_has_closed_it_before(ledger: Ledger) -> None:
     assert said.stdout.split() == ["7", "1"]
 
 
+FORKS_WITHIN = """
+import os, sys
+from run_evidence.ledger.storage.spill import spill_folder
+with spill_folder() as folder:
+    child = os.fork()
+    if not child:
+        sys.exit(0)
+    os.waitpid(child, 0)
+    print(folder.exists())
+print(folder.exists())
+"""
+
+
+def test_a_child_leaves_the_folder_of_a_query_to_its_parent() -> None:
+    """One that was forked while another thread asked: what does not fit into memory is still there."""
+    said = subprocess.run(
+        [sys.executable, "-c", FORKS_WITHIN], capture_output=True, text=True, timeout=300, check=True
+    )
+    assert said.stdout.split() == ["True", "False"]
+
+
 def test_nothing_is_left_open(
     ledger: Ledger, opened: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
