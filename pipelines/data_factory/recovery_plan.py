@@ -357,7 +357,7 @@ def read_recovery_plan(path: Path) -> StoredPlan:
         plan = RecoveryPlan(
             mode, found["asked"], found["operator"], found["timestamp"], targets, found["ledger_size"]
         )
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path}: this is no recovery plan: {error}", next_step=f"plan again: {COMMAND} --mode backfill"
         ) from error

@@ -478,10 +478,11 @@ def test_what_is_not_known_is_not_missing(
         recover("--mode", "rerun", "--partition", FIRST)
 
 
-def test_a_file_that_is_no_plan_is_named(shop: Shop, recover: Callable[..., tuple[int, Any]]) -> None:
+@pytest.mark.parametrize("text", ['{"mode": "undo"}', "null", "[" * 100_000])
+def test_a_file_that_is_no_plan_is_named(shop: Shop, recover: Callable[..., tuple[int, Any]], text: str) -> None:
     folder = shop.root / "reports" / "backfill"
     folder.mkdir(parents=True)
-    (folder / "recovery-backfill-abc.json").write_text('{"mode": "undo"}')
+    (folder / "recovery-backfill-abc.json").write_text(text)
     with pytest.raises(InputError, match=r"recovery-backfill-abc\.json: this is no recovery plan"):
         recover("--show", "abc")
 
