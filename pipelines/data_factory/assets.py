@@ -20,6 +20,7 @@ from pipelines.ingestion.failures import explained
 from pipelines.ingestion.ticket_ingest import write_tickets
 from pipelines.ingestion.ticket_reader import TicketCounts, TicketReader
 from pipelines.ingestion.warehouse import BatchStamp
+from pipelines.partitions import format_instant
 from pipelines.resources import ObjectStoreResource, ReportsResource, WarehouseResource, optional_path
 from run_evidence.ledger import UsageError
 from run_evidence.sensors import skip
@@ -234,16 +235,19 @@ def lakehouse_state(
     context: dg.AssetExecutionContext, week06_reports: ReportsResource
 ) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
     """Look at Week04's lakehouse: an observation of its snapshot, or a skip that says why there is none."""
-    state = read_lakehouse(
-        enabled=week06_reports.lakehouse_enabled,
-        report_path=optional_path(week06_reports.week04_report_path),
-    )
+    with explained():
+        state = read_lakehouse(
+            enabled=week06_reports.lakehouse_enabled,
+            report_path=optional_path(week06_reports.week04_report_path),
+            partition=_partition_if_any(context),
+        )
     if isinstance(state, Absent):
         skip(context, reason_code=state.reason_code, text=state.text, outcome=state.outcome)
     else:
-        metadata = {
+        metadata: dict[str, Any] = {
             "lakehouse_snapshot_id": state.snapshot_id,
             "report_path": dg.MetadataValue.path(str(state.report_path)),
+            **_generated_at(state.generated_at),
         }
         context.log_event(dg.AssetObservation(LAKEHOUSE_STATE, metadata=metadata))
     yield from ()  # never a product of ours: no output, in either case
@@ -261,11 +265,13 @@ def support_kpi_mart(
     context: dg.AssetExecutionContext, week06_reports: ReportsResource
 ) -> Iterator[dg.MaterializeResult]:  # type: ignore[type-arg]
     """Look at Week05's semantic mart: an observation of its last build, or a skip that says why not."""
-    state = read_mart(
-        enabled=week06_reports.analytics_enabled,
-        run_results_path=optional_path(week06_reports.week05_run_results_path),
-        metric_registry_path=optional_path(week06_reports.metric_registry_path),
-    )
+    with explained():
+        state = read_mart(
+            enabled=week06_reports.analytics_enabled,
+            run_results_path=optional_path(week06_reports.week05_run_results_path),
+            metric_registry_path=optional_path(week06_reports.metric_registry_path),
+            partition=_partition_if_any(context),
+        )
     if isinstance(state, Absent):
         skip(context, reason_code=state.reason_code, text=state.text, outcome=state.outcome)
     else:
@@ -273,6 +279,7 @@ def support_kpi_mart(
             "dbt_invocation_id": state.invocation_id,
             "semantic_metric_count": state.metric_count,
             "report_path": dg.MetadataValue.path(str(state.run_results_path)),
+            **_generated_at(state.generated_at),
         }
         if state.failed_node_count is not None:
             metadata["failed_node_count"] = state.failed_node_count
@@ -308,6 +315,16 @@ def _partition(context: dg.AssetExecutionContext) -> str:
             "or set WEEK06_DEFAULT_PARTITION",
         )
     return str(context.partition_key)
+
+
+def _partition_if_any(context: dg.AssetExecutionContext) -> str | None:
+    """Return the run's partition, for an asset that itself has none; None for a run without one."""
+    return context.run.tags.get("dagster/partition")
+
+
+def _generated_at(instant: datetime | None) -> dict[str, str]:
+    """Say when a neighbour's report was made, where it says so itself."""
+    return {"generated_at": format_instant(instant)} if instant else {}
 
 
 def _stamp(context: dg.AssetExecutionContext, reports: ReportsResource) -> BatchStamp:

@@ -1,29 +1,39 @@
 """The state of the two optional neighbours, read from the reports they leave: observed, or absent and why.
 
 Week04's lakehouse leaves a materialization report, Week05's semantic mart dbt's `run_results.json` and a
-metric registry. Nothing here is ever guessed: a report that is missing, unreadable or says something else
-than expected makes the neighbour absent, with a reason code and a sentence.
+metric registry. Nothing here is ever guessed: a report that is missing, unreadable, says something else than
+expected, or was made before the partition's day was over makes the neighbour absent, with a reason code and a
+sentence. A report that does not say when it was made is observed: its age is unknown, and no time is stated.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
-import yaml
+import msgspec
+
+from pipelines.partitions import DailyWindow, daily_window, format_instant
+from run_evidence.ledger import EnvironmentFault, read_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
+
+_MAX_REPORT_BYTES: Final = 64 << 20
+_Id = Annotated[str, msgspec.Meta(min_length=1)]
+_Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+_Report = TypeVar("_Report")
 
 
 @dataclass(frozen=True, slots=True)
 class LakehouseState:
-    """The Iceberg snapshot of `silver.ticket_fact` that Week04 reports."""
+    """The Iceberg snapshot of `silver.ticket_fact` that Week04 reports, and when, where it says so."""
 
     snapshot_id: str | int
     report_path: Path
+    generated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,7 @@ class MartState:
     metric_count: int
     failed_node_count: int | None
     run_results_path: Path
+    generated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,37 +59,87 @@ class Absent:
     text: str
 
 
+class _Table(msgspec.Struct):
+    snapshot_id: _Id | int
+
+
+class _Tables(msgspec.Struct):
+    ticket_fact: _Table = msgspec.field(name="silver.ticket_fact")
+
+
+class _MaterializationReport(msgspec.Struct):
+    tables: _Tables
+    generated_at: _Instant | None = None
+
+
+class _Invocation(msgspec.Struct):
+    invocation_id: _Id
+    generated_at: _Instant | None = None
+
+
+class _Node(msgspec.Struct):
+    status: str
+
+
+class _RunResults(msgspec.Struct):
+    metadata: _Invocation
+    results: list[_Node] | None = None
+
+
+class _MetricRegistry(msgspec.Struct):
+    metrics: list[Any]
+
+
 class _UnusableError(Exception):
     """A report that cannot be used; the text says which and why. Never leaves this module."""
 
 
-def read_lakehouse(*, enabled: bool | None, report_path: Path | None) -> LakehouseState | Absent:
-    """Read Week04's report. `enabled` is None when nobody said; then the report decides."""
+class _OlderError(Exception):
+    """A report from before the partition was over; the text says of when. Never leaves this module."""
+
+
+def read_lakehouse(
+    *, enabled: bool | None, report_path: Path | None, partition: str | None = None
+) -> LakehouseState | Absent:
+    """Read Week04's report. `enabled` is None when nobody said; then the report decides.
+
+    `partition` is the run's day, None for a run without one: then no report is too old.
+    """
     if enabled is False:
         return Absent("skipped", "week04_lakehouse_disabled", "LAKEHOUSE_ENABLED is false")
     try:
         path = _configured(report_path, "WEEK06_WEEK04_REPORT_PATH")
-        table = _member(_member(_load(path, json.loads), "tables", path), "silver.ticket_fact", path)
-        snapshot_id = _identifier(table, "snapshot_id", path)
+        report = _read(path, _MaterializationReport, msgspec.json.decode)
+        _not_older(path, report.generated_at, partition)
     except _UnusableError as error:
         return Absent("not_available", "week04_lakehouse_not_available", str(error))
-    return LakehouseState(snapshot_id, path)
+    except _OlderError as error:
+        return Absent("not_available", "week04_lakehouse_older_than_partition", str(error))
+    return LakehouseState(report.tables.ticket_fact.snapshot_id, path, report.generated_at)
 
 
 def read_mart(
-    *, enabled: bool | None, run_results_path: Path | None, metric_registry_path: Path | None
+    *,
+    enabled: bool | None,
+    run_results_path: Path | None,
+    metric_registry_path: Path | None,
+    partition: str | None = None,
 ) -> MartState | Absent:
-    """Read Week05's reports; both must be there. `enabled` is None when nobody said; then they decide."""
+    """Read Week05's reports; both must be there. `enabled` and `partition` are as for `read_lakehouse`."""
     if enabled is False:
         return Absent("skipped", "week05_analytics_disabled", "ANALYTICS_ENABLED is false")
     try:
         path = _configured(run_results_path, "WEEK06_WEEK05_RUN_RESULTS_PATH")
-        results = _load(path, json.loads)
-        invocation_id = str(_identifier(_member(results, "metadata", path), "invocation_id", path))
-        metric_count = _count_metrics(_configured(metric_registry_path, "METRIC_REGISTRY_PATH"))
+        found = _read(path, _RunResults, msgspec.json.decode)
+        registry_path = _configured(metric_registry_path, "METRIC_REGISTRY_PATH")
+        registry = _read(registry_path, _MetricRegistry, msgspec.yaml.decode)
+        _not_older(path, found.metadata.generated_at, partition)
     except _UnusableError as error:
         return Absent("not_available", "week05_analytics_not_available", str(error))
-    return MartState(invocation_id, metric_count, _count_failed(results), path)
+    except _OlderError as error:
+        return Absent("not_available", "week05_analytics_older_than_partition", str(error))
+    made = found.metadata
+    return MartState(made.invocation_id, len(registry.metrics), _count_failed(found), path, made.generated_at)
 
 
 def _configured(path: Path | None, variable: str) -> Path:
@@ -87,46 +148,30 @@ def _configured(path: Path | None, variable: str) -> Path:
     return path
 
 
-def _load(path: Path, parse: Callable[[bytes], Any]) -> Mapping[str, Any]:
+def _read(path: Path, kind: type[_Report], decode: Callable[..., _Report]) -> _Report:
+    """Read a report as a `kind`, a class of msgspec's that says what is expected of it."""
     try:
-        value = parse(path.read_bytes())
-    except FileNotFoundError:
-        raise _UnusableError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise _UnusableError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        first_line = str(error).partition("\n")[0]
-        raise _UnusableError(f"{path}: malformed: {first_line}") from error
-    if not isinstance(value, dict):
-        raise _UnusableError(f"{path}: malformed: expected an object, got a {type(value).__name__}")
-    return value
+        return decode(read_named(path, max_bytes=_MAX_REPORT_BYTES), type=kind)
+    except EnvironmentFault as error:
+        raise _UnusableError(str(error)) from error
+    except RecursionError:
+        raise _UnusableError(f"{path}: malformed: nested too deeply") from None
+    except ValueError as error:  # of msgspec, and bytes that are no text
+        raise _UnusableError(f"{path}: malformed: {str(error).partition(chr(10))[0]}") from error
 
 
-def _member(record: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
-    value = record.get(name)
-    if not isinstance(value, dict):
-        raise _UnusableError(f"{path}: malformed: expected an object under {name!r}")
-    return value
+def _not_older(path: Path, generated_at: datetime | None, partition: str | None) -> None:
+    """Require that a report was not made before the partition's day was over: it cannot be of all of it."""
+    window: DailyWindow | None = daily_window(partition) if partition else None
+    if window and generated_at and generated_at < window.end:
+        raise _OlderError(
+            f"{path}: made {format_instant(generated_at)}, before partition {window.key} "
+            f"was over ({format_instant(window.end)}): build it again"
+        )
 
 
-def _identifier(record: Mapping[str, Any], name: str, path: Path) -> str | int:
-    value = record.get(name)
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        got = json.dumps(value)[:60]
-        raise _UnusableError(f"{path}: malformed: {name}: expected a text or an integer, got {got}")
-    return value
-
-
-def _count_metrics(path: Path) -> int:
-    metrics = _load(path, yaml.safe_load).get("metrics")
-    if not isinstance(metrics, list):
-        raise _UnusableError(f"{path}: malformed: expected a list under 'metrics'")
-    return len(metrics)
-
-
-def _count_failed(results: Mapping[str, Any]) -> int | None:
-    nodes = results.get("results")
-    if not isinstance(nodes, list):
+def _count_failed(found: _RunResults) -> int | None:
+    if found.results is None:
         return None
     failed = {"error", "fail", "runtime error"}  # dbt's statuses for a model, a test and a crashed node
-    return sum(1 for node in nodes if isinstance(node, dict) and node.get("status") in failed)
+    return sum(node.status in failed for node in found.results)

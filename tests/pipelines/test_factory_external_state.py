@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,15 +29,23 @@ def test_a_reported_snapshot_is_observed(tmp_path: Path, enabled: bool | None, s
     ("contents", "said"),
     [
         ("{", "malformed"),
-        ("[]", "expected an object, got a list"),
-        ("[" * 100_000, "malformed"),
-        ("{}", "expected an object under 'tables'"),
-        ('{"tables": {}}', "expected an object under 'silver.ticket_fact'"),
-        ('{"tables": {"silver.ticket_fact": {}}}', "snapshot_id: expected a text or an integer, got null"),
-        ('{"tables": {"silver.ticket_fact": {"snapshot_id": null}}}', "got null"),
-        ('{"tables": {"silver.ticket_fact": {"snapshot_id": ""}}}', 'got ""'),
-        ('{"tables": {"silver.ticket_fact": {"snapshot_id": true}}}', "got true"),
-        ('{"tables": {"silver.ticket_fact": {"snapshot_id": 1.5}}}', "got 1.5"),
+        ("[]", "malformed: Expected `object`, got `array`"),
+        ('{"tables": ' + "[" * 100_000, "malformed"),
+        ("{}", "missing required field `tables`"),
+        ('{"tables": {}}', "missing required field `silver.ticket_fact` - at `$.tables`"),
+        ('{"tables": {"silver.ticket_fact": {}}}', "`snapshot_id` - at `$.tables.silver.ticket_fact`"),
+        (
+            '{"tables": {"silver.ticket_fact": {"snapshot_id": null}}}',
+            "got `null` - at `$.tables.silver.ticket_fact",
+        ),
+        ('{"tables": {"silver.ticket_fact": {"snapshot_id": ""}}}', "`str` of length >= 1"),
+        ('{"tables": {"silver.ticket_fact": {"snapshot_id": true}}}', "got `bool`"),
+        ('{"tables": {"silver.ticket_fact": {"snapshot_id": 1.5}}}', "got `float`"),
+        ('{"tables": {"silver.ticket_fact": {"snapshot_id": 1}}, "generated_at": "today"}', "at `$.generated_at`"),
+        (
+            '{"tables": {"silver.ticket_fact": {"snapshot_id": 1}}, "generated_at": "2026-04-18T00:00:00"}',
+            "at `$.generated_at`",  # of no time zone, so of no instant
+        ),
     ],
 )
 def test_a_malformed_report_is_not_available_and_says_why(tmp_path: Path, contents: str, said: str) -> None:
@@ -60,8 +69,8 @@ def test_a_missing_report_is_not_available(tmp_path: Path) -> None:
     ]
     assert texts == [
         "WEEK06_WEEK04_REPORT_PATH is not set",
-        f"{tmp_path / 'gone.json'}: there is no such file",
-        f"{tmp_path}: cannot be read: Is a directory",
+        f"{tmp_path / 'gone.json'} cannot be read: No such file or directory.",
+        f"{tmp_path} is a folder, expected a file.",
     ]
 
 
@@ -97,13 +106,14 @@ def test_a_reported_build_is_observed_with_its_failures(mart: tuple[Path, Path])
 @pytest.mark.parametrize(
     ("results", "registry", "said"),
     [
-        (None, REGISTRY, "run_results.json: there is no such file"),
-        ("{}", REGISTRY, "expected an object under 'metadata'"),
-        ('{"metadata": {}}', REGISTRY, "invocation_id: expected a text or an integer, got null"),
-        ('{"metadata": {"invocation_id": "x"}}', None, "metrics.yml: there is no such file"),
+        (None, REGISTRY, "run_results.json cannot be read: No such file"),
+        ("{}", REGISTRY, "missing required field `metadata`"),
+        ('{"metadata": {}}', REGISTRY, "missing required field `invocation_id` - at `$.metadata`"),
+        ('{"metadata": {"invocation_id": "x"}, "results": [3]}', REGISTRY, "at `$.results[0]`"),
+        ('{"metadata": {"invocation_id": "x"}}', None, "metrics.yml cannot be read: No such file"),
         ('{"metadata": {"invocation_id": "x"}}', "metrics: [", "metrics.yml: malformed"),
-        ('{"metadata": {"invocation_id": "x"}}', "metrics: 3", "expected a list under 'metrics'"),
-        ('{"metadata": {"invocation_id": "x"}}', "", "expected an object, got a NoneType"),
+        ('{"metadata": {"invocation_id": "x"}}', "metrics: 3", "Expected `array`, got `int` - at `$.metrics`"),
+        ('{"metadata": {"invocation_id": "x"}}', "", "Expected `object`, got `null`"),
         ('{"metadata": {"invocation_id": "x"}}', "a: !!python/object:os.system {}", "metrics.yml: malformed"),
     ],
 )
@@ -129,3 +139,39 @@ def test_paths_that_are_not_set_are_named_by_variable(mart: tuple[Path, Path]) -
         "WEEK06_WEEK05_RUN_RESULTS_PATH is not set",
         "METRIC_REGISTRY_PATH is not set",
     )
+
+
+BEFORE, AFTER = "2026-04-17T23:59:59.999999Z", "2026-04-18T02:00:00+02:00"
+
+
+@pytest.mark.parametrize(("made", "partition"), [(AFTER, "2026-04-17"), (None, "2026-04-17"), (BEFORE, None)])
+def test_a_report_that_is_not_older_than_the_partition_is_observed(
+    tmp_path: Path, mart: tuple[Path, Path], made: str | None, partition: str | None
+) -> None:
+    """The day may just be over; a report that states no time, or a run without a day, leaves nothing to compare."""
+    report, (results, registry) = _made_at(tmp_path, mart, made)
+    lakehouse = read_lakehouse(enabled=True, report_path=report, partition=partition)
+    found = read_mart(enabled=True, run_results_path=results, metric_registry_path=registry, partition=partition)
+    expected = datetime.fromisoformat(made) if made else None
+    assert isinstance(lakehouse, LakehouseState)
+    assert isinstance(found, MartState)
+    assert (lakehouse.generated_at, found.generated_at) == (expected, expected)
+
+
+def test_a_report_from_before_the_partition_was_over_is_not_of_it(tmp_path: Path, mart: tuple[Path, Path]) -> None:
+    """A code of its own: the neighbour is there, and has to be built again."""
+    report, (results, registry) = _made_at(tmp_path, mart, BEFORE)
+    lakehouse = read_lakehouse(enabled=True, report_path=report, partition="2026-04-17")
+    found = read_mart(enabled=None, run_results_path=results, metric_registry_path=registry, partition="2026-04-17")
+    said = f"made {BEFORE}, before partition 2026-04-17 was over (2026-04-18T00:00:00Z): build it again"
+    assert lakehouse == Absent("not_available", "week04_lakehouse_older_than_partition", f"{report}: {said}")
+    assert found == Absent("not_available", "week05_analytics_older_than_partition", f"{results}: {said}")
+
+
+def _made_at(folder: Path, mart: tuple[Path, Path], made: str | None) -> tuple[Path, tuple[Path, Path]]:
+    """Write all reports as of a time, or without one."""
+    stated = {"generated_at": made} if made else {}
+    report = folder / "report.json"
+    report.write_text(json.dumps({"tables": {"silver.ticket_fact": {"snapshot_id": 1}}, **stated}))
+    mart[0].write_text(json.dumps({"metadata": {"invocation_id": "inv-1", **stated}}))
+    return report, mart

@@ -278,6 +278,27 @@ def test_present_neighbours_are_observed_not_produced(factory: Factory, monkeypa
     assert (mart["dbt_invocation_id"], mart["semantic_metric_count"], mart["failed_node_count"]) == ("inv-1", 1, 0)
 
 
+def test_neighbours_from_before_the_partition_are_not_observed(
+    factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The day that counts is the run's, though the two assets have no partitions; the main line goes on."""
+    report, results, registry = (factory.root / name for name in ("w4.json", "w5.json", "metrics.yml"))
+    made = {"generated_at": f"{CLEAN_DAY}T12:00:00Z"}
+    report.write_text(json.dumps({"tables": {"silver.ticket_fact": {"snapshot_id": 4711}}, **made}))
+    results.write_text(json.dumps({"metadata": {"invocation_id": "inv-1", **made}}))
+    registry.write_text("metrics: []")
+    monkeypatch.setenv("WEEK06_WEEK04_REPORT_PATH", str(report))
+    monkeypatch.setenv("WEEK06_WEEK05_RUN_RESULTS_PATH", str(results))
+    monkeypatch.setenv("METRIC_REGISTRY_PATH", str(registry))
+    run = factory.run(CLEAN_DAY)
+    assert run.success
+    assert {asset: (skip["outcome"], skip["reason_code"]) for asset, skip in run.skips().items()} == {
+        "lakehouse_state": ("not_available", "week04_lakehouse_older_than_partition"),
+        "support_kpi_mart": ("not_available", "week05_analytics_older_than_partition"),
+    }
+    assert not {"lakehouse_state", "support_kpi_mart"} & run.observations().keys()
+
+
 def test_a_newer_ticket_takes_the_release_of_the_run(factory: Factory) -> None:
     """The run's tag says which release wrote a fact."""
     factory.run(CLEAN_DAY, tags={"release_id": "release-7"})
