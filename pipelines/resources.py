@@ -15,6 +15,7 @@ from pipelines.ingestion.object_store import ObjectStore, open_store
 from pipelines.ingestion.settings import DEFAULT_DATABASE_URL, DEFAULT_MANIFEST_PATH, DEFAULT_OBJECT_FOLDER
 from pipelines.ingestion.warehouse import Warehouse
 from pipelines.manifests import SourceSettings
+from pipelines.neighbours.places import lakehouse_place, mart_place
 from pipelines.partitions import daily_window
 from run_evidence.ledger import InputError, UsageError
 
@@ -97,6 +98,11 @@ def resources_from_environment(environ: Mapping[str, str]) -> dict[str, dg.Confi
     Raises: UsageError, naming the variable, for a value that cannot be used.
     """
     value = {name: text for name, text in environ.items() if text}
+    lakehouse_enabled, analytics_enabled = _flag(value, "LAKEHOUSE_ENABLED"), _flag(value, "ANALYTICS_ENABLED")
+    # A neighbour that is switched on, and of which nobody says where it reports, is the one that is built here.
+    lakehouse = lakehouse_place(value).documents if lakehouse_enabled else {}
+    mart = mart_place(value).documents if analytics_enabled else {}
+    reports = {**lakehouse, **mart, **value}
     return {
         "week06_postgres": WarehouseResource(
             database_url=dg.EnvVar("DATABASE_URL") if "DATABASE_URL" in value else DEFAULT_DATABASE_URL
@@ -116,11 +122,11 @@ def resources_from_environment(environ: Mapping[str, str]) -> dict[str, dg.Confi
             limit=_count(value, "WEEK06_INGEST_LIMIT"),
             operator=value.get("WEEK06_OPERATOR", UNKNOWN_OPERATOR),
             data_release_id=value.get("WEEK06_DATA_RELEASE_ID") or value.get("RELEASE_ID"),
-            lakehouse_enabled=_flag(value, "LAKEHOUSE_ENABLED"),
-            analytics_enabled=_flag(value, "ANALYTICS_ENABLED"),
-            week04_report_path=value.get("WEEK06_WEEK04_REPORT_PATH"),
-            week05_run_results_path=value.get("WEEK06_WEEK05_RUN_RESULTS_PATH"),
-            metric_registry_path=value.get("METRIC_REGISTRY_PATH"),
+            lakehouse_enabled=lakehouse_enabled,
+            analytics_enabled=analytics_enabled,
+            week04_report_path=reports.get("WEEK06_WEEK04_REPORT_PATH"),
+            week05_run_results_path=reports.get("WEEK06_WEEK05_RUN_RESULTS_PATH"),
+            metric_registry_path=reports.get("METRIC_REGISTRY_PATH"),
         ),
     }
 

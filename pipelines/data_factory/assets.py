@@ -247,7 +247,7 @@ def lakehouse_state(
         metadata: dict[str, Any] = {
             "lakehouse_snapshot_id": state.snapshot_id,
             "report_path": dg.MetadataValue.path(str(state.report_path)),
-            **_generated_at(state.generated_at),
+            **_as_of(state.as_of),
         }
         context.log_event(dg.AssetObservation(LAKEHOUSE_STATE, metadata=metadata))
     yield from ()  # never a product of ours: no output, in either case
@@ -279,7 +279,7 @@ def support_kpi_mart(
             "dbt_invocation_id": state.invocation_id,
             "semantic_metric_count": state.metric_count,
             "report_path": dg.MetadataValue.path(str(state.run_results_path)),
-            **_generated_at(state.generated_at),
+            **_as_of(state.as_of),
         }
         if state.failed_node_count is not None:
             metadata["failed_node_count"] = state.failed_node_count
@@ -322,9 +322,9 @@ def _partition_if_any(context: dg.AssetExecutionContext) -> str | None:
     return context.run.tags.get("dagster/partition")
 
 
-def _generated_at(instant: datetime | None) -> dict[str, str]:
+def _as_of(instant: datetime | None) -> dict[str, str]:
     """Say when a neighbour's report was made, where it says so itself."""
-    return {"generated_at": format_instant(instant)} if instant else {}
+    return {"as_of": format_instant(instant)} if instant else {}
 
 
 def _stamp(context: dg.AssetExecutionContext, reports: ReportsResource) -> BatchStamp:

@@ -33,7 +33,7 @@ class LakehouseState:
 
     snapshot_id: str | int
     report_path: Path
-    generated_at: datetime | None = None
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class MartState:
     metric_count: int
     failed_node_count: int | None
     run_results_path: Path
-    generated_at: datetime | None = None
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,12 @@ class _MaterializationReport(msgspec.Struct):
 
 class _Invocation(msgspec.Struct):
     invocation_id: _Id
-    generated_at: _Instant | None = None
+    invocation_started_at: _Instant | None = None
+    generated_at: _Instant | None = None  # when it ended; older versions of dbt state no more
+
+    @property
+    def as_of(self) -> datetime | None:
+        return self.invocation_started_at or self.generated_at
 
 
 class _Node(msgspec.Struct):
@@ -133,13 +138,13 @@ def read_mart(
         found = _read(path, _RunResults, msgspec.json.decode)
         registry_path = _configured(metric_registry_path, "METRIC_REGISTRY_PATH")
         registry = _read(registry_path, _MetricRegistry, msgspec.yaml.decode)
-        _not_older(path, found.metadata.generated_at, partition)
+        _not_older(path, found.metadata.as_of, partition)
     except _UnusableError as error:
         return Absent("not_available", "week05_analytics_not_available", str(error))
     except _OlderError as error:
         return Absent("not_available", "week05_analytics_older_than_partition", str(error))
     made = found.metadata
-    return MartState(made.invocation_id, len(registry.metrics), _count_failed(found), path, made.generated_at)
+    return MartState(made.invocation_id, len(registry.metrics), _count_failed(found), path, made.as_of)
 
 
 def _configured(path: Path | None, variable: str) -> Path:
@@ -160,12 +165,12 @@ def _read(path: Path, kind: type[_Report], decode: Callable[..., _Report]) -> _R
         raise _UnusableError(f"{path}: malformed: {str(error).partition(chr(10))[0]}") from error
 
 
-def _not_older(path: Path, generated_at: datetime | None, partition: str | None) -> None:
+def _not_older(path: Path, as_of: datetime | None, partition: str | None) -> None:
     """Require that a report was not made before the partition's day was over: it cannot be of all of it."""
     window: DailyWindow | None = daily_window(partition) if partition else None
-    if window and generated_at and generated_at < window.end:
+    if window and as_of and as_of < window.end:
         raise _OlderError(
-            f"{path}: made {format_instant(generated_at)}, before partition {window.key} "
+            f"{path}: made {format_instant(as_of)}, before partition {window.key} "
             f"was over ({format_instant(window.end)}): build it again"
         )
 

@@ -233,6 +233,16 @@ class Warehouse:
             row = run(load_sql("partition_nulls"), [window.start, window.end])[0]
         return NullRates(row[0], dict(zip(_NULL_COLUMNS, row[1:], strict=True)))
 
+    def read_whole(self) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+        """Return all rows of Bronze and of Silver, from one consistent state, as `whole_*.sql` have them.
+
+        Cost: memory for all of it.
+
+        Raises: as `partition_state`.
+        """
+        with self._reading() as run:
+            return run(load_sql("whole_bronze")), run(load_sql("whole_silver"))
+
     @contextmanager
     def _reading(self) -> Iterator[Transaction]:
         with self.database.reading() as run:

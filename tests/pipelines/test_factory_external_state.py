@@ -155,7 +155,7 @@ def test_a_report_that_is_not_older_than_the_partition_is_observed(
     expected = datetime.fromisoformat(made) if made else None
     assert isinstance(lakehouse, LakehouseState)
     assert isinstance(found, MartState)
-    assert (lakehouse.generated_at, found.generated_at) == (expected, expected)
+    assert (lakehouse.as_of, found.as_of) == (expected, expected)
 
 
 def test_a_report_from_before_the_partition_was_over_is_not_of_it(tmp_path: Path, mart: tuple[Path, Path]) -> None:

@@ -10,9 +10,9 @@ import pytest
 import pipelines
 
 FOLDER = Path(pipelines.__file__).parent
-# A room knows those to its left; the modules above the rooms know all of them, and resources the first alone. Below
+# A room knows those to its left; the modules above the rooms know all of them, and resources the first two. Below
 # them lies what a manifest and a ticket are.
-ROOMS = ("ingestion", "data_factory", "consumers")
+ROOMS = ("ingestion", "neighbours", "data_factory", "consumers")
 CONTRACTS = {"contract", "manifests", "partitions", "strict_json", "tickets"}
 WRAPS = {
     *("ingestion.assets", "ingestion.failures", "pages", "recovery", "resources", "definitions"),
@@ -54,7 +54,10 @@ def test_a_room_knows_only_what_lies_below_it() -> None:
             above = set(ROOMS[ROOMS.index(room) + 1 :])
             assert not {known for known in _ours(path) if known.split(".")[0] in above}, name
             assert not _ours(path) & TOP, name
-    assert {name.split(".")[0] for name in _ours(MODULES["resources"]) - CONTRACTS} <= {"ingestion"}
+    assert {name.split(".")[0] for name in _ours(MODULES["resources"]) - CONTRACTS} <= {"ingestion", "neighbours"}
+    observers = {known for name in MODULES if name.startswith("data_factory") for known in _ours(MODULES[name])}
+    builders = {name for name in MODULES if name.startswith("neighbours")}
+    assert not observers & builders, "what builds the neighbours and what observes them share files alone"
     assert all(_ours(MODULES[name]) <= CONTRACTS for name in CONTRACTS)
 
 
