@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 BRONZE: Final = "bronze.raw_ticket_event"
 SILVER: Final = "silver.ticket_fact"
+CATALOG: Final = "lakehouse"  # tables are kept under this name, so a reader has to use it, too
 _DIGEST: Final = "content_sha256"  # the property of a snapshot that has its contents' digest
 
 
@@ -58,7 +59,7 @@ def build_lakehouse(warehouse: Warehouse, place: LakehousePlace, now: datetime) 
     folder = place.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     place.report.unlink(missing_ok=True)  # a build that fails must not leave an older one's
-    catalog = SqlCatalog("lakehouse", uri=f"sqlite:///{folder / 'catalog.db'}", warehouse=folder.as_uri())
+    catalog = SqlCatalog(CATALOG, uri=f"sqlite:///{folder / 'catalog.db'}", warehouse=folder.as_uri())
     try:
         built = {BRONZE: _bring(catalog, BRONZE, found.bronze), SILVER: _bring(catalog, SILVER, found.silver)}
     except (CommitFailedException, ValueError) as error:  # a rival's commit; a table of other columns

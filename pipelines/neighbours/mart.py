@@ -73,7 +73,7 @@ def find_dbt(environ: Mapping[str, str]) -> Path | None:
     if named := environ.get("DBT_COMMAND"):
         if not Path(named).is_file():
             raise UsageError(f"DBT_COMMAND={named!r} is no file", next_step="correct DBT_COMMAND or unset it")
-        return Path(named)
+        return Path(named).absolute()  # it is run in another folder
     beside = Path(sys.executable).parent
     found = shutil.which("dbt", path=os.pathsep.join([str(beside), environ.get("PATH", "")]))
     return Path(found) if found else None
@@ -90,8 +90,7 @@ def build_mart(warehouse: Warehouse, place: MartPlace, environ: Mapping[str, str
     if dbt is None:
         raise EnvironmentFault(
             "the mart is built with dbt, which is not installed",
-            next_step="see docs/factory.md: pip install -e '.[analytics]' in an environment of its own, "
-            "and set DBT_COMMAND to its dbt",
+            next_step="make .venv-analytics/.installed, then: export DBT_COMMAND=.venv-analytics/bin/dbt",
         )
     folder = place.folder.absolute()
     silver, target = folder / "silver", folder / "target"

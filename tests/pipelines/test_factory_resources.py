@@ -64,6 +64,20 @@ def test_every_variable_of_the_contract_arrives() -> None:
     assert partition_start({"WEEK06_PARTITION_START_DATE": "2026-04-01"}) == "2026-04-01"
 
 
+def test_a_neighbour_that_is_switched_on_is_looked_for_where_it_is_built() -> None:
+    """Unless it is said where it reports; one that nobody switched on is looked for nowhere."""
+    on = {"LAKEHOUSE_ENABLED": "true", "ANALYTICS_ENABLED": "yes"}
+    built = _reports(**on, WEEK04_LAKEHOUSE_DIR="lake")
+    assert built.week04_report_path == "lake/materialization_report.json"
+    assert built.week05_run_results_path == ".demo/analytics/run_results.json"
+    assert built.metric_registry_path == ".demo/analytics/metric_registry.yml"
+    assert _reports(**on, WEEK06_WEEK04_REPORT_PATH="w4.json").week04_report_path == "w4.json"
+    for said in ("", "false"):
+        reports = _reports(LAKEHOUSE_ENABLED=said, ANALYTICS_ENABLED=said, WEEK04_LAKEHOUSE_DIR="lake")
+        found = (reports.week04_report_path, reports.week05_run_results_path, reports.metric_registry_path)
+        assert found == (None, None, None)
+
+
 def test_an_empty_variable_counts_as_unset() -> None:
     """As compose files pass it."""
     assert _reports(WEEK06_INGEST_LIMIT="", WEEK06_OPERATOR="", LAKEHOUSE_ENABLED="") == _reports()
@@ -105,7 +119,8 @@ def test_a_default_partition_is_a_day_there_can_be() -> None:
 def test_the_readme_lists_exactly_the_variables_that_are_read() -> None:
     """With the defaults there are."""
     source = Path(pipelines.resources.__file__)
-    edge = "".join(path.read_text(encoding="utf-8") for path in (source, source.with_name("definitions.py")))
+    edges = (source, source.with_name("definitions.py"), source.with_name("neighbours") / "places.py")
+    edge = "".join(path.read_text(encoding="utf-8") for path in edges)
     read = set(re.findall(r'"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)"', edge))
     table = source.with_name("README.md").read_text(encoding="utf-8").partition("## Settings")[2]
     rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `")]
