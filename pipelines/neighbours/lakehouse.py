@@ -17,7 +17,9 @@ from pipelines.partitions import format_instant
 from run_evidence.ledger import EnvironmentFault, replace_atomic
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
+    from pathlib import Path
 
     from pyiceberg.catalog.sql import SqlCatalog
 
@@ -52,27 +54,36 @@ def build_lakehouse(warehouse: Warehouse, place: LakehousePlace, now: datetime) 
             "the lakehouse is built with pyiceberg, which is not installed",
             next_step="pip install -e '.[lakehouse]'",
         )
-    from pyiceberg.catalog.sql import SqlCatalog
-    from pyiceberg.exceptions import CommitFailedException
+    from pyiceberg.exceptions import CommitFailedException, TableAlreadyExistsError, ValidationException
+    from sqlalchemy.exc import SQLAlchemyError
 
     found = read_tables(warehouse)
     folder = place.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     place.report.unlink(missing_ok=True)  # a build that fails must not leave an older one's
-    catalog = SqlCatalog(CATALOG, uri=f"sqlite:///{folder / 'catalog.db'}", warehouse=folder.as_uri())
+    # a rival's commit, in four forms; a file that is no catalogue; a table of other columns
+    not_built = (CommitFailedException, TableAlreadyExistsError, ValidationException, SQLAlchemyError, ValueError)
     try:
-        built = {BRONZE: _bring(catalog, BRONZE, found.bronze), SILVER: _bring(catalog, SILVER, found.silver)}
-    except (CommitFailedException, ValueError) as error:  # a rival's commit; a table of other columns
+        built = _bring_all(folder, {BRONZE: found.bronze, SILVER: found.silver})
+    except not_built as error:
         first_line = str(error).partition("\n")[0]
         raise EnvironmentFault(
             f"{folder}: the lakehouse was not built: {first_line}",
             next_step="run it again when no other build runs, or move the folder away",
         ) from error
-    finally:
-        catalog.close()
     document = {"generated_at": format_instant(now), "tables": {name: asdict(made) for name, made in built.items()}}
     replace_atomic(place.report, json.dumps(document, indent=2).encode() + b"\n")
     return built
+
+
+def _bring_all(folder: Path, tables: Mapping[str, Any]) -> dict[str, BuiltTable]:
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    catalog = SqlCatalog(CATALOG, uri=f"sqlite:///{folder / 'catalog.db'}", warehouse=folder.as_uri())
+    try:
+        return {name: _bring(catalog, name, rows) for name, rows in tables.items()}
+    finally:
+        catalog.close()
 
 
 def _bring(catalog: SqlCatalog, name: str, rows: Any) -> BuiltTable:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 PROJECT: Final = Path(__file__).parents[1] / "analytics"
 REGISTRY: Final = PROJECT / "metric_registry.yml"
 _TIMEOUT_S: Final = 900  # against hanging alone
+# Where warehouse and bucket are is not for dbt to know, and a user's settings of it are for another project.
+_NOT_FOR_DBT: Final = ("DATABASE_URL", "MINIO_", "DBT_")
 _GOOD: Final = {"success", "pass", "warn"}
 
 
@@ -102,7 +104,7 @@ def build_mart(warehouse: Warehouse, place: MartPlace, environ: Mapping[str, str
     command = [str(dbt), "--no-use-colors", "--log-path", str(folder / "logs"), "build"]
     where = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", str(target)]
     given = {
-        **environ,
+        **{name: text for name, text in environ.items() if not name.startswith(_NOT_FOR_DBT)},
         "DO_NOT_TRACK": "1",
         "MART_DATABASE": str(place.database.absolute()),
         "MART_SOURCE": str(silver),

@@ -19,8 +19,9 @@ import yaml
 from pipelines.delivery import WEEK06
 from pipelines.ingestion.databases import DatabaseMissingError
 from pipelines.ingestion.warehouse import BatchStamp, Warehouse
+from pipelines.neighbours import lakehouse
 from pipelines.neighbours.__main__ import main
-from pipelines.neighbours.lakehouse import BRONZE, CATALOG, SILVER, build_lakehouse
+from pipelines.neighbours.lakehouse import BRONZE, CATALOG, SILVER, BuiltTable, build_lakehouse
 from pipelines.neighbours.mart import REGISTRY, build_mart, find_dbt
 from pipelines.neighbours.places import LakehousePlace, MartPlace
 from pipelines.samples import CLEAN_DAY
@@ -132,6 +133,36 @@ def test_a_lakehouse_that_was_not_built_leaves_no_report(tmp_path: Path, parsed:
     with pytest.raises(EnvironmentFault, match="the lakehouse was not built"):
         build_lakehouse(warehouse, place, NOW)
     assert not place.report.exists()
+    (place.folder / "catalog.db").write_text("this is no catalogue, and longer than the head of one" * 40)
+    with pytest.raises(EnvironmentFault, match="file is not a database"):
+        build_lakehouse(warehouse, place, NOW)
+
+
+def test_of_two_builds_at_once_one_stands_and_the_other_says_so(
+    tmp_path: Path, parsed: Callable[..., Ticket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build that another one overtakes changes nothing: snapshot and report are those of the other."""
+    pytest.importorskip("pyiceberg", reason="the extra lakehouse is not installed")
+    from pipelines.ingestion.databases import DuckDBFile
+    from pipelines.neighbours.tables import content_digest
+
+    warehouse, place = Warehouse(DuckDBFile(tmp_path / "warehouse.duckdb")), LakehousePlace(tmp_path / "lake")
+    warehouse.write_batch(_tickets(parsed), STAMP)
+    rivals: list[dict[str, BuiltTable]] = []
+
+    def overtaken(table: Any) -> str:
+        monkeypatch.setattr(lakehouse, "content_digest", content_digest)
+        rivals.append(build_lakehouse(warehouse, place, NOW))
+        return content_digest(table)
+
+    monkeypatch.setattr(lakehouse, "content_digest", overtaken)
+    with pytest.raises(EnvironmentFault, match="the lakehouse was not built"):
+        build_lakehouse(warehouse, place, NOW)
+    (rival,) = rivals
+    reported = json.loads(place.report.read_text())["tables"]
+    assert reported[BRONZE]["snapshot_id"] == rival[BRONZE].snapshot_id
+    assert len(_scanned(place, BRONZE)) == 3
+    assert not any(made.new_snapshot for made in build_lakehouse(warehouse, place, NOW).values())
 
 
 @pytest.mark.parametrize(
@@ -254,15 +285,15 @@ def test_the_page_says_how_to_build_the_lakehouse(
     pytest.importorskip("pyiceberg", reason="the extra lakehouse is not installed")
     page = (ROOT / "docs" / "factory.md").read_text(encoding="utf-8")
     (block,) = [each for each in re.findall(r"```text\n(.*?)```", page, re.S) if "pipelines.neighbours" in each]
-    switch, lakehouse, analytics = block.splitlines()
-    assert analytics == lakehouse.replace("lakehouse", "analytics")
+    switch, build, analytics = block.splitlines()
+    assert analytics == build.replace("lakehouse", "analytics")
     factory.warehouse.write_batch(_tickets(parsed), STAMP)
     environ = {
         **os.environ,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "WEEK04_LAKEHOUSE_DIR": str(tmp_path / "lake"),
     }
-    typed = ["sh", "-ec", f"{switch}\n{lakehouse}"]
+    typed = ["sh", "-ec", f"{switch}\n{build}"]
     done = subprocess.run(typed, capture_output=True, text=True, check=False, cwd=ROOT, env=environ)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"wrote {tmp_path / 'lake' / 'materialization_report.json'}" in done.stdout
