@@ -32,7 +32,7 @@ from run_evidence.sensors.capture.capture import CaptureContext, capture_run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Factory
+    from conftest import Factory, FinishedRun
 
     from pipelines.ingestion.databases import Database
     from pipelines.tickets import Ticket
@@ -262,13 +262,10 @@ def test_the_hand_over_names_the_neighbours_that_were_built(
         shutil.copyfile(REGISTRY, place.registry)
     printed = capsys.readouterr().out
 
-    run = factory.run(CLEAN_DAY)
+    run, document = _handed_over(factory)
     assert run.skips() == {}
-    ledger = Ledger(factory.root / "ledger")
-    capture_run(factory.instance, run.run_id, CaptureContext(ledger, grace_seconds=0.0))
-    (path,) = write_run_documents(ledger, run.run_id, factory.root / "out", profile=WEEK06).evidence
-    document = json.loads(path.read_text())
-    reported = json.loads((factory.root / "lake" / "materialization_report.json").read_text())
+    report = factory.root / "lake" / "materialization_report.json"
+    reported = json.loads(report.read_text())
     results = json.loads((factory.root / "mart" / "run_results.json").read_text())
     assert document["lakehouse_snapshot_id"] == str(reported["tables"][SILVER]["snapshot_id"])
     assert document["lakehouse_snapshot_id"] in printed
@@ -276,6 +273,23 @@ def test_the_hand_over_names_the_neighbours_that_were_built(
     assert document["semantic_metric_count"] == 5
     assert not {code for code in document["reason_codes"] if code.startswith(("week04", "week05"))}
     assert run.observations()["support_kpi_mart"]["failed_node_count"] == 0
+
+    report.write_text(json.dumps({**reported, "generated_at": f"{CLEAN_DAY}T12:00:00Z"}))
+    _, later = _handed_over(factory)
+    assert later.get("lakehouse_snapshot_id") is None
+    assert later["dbt_invocation_id"] == document["dbt_invocation_id"]
+    assert [code for code in later["reason_codes"] if code.startswith(("week04", "week05"))] == [
+        "week04_lakehouse_older_than_partition"
+    ]
+    assert later["downstream_decision"] == document["downstream_decision"] == "proceed_to_week07"
+
+
+def _handed_over(factory: Factory) -> tuple[FinishedRun, dict[str, Any]]:
+    """Run the day, capture and close the run; return it and what is handed over of it."""
+    run, ledger = factory.run(CLEAN_DAY), Ledger(factory.root / "ledger")
+    capture_run(factory.instance, run.run_id, CaptureContext(ledger, grace_seconds=0.0))
+    (path,) = write_run_documents(ledger, run.run_id, factory.root / "out", profile=WEEK06).evidence
+    return run, json.loads(path.read_text())
 
 
 def test_the_page_says_how_to_build_the_lakehouse(
