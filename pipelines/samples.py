@@ -2,19 +2,26 @@
 
 The same seed gives the same bytes on every machine. What each day is for is fixed by the constants below;
 what is in it follows from the seed.
+
+`python -m pipelines.samples FOLDER --until DAY` writes those that have come in by a day; without a day all.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
+from pipelines.ingestion.command import run
+from run_evidence.ledger.terminal import out
+
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
 Record = dict[str, Any]
 
@@ -215,3 +222,18 @@ def _text(instant: datetime) -> str:
     """Write a time with the offset it has, in whole seconds."""
     text = instant.isoformat()
     return text.replace("+00:00", "Z") if instant.tzinfo is UTC else text
+
+
+def main(arguments: Sequence[str], _environ: Mapping[str, str]) -> int:
+    """Write the deliveries that have come in by a day, and print what each folder holds."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.samples", description=__doc__)
+    parser.add_argument("folder", type=Path, help="where the deliveries go, a folder a day")
+    parser.add_argument("--until", choices=DAYS, default=DAYS[-1], help="the last day that has been delivered")
+    given = parser.parse_args(arguments)
+    for each in make_deliveries(given.folder, days=DAYS[: DAYS.index(given.until) + 1]):
+        out(f"{each.folder}: manifest.json, tickets.jsonl of {each.ticket_count} tickets")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
