@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "pipelines" / "README.md", *ROOT.glob("docs/**/*.md")])
 WALKED_AS_A_WHOLE = {
     *("docs/trust.md", "docs/operations.md", "docs/delivery.md", "docs/cookbook.md", "docs/exports.md"),
+    "docs/factory.md",
 }
 """Pages that a test of their own follows from beginning to end: test_walks.py, test_cookbook.py, test_…_page.py."""
 

@@ -134,8 +134,9 @@ def test_a_hostile_line_reaches_no_terminal(call: Call, tmp_path: Path, ticket: 
 
 
 def _commands() -> list[str]:
-    """Return the commands of the page that end by themselves."""
-    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    """Return the lessons' commands on the page that end by themselves."""
+    section = PAGE.read_text(encoding="utf-8").partition("\n## The lessons' commands\n")[2].partition("\n## ")[0]
+    lines = section.splitlines()
     return [line for line in lines if line.startswith(("python -m", "dg ")) and line != "dg dev"]
 
 
