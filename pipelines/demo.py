@@ -146,7 +146,7 @@ def _play(job: dg.JobDefinition, instance: dg.DagsterInstance, play: DemoRun, st
 
 def _collect(instance: dg.DagsterInstance, ledger: Ledger, run_ids: Sequence[str]) -> list[WrittenDocuments]:
     """Complete the capture, close the runs, write and show the final documents, as a deployment's sensors do."""
-    from pipelines.data_factory.reporting import show_evidence
+    from pipelines.data_factory.reporting import POLICY, show_evidence
     from pipelines.definitions import defs
     from pipelines.delivery import WEEK06
     from run_evidence.evidence import write_delivery_summary, write_run_documents
@@ -156,7 +156,7 @@ def _collect(instance: dg.DagsterInstance, ledger: Ledger, run_ids: Sequence[str
     from run_evidence.sensors.sync import sync_runs
 
     declare_partitions(ledger, defs, instance)
-    done = sync_runs(instance, CaptureContext(ledger, grace_seconds=0.0))
+    done = sync_runs(instance, CaptureContext(ledger, POLICY, grace_seconds=0.0))
     say(f"captured: {done.records} records of {done.runs} runs, {done.appended} of them not seen by the hook")
     reports = DEMO / "reports" / "week06"
     documents = [write_run_documents(ledger, run_id, reports, profile=WEEK06) for run_id in run_ids]

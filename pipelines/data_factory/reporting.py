@@ -19,6 +19,7 @@ from run_evidence.evidence import WrittenDocuments, write_delivery_summary, writ
 from run_evidence.ledger import Ledger, open_ledger
 from run_evidence.sensors import OptionalDependency, report_evidence, verdict_check
 from run_evidence.sensors.capture.capture import CaptureContext, capture_run
+from run_evidence.sensors.capture.policy import Policy
 from run_evidence.sensors.closed_runs import hand_on_closed_runs
 
 RUN_EVIDENCE_REPORT: Final = dg.AssetKey(["week06", "ops", "run_evidence_report"])
@@ -37,6 +38,9 @@ OPTIONAL: Final = (
     ),
 )
 """What the factory may do without: it is never `passed` when it is not there, and never holds the main line."""
+
+POLICY: Final = Policy(OPTIONAL)
+"""The same for who captures without the hook, which may have had no time to declare it."""
 
 _FINAL_SENSOR: Final = "week06_final_evidence"
 
@@ -69,7 +73,7 @@ def report_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefiniti
         with explained():
             ledger = week06_ledger.open()
             # The step that asks is still running: closing is left to the sensors, after the run.
-            capture_run(context.instance, context.run.run_id, CaptureContext(ledger))
+            capture_run(context.instance, context.run.run_id, CaptureContext(ledger, POLICY))
             written = write_run_documents(
                 ledger, context.run.run_id, Path(week06_reports.report_dir), profile=WEEK06
             )
@@ -95,7 +99,7 @@ def report_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefiniti
         """Write what a person reads at hand-over, derived from the ledger as it is now."""
         with explained():
             ledger = week06_ledger.open()
-            capture_run(context.instance, context.run.run_id, CaptureContext(ledger))
+            capture_run(context.instance, context.run.run_id, CaptureContext(ledger, POLICY))
             written = write_delivery_summary(ledger, Path(week06_reports.report_dir), profile=WEEK06)
         return dg.MaterializeResult(
             metadata={"as_of_size": written.size, "report_path": dg.MetadataValue.path(str(written.kept))}

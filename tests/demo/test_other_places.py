@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from pipelines.data_factory.reporting import POLICY
 from pipelines.definitions import DATA_FACTORY_JOB, factory_definitions
 from pipelines.delivery import WEEK06
 from pipelines.demo import demo_runs
@@ -81,8 +82,7 @@ def _play(root: Path, environment: dict[str, str], patch: pytest.MonkeyPatch) ->
     patch.chdir(root)
     ledger = Ledger(root / "ledger")
     job = factory_definitions().resolve_job_def(DATA_FACTORY_JOB)
-    (root / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(root / "dagster")) as instance:
+    with dg.DagsterInstance.ephemeral(str(root)) as instance:
         run_ids = []
         for play in demo_runs():
             make_deliveries(root / "deliveries", tickets_per_day=40, days=play.delivered)
@@ -98,7 +98,7 @@ def _play(root: Path, environment: dict[str, str], patch: pytest.MonkeyPatch) ->
         patch.setenv("SEED_MANIFEST_PATH", str(ROOT / "data" / "seed_manifests"))
         ingest = factory_definitions().resolve_job_def(INGEST_JOB)
         assert ingest.execute_in_process(instance=instance, run_config=QUIET).success
-        sync_runs(instance, CaptureContext(ledger, grace_seconds=0.0))
+        sync_runs(instance, CaptureContext(ledger, POLICY, grace_seconds=0.0))
     return Place(settings, [_told(ledger, run_id, root) for run_id in run_ids], _tables(settings))
 
 
