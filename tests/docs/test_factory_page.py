@@ -1,4 +1,4 @@
-"""docs/factory.md is followed from an empty folder: each command in its order, and what it shows is what is printed."""
+"""docs/factory.md is typed in its order, from an empty folder, and shows what is printed."""
 
 from __future__ import annotations
 
