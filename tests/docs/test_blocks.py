@@ -148,12 +148,28 @@ def ask(block: Block, home: Path) -> None:
         shell(line, home)
 
 
+def find_the_command(block: Block, home: Path) -> None:
+    """Type it in a checkout whose demo has run: `ledger` is found, and so is the ledger."""
+    (home / ".venv").symlink_to(Path(sys.executable).parents[1])
+    Ledger(home / ".demo" / "ledger").create()
+    done = subprocess.run(
+        ["bash", "-ec", f"{block.text}\ncommand -v ledger\nledger runs"],
+        cwd=home,
+        env={**os.environ, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert ".venv/bin/ledger" in done.stdout
+
+
 def launch(block: Block, home: Path) -> None:
     """Launch the factory's job from the command line; only Dagster's UI, which never ends, is left out."""
     text = re.sub("^dagster dev -m", "dagster definitions validate -m", block.text, flags=re.M)
     assert text != block.text
     shell(text, home)
-    with dg.DagsterInstance.from_config(str(home / ".demo" / "factory")) as instance:
+    with dg.DagsterInstance.from_config(str(home / ".demo" / "launched")) as instance:
         (run,) = instance.get_runs()
         assert run.tags["dagster/partition"] == "2026-04-17"
         assert run.status is dg.DagsterRunStatus.QUEUED  # the daemon starts it, and there is none
@@ -295,6 +311,7 @@ RUN: dict[str, Callable[[Block, Path], None]] = {
     "README.md: make demo": run_make,
     "README.md: from run_evidence.sensors import with_le": attach,
     "README.md: import dagster as dg": leave_out,
+    "README.md: . .venv": find_the_command,
     "README.md: ledger runs": ask,
     "pipelines/README.md: mkdir": launch,
     "docs/capture.md: [[optional]]": declare,
@@ -312,7 +329,7 @@ RUN: dict[str, Callable[[Block, Path], None]] = {
 
 def cases() -> list[Any]:
     """Return the blocks; those that start the programs of a user in a shell take long."""
-    slow = (ask, launch, look_at, check_a_page)
+    slow = (ask, find_the_command, launch, look_at, check_a_page)
     return [
         pytest.param(block, id=block.title, marks=[pytest.mark.soak] if RUN.get(key) in slow else [])
         for block in blocks()
