@@ -156,7 +156,8 @@ def _collect(instance: dg.DagsterInstance, ledger: Ledger, run_ids: Sequence[str
     from run_evidence.sensors.sync import sync_runs
 
     declare_partitions(ledger, defs, instance)
-    done = sync_runs(instance, CaptureContext(ledger, POLICY, grace_seconds=0.0))
+    how = CaptureContext(ledger, POLICY, grace_seconds=0.0)
+    done = sync_runs(instance, how)
     say(f"captured: {done.records} records of {done.runs} runs, {done.appended} of them not seen by the hook")
     reports = DEMO / "reports" / "week06"
     documents = [write_run_documents(ledger, run_id, reports, profile=WEEK06) for run_id in run_ids]
@@ -164,6 +165,7 @@ def _collect(instance: dg.DagsterInstance, ledger: Ledger, run_ids: Sequence[str
     show_verdicts(instance, ledger)
     for written in documents:
         show_evidence(instance, ledger, written)
+    sync_runs(instance, how)  # what was shown is in Dagster's log too
     return documents
 
 

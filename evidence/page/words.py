@@ -27,7 +27,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "W": "passed with a warning",
     "F": "failed",
     "S": "skipped, by a decision or because of one",
-    "A": "not available: an optional source was absent",
+    "A": "not available: it was wanted, and is not there",
     "N": "never evaluated or never produced",
     "?": "unknown",
 }

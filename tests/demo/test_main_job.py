@@ -26,6 +26,7 @@ from run_evidence.ledger import Ledger
 from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.ledger.verification.verify import verify
 from run_evidence.sensors.capture.capture import CaptureContext, capture_run
+from run_evidence.sensors.reconcile import reconcile
 from tests.browser import chromium
 
 ROOT = Path(__file__).parents[2]
@@ -208,6 +209,14 @@ def test_the_ledger_holds_exactly_the_event_records_of_dagsters_own_log(
                 {"run": run_id},
             )
             assert closed == [(len(entries) - len(events), len(events))]
+
+
+@pytest.mark.soak
+def test_the_ledger_is_whole_when_the_demo_ends(demo: Demo, instance: DagsterInstance) -> None:
+    """Also of the records that belong to no run: what the demo itself showed in Dagster."""
+    compared = reconcile(instance, demo.ledger)
+    assert compared.runs == 12
+    assert compared.whole, compared
 
 
 @pytest.mark.soak
