@@ -51,6 +51,7 @@ def handover(
     from run_evidence.evidence.cli import profiles_for
     from run_evidence.evidence.handover import hand_over
     from run_evidence.evidence.profile_choice import one_profile
+    from run_evidence.evidence.words import counted
 
     session: Session = ctx.obj
     ledger = session.ledger()
@@ -61,7 +62,7 @@ def handover(
         return
     delivered, interim = chosen.profiles[-1].product, "" if done.final else ", interim"
     out(f"{done.decision}: {delivered} {partition}, run {done.run_id}{interim}")
-    out(f"{done.folder}{'' if done.changed else ' is as it was'}, supersedes {done.superseded} documents")
+    out(f"{done.folder}{'' if done.changed else ' is as it was'}, supersedes {counted(done.superseded, 'document')}")
     say(f"To check it, with the key given by another way: ledger accept {done.folder} --key '{done.vkey}'")
 
 
