@@ -62,7 +62,8 @@ def handover(
         return
     delivered, interim = chosen.profiles[-1].product, "" if done.final else ", interim"
     out(f"{done.decision}: {delivered} {partition}, run {done.run_id}{interim}")
-    out(f"{done.folder}{'' if done.changed else ' is as it was'}, supersedes {counted(done.superseded, 'document')}")
+    state = "" if done.changed else " is as it was"
+    out(f"{done.folder}{state}, supersedes {counted(done.superseded, 'document')}")
     say(f"To check it, with the key given by another way: ledger accept {done.folder} --key '{done.vkey}'")
 
 
