@@ -92,6 +92,7 @@ def test_whoever_has_the_ledger_has_the_documents(told: Tell, bare: Call, tmp_pa
     assert contents(tmp_path / "elsewhere" / "reports" / "week06") == expected
 
 
+@pytest.mark.soak
 def test_every_command_uses_it(told: Tell, bare: Call) -> None:
     declare(told(failed_run("run-1"), good_run("run-2", start=START + HOUR)), WEEK06)
     asked = ("--product", WEEK06.product, "--partition", DAY)

@@ -91,6 +91,7 @@ def test_show_and_runs_of_the_past_are_as_they_were(told: Tell, ask: Ask, ledger
     assert "what was recorded by 2026-04-17T05:00:00.000000Z" in by_time["statement"]
 
 
+@pytest.mark.soak
 def test_a_size_between_two_checkpoints_has_a_calculated_head(
     told: Tell, ask: Ask, ledger: Ledger, tmp_path: Path
 ) -> None:
@@ -139,6 +140,7 @@ def test_where_no_tiles_can_be_made_the_entries_serve(told: Tell, ask: Ask, ledg
     assert ask("show", "run-1", "--as-of", str(size - 1)) == before
 
 
+@pytest.mark.soak
 def test_event_time_bounds_a_document_and_is_said_in_it(
     told: Tell, ask: Ask, ledger: Ledger, tmp_path: Path
 ) -> None:

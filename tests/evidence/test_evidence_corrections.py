@@ -102,6 +102,7 @@ def test_what_a_verdict_rests_on_was_corrected(
     assert orjson.loads(after["runs --json"])[0]["amendments"] == [stated]
 
 
+@pytest.mark.soak
 def test_the_documents_from_before_stay(told: Tell, ask: Ask, ledger: Ledger, tmp_path: Path) -> None:
     """A correction is an event of the run: what was derived before it keeps its name and its bytes."""
     told(good_run(RUN))
@@ -127,6 +128,7 @@ def test_a_withdrawn_amendment_is_not_told_any_more(told: Tell, ask: Ask, ledger
     assert "amended" not in said["runs"] + said["show"] + said["summaries"]
 
 
+@pytest.mark.soak
 def test_a_correction_the_verdict_does_not_rest_on_is_told_apart(
     told: Tell, ask: Ask, ledger: Ledger, tmp_path: Path
 ) -> None:

@@ -168,6 +168,7 @@ def test_nothing_that_a_person_wrote_is_lost(told: Tell, tmp_path: Path) -> None
     assert latest.read_bytes() == written.kept.read_bytes()
 
 
+@pytest.mark.soak
 def test_documents_are_never_written_inside_a_ledger(told: Tell, tmp_path: Path) -> None:
     """Not into this one, not into another, and not through a link."""
     ledger = told(good_run("run-1"))

@@ -242,6 +242,7 @@ def test_the_command_writes_a_file_or_prints_and_replaces_nothing(told: Tell, as
     assert "yaml" in ask("export", "yaml", "good", code=2)
 
 
+@pytest.mark.soak
 def test_a_format_of_another_package_is_found_by_its_entry_point(
     told: Tell, ask: Ask, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,6 +107,7 @@ def test_a_re_execution_from_failure_is_delivered_with_what_it_did_not_run_again
     assert f"- Run `{child}`" in summary
 
 
+@pytest.mark.soak
 def test_a_backfill_is_delivered_partition_by_partition(
     instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -285,6 +285,7 @@ def test_it_is_made_by_a_profile_and_holds_by_that_alone(
     assert "by the profile week06" in got(gate(), "sign_off")
 
 
+@pytest.mark.soak
 def test_the_delivery_summary_shows_it(told: Tell, call: Call, ask: Ask, tmp_path: Path) -> None:
     """As of when it was derived; without a sign-off it says nothing of one."""
     told(good_run(RUN))

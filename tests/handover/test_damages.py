@@ -17,6 +17,8 @@ from tests.trust.ledgers import LOG_KEY, OTHER_KEY, VKEY
 
 REBUILD = "python -m tests.handover.damages"
 
+pytestmark = pytest.mark.soak
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
@@ -119,7 +121,6 @@ def changes(value: Any) -> list[Any]:
     return [f"{value}x", value[:-1], value.swapcase() + " ", None, 1]
 
 
-@pytest.mark.soak
 @pytest.mark.parametrize("folder", ["older", "current", "next day"])
 def test_every_single_value_of_the_evidence_is_held(world: World, tmp_path: Path, folder: str) -> None:
     """Whichever is changed, to whatever: refused, and its place is named."""
@@ -143,7 +144,6 @@ def test_every_single_value_of_the_evidence_is_held(world: World, tmp_path: Path
     assert tried > 50
 
 
-@pytest.mark.soak
 @pytest.mark.parametrize("name", ["index.json", "evidence.json", "statement.intoto.json", "checkpoint", "policy"])
 def test_no_byte_of_a_file_can_be_changed(world: World, tmp_path: Path, name: str) -> None:
     copy = damaged(world, Damage("", None, "", ""), tmp_path / "copy")
@@ -154,7 +154,6 @@ def test_no_byte_of_a_file_can_be_changed(world: World, tmp_path: Path, name: st
             accept(copy, VKEY)
 
 
-@pytest.mark.soak
 def test_no_byte_of_the_proof_can_be_changed(world: World, tmp_path: Path) -> None:
     """None that says anything: a hand-over whose proof was changed is not accepted with another meaning."""
     copy = damaged(world, Damage("", None, "", ""), tmp_path / "copy")

@@ -111,6 +111,7 @@ def test_the_same_again_changes_nothing(ledger: Ledger, tmp_path: Path) -> None:
     assert ledger.log().size == size
 
 
+@pytest.mark.soak
 def test_a_newer_one_keeps_what_it_supersedes(ledger: Ledger, tmp_path: Path) -> None:
     """The dry run's evidence moves to `superseded/`; its report, which nothing names any more, goes."""
     ledger.append(dry_run(DRY).events)
@@ -239,6 +240,7 @@ def test_a_partition_that_no_run_planned_is_none(ledger: Ledger, tmp_path: Path,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.soak
 def test_a_folder_that_holds_something_else_is_left_alone(ledger: Ledger, tmp_path: Path) -> None:
     """Another's files, the hand-over to another recipient, a ledger."""
     ledger.append(good_run(GOOD).events)
@@ -254,6 +256,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(ledger: Ledger, tmp_pa
         assert files(tmp_path / folder) == before
 
 
+@pytest.mark.soak
 def test_an_index_that_lists_others_files_removes_none(ledger: Ledger, tmp_path: Path) -> None:
     """The folder is a stranger's to write: what its index names elsewhere is not read, nor removed."""
     ledger.append(dry_run(DRY).events)

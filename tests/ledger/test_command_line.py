@@ -475,6 +475,7 @@ def test_the_ledger_works_where_dagster_is_not_installed(ledger: Ledger) -> None
     assert "pip install 'run-evidence-ledger[dagster]'" in refused.stderr
 
 
+@pytest.mark.soak
 def test_a_reader_that_stops_early_is_no_error(ledger: Ledger) -> None:
     """`ledger query … | head` ends quietly."""
     command = f"'{sys.executable}' -c 'from run_evidence.ledger.cli import main; main()' --ledger '{ledger.root}'"

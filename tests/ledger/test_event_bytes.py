@@ -61,6 +61,7 @@ def test_an_id_is_a_uuid_that_does_not_depend_on_when_it_was_recorded(event: Eve
     assert parsed.int >> 80 == event.occurred_at // 1000
 
 
+@pytest.mark.soak
 @given(events(), events())
 def test_ids_sort_by_the_millisecond_they_happened_in(one: Event, other: Event) -> None:
     """Looking ids up by time opens few segments, because their order is that of time."""

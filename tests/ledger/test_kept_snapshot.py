@@ -60,6 +60,7 @@ def grow(ledger: Ledger, how: str, number: int) -> None:
         compact(ledger.store, ledger.require())
 
 
+@pytest.mark.soak
 def test_questions_in_a_row_open_one_database(ledger: Ledger, opened: list[Any]) -> None:
     """With every view there is, in whatever order they come up."""
     reader = Reader(ledger)

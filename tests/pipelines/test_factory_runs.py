@@ -63,6 +63,7 @@ def test_a_clean_partition_succeeds(factory: Factory) -> None:
     )
 
 
+@pytest.mark.soak
 def test_the_gate_names_batch_and_manifest_and_tags_the_run(factory: Factory) -> None:
     """A tag that is already there is the operator's and stays."""
     run = factory.run(CLEAN_DAY)
@@ -176,6 +177,7 @@ def test_running_twice_changes_nothing(factory: Factory) -> None:
         assert first[name] == second[name]
 
 
+@pytest.mark.soak
 def test_late_rows_arrive_with_the_second_run(factory: Factory) -> None:
     """The world before and after the later deliveries: the run after them inserts exactly the late rows."""
     for later in (ORDINARY_DAY, EMPTY_DAY):
@@ -317,6 +319,7 @@ def test_a_run_without_a_partition_fails_and_says_how_to_name_one(factory: Facto
     assert run.materialized() == set()
 
 
+@pytest.mark.soak
 def test_the_default_partition_is_that_of_runs_that_name_none(
     factory: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

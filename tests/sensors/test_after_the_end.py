@@ -30,6 +30,7 @@ def count(ledger: Ledger, event_type: str) -> int:
     return len(rows(ledger, "SELECT 1 FROM events WHERE event_type = $t", t=event_type))
 
 
+@pytest.mark.soak
 def test_what_sensors_leave_in_a_run_reopens_nothing(
     instance: dg.DagsterInstance, ledger: Ledger, run_id: str
 ) -> None:

@@ -62,6 +62,7 @@ class Handed:
         return str(skipped.skip_message)
 
 
+@pytest.mark.soak
 def test_a_run_is_handed_on_once(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     """In the tick after it was closed; a tick in which nothing was closed asks for nothing."""
     ledger = Ledger(tmp_path / "ledger")
@@ -84,6 +85,7 @@ def test_only_runs_of_the_job_that_is_named_are_handed_on(instance: dg.DagsterIn
     assert handed.given == [[run_id]]
 
 
+@pytest.mark.soak
 def test_what_could_not_be_done_is_asked_for_again(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     """By the name the work gave it, beside what was closed since, until it is done; the tick says so."""
     ledger = Ledger(tmp_path / "ledger")

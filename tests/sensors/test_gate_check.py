@@ -93,6 +93,7 @@ def test_behind_a_fit_delivery_what_is_downstream_runs(world: World, upstream: A
     assert found.metadata["decision"].value == "met: proceed"
 
 
+@pytest.mark.soak
 def test_behind_any_other_it_does_not(world: World) -> None:
     """Nothing delivered, a failed run, another partition's delivery, a run that is not closed."""
     world.ledger.create()

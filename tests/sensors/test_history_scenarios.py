@@ -218,6 +218,7 @@ def test_what_waits_unsealed_does_not_hide_that_a_run_is_open(
     assert_holds(instance, ledger)
 
 
+@pytest.mark.soak
 def test_two_deployments_of_the_sensor_on_one_ledger(
     instance: dg.DagsterInstance, ledger: Ledger, run_id: str, home: Path
 ) -> None:
@@ -328,6 +329,7 @@ def test_planned_events_that_commit_late_complete_the_plan(
     assert _count(ledger, "plan.committed.v1") == 2
 
 
+@pytest.mark.soak
 @pytest.mark.postgres
 def test_a_record_that_commits_after_a_later_one_is_captured(
     home: Path, ledger: Ledger, storage_config: StorageConfig, tmp_path: Path

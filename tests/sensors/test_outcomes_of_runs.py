@@ -182,6 +182,7 @@ def test_a_check_that_no_plan_names_is_an_outcome(instance: dg.DagsterInstance, 
     assert rows(ledger, "SELECT planned, unplanned, not_passed FROM runs") == [(1, 2, 1)]
 
 
+@pytest.mark.soak
 def test_an_expectation_that_failed_is_a_failed_check(instance: dg.DagsterInstance, ledger: Ledger) -> None:
     """The step succeeds all the same, of an asset and of an op of a graph-backed one; the run is not passed."""
 

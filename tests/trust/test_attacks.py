@@ -112,6 +112,7 @@ def test_every_byte_of_every_tile_counts(tmp_path: Path) -> None:
     assert verify(ledger, trust=TRUST).ok
 
 
+@pytest.mark.soak
 def test_tiles_of_every_kind_are_compared(ledger: Ledger) -> None:
     """Full, partial, of a higher level; a tile that is gone is made again and is no finding."""
     files = sorted(p for p in paths(ledger).tiles.rglob("*") if p.is_file())

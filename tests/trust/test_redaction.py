@@ -221,6 +221,7 @@ def test_redacting_twice_is_redacting_once(redaction: Redaction, event: Event) -
     assert redaction.apply(once).data == once.data
 
 
+@pytest.mark.soak
 @given(
     st.recursive(
         st.text() | st.none() | st.integers() | st.floats(), lambda c: st.lists(c) | st.dictionaries(st.text(), c)
