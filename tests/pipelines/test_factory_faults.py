@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pipelines.ingestion.ticket_reader import RejectedLine
     from pipelines.tickets import Ticket
 
-KILLS = 50
+KILLS = 25
 TICKETS = 200
 STAMP = BatchStamp("run-1", "release-1", datetime(2026, 4, 18, tzinfo=UTC))
 _WHEN = "('ingested_at', 'quarantined_at', 'moved_at', 'applied_at')"  # when, which differs from run to run
@@ -84,7 +84,7 @@ def _write_batches(folder: Path, count: int, ticket: Callable[..., dict[str, Any
 
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", ["duckdb", pytest.param("postgres", marks=pytest.mark.postgres)])
-def test_fifty_kills_leave_no_half_batch(
+def test_kills_leave_no_half_batch(
     kind: str, tmp_path: Path, ticket: Callable[..., dict[str, Any]], request: pytest.FixtureRequest
 ) -> None:
     """SIGKILL at a random moment of each batch: it is there whole or not at all, and a rerun makes it whole.
