@@ -59,6 +59,7 @@ def chain(read: Any, *, raw: Any = 120, rates: Any = None) -> Story:
     return versioned(story, C, (A, B), **({} if read is None else {"rows_in": read})).end().close()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("status", ["failed", "**Skipped**", "not available", "unknown", "not_evaluated"])
 def test_a_green_record_that_says_it_is_none(told: Tell, status: str) -> None:
     """An asset's and a check's; one that says it is fine, or warns, contradicts nothing."""

@@ -173,6 +173,7 @@ def test_each_run_has_the_profiles_of_its_own_assets(told: Tell, bare: Call, tmp
     assert (said.code, "several delivery profiles: shop (shop/orders), week06" in said.err) == (2, True)
 
 
+@pytest.mark.soak
 def test_a_hand_over_is_by_the_profile_that_held(tmp_path: Path) -> None:
     ledger = declare(signed_ledger(tmp_path / "ledger", [7]), WEEK06)
     ledger.append(good_run("run-1").events)

@@ -188,6 +188,7 @@ def test_what_there_was_not_yet_is_refused(told: Tell, ask: Ask, ledger: Ledger,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.soak
 def test_where_reports_go_is_the_projects_setting(
     told: Tell, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,7 @@ def test_partitions_are_what_the_profile_says(told: Tell, tmp_path: Path) -> Non
     )
 
 
+@pytest.mark.soak
 def test_two_deliveries_of_one_ledger_know_nothing_of_each_other(told: Tell, tmp_path: Path) -> None:
     ledger = told(shop_run("run-1"), good_run("run-2", start=START + HOUR))
     failed = write_documents(ledger, ["run-1", "run-2"], tmp_path / "shop", SHOP)

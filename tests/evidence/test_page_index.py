@@ -39,6 +39,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     return ledger
 
 
+@pytest.mark.soak
 def test_it_has_every_delivery_state_and_run_and_is_bound_to_the_log(ledger: Ledger) -> None:
     made = make_index(ledger)
     document = made.document

@@ -397,6 +397,7 @@ def test_a_memory_that_cannot_be_read_accepts_nothing(good: Path, tmp_path: Path
         accept(good, VKEY, memory=tmp_path / "file")
 
 
+@pytest.mark.soak
 def test_another_history_of_the_same_log_contradicts_what_was_accepted(tmp_path: Path) -> None:
     """The key's holder shows two histories to one recipient: two roots for one size."""
     for name, rows in (("one", 119), ("two", 120)):

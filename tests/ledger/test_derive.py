@@ -81,6 +81,7 @@ def test_one_broken_entry_among_others_is_not_passed(entry: bytes, problem: str)
     assert derive([*before, entry, *after]) is None
 
 
+@pytest.mark.soak
 @given(events(), st.data())
 def test_a_changed_byte_is_judged_as_alone(event: Event, data: st.DataObject) -> None:
     """Bytes are replaced, removed or put in anywhere: both ways agree on what is left."""
@@ -99,6 +100,7 @@ odd_values = (
 )
 
 
+@pytest.mark.soak
 @given(
     events() | st.sampled_from([record(7), own("run.seen.v1")]), st.sampled_from([*COLUMNS, "other"]), odd_values
 )
@@ -108,6 +110,7 @@ def test_a_member_that_breaks_the_model_is_judged_as_alone(event: Event, name: s
     assert derive([entry]) == alone([entry])
 
 
+@pytest.mark.soak
 @given(
     events(), st.dictionaries(st.text(max_size=3), odd_values.filter(lambda value: value is not ...), max_size=3)
 )

@@ -78,6 +78,7 @@ def test_a_record_is_identified_by_where_it_was_stored_alone() -> None:
     assert first not in {encode(event, NOON).event_id for event in others}
 
 
+@pytest.mark.soak
 @given(st.data())
 def test_an_own_event_is_identified_by_its_content(data: st.DataObject) -> None:
     """Its digest is the SHA-256 of what it says: all but what the recording adds and what it is correlated with."""

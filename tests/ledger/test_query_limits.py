@@ -178,6 +178,7 @@ def _is_locked(folder: Path) -> bool:
     return f":{folder.stat().st_ino} " in Path("/proc/locks").read_text()
 
 
+@pytest.mark.soak
 def test_what_a_killed_query_left_is_removed_by_the_next(ledger: Ledger, spill: Path) -> None:
     """And nothing of a query that still runs, or of anybody else's."""
     others = spill / "ledger-something-else"

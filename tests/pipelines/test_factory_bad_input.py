@@ -262,6 +262,7 @@ class InMemory:
             cursor.commit()
 
 
+@pytest.mark.soak
 @given(changes=st.lists(_changes, min_size=1, max_size=12))
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_counts_add_up_and_a_rerun_changes_nothing(

@@ -139,6 +139,7 @@ ORPHAN = (
 )
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("damage", "codes"),
     [

@@ -245,6 +245,7 @@ def test_a_run_that_nobody_read_to_its_end_is_held_and_not_run_twice(
     assert (code, told["plan"]["targets"], len(shop.runs())) == (0, [], 1)
 
 
+@pytest.mark.soak
 def test_a_retry_goes_on_with_the_run_that_failed(shop: Shop, recover: Callable[..., tuple[int, Any]]) -> None:
     """Dagster's re-execution from failure: what succeeded is not done again, and parent and root are named."""
     shop.day(FIRST, 1, more=(b"{\n",))
@@ -463,6 +464,7 @@ def test_nobody_recovers_without_a_name(
     assert str(caught.value.next_step).endswith("--operator NAME")
 
 
+@pytest.mark.soak
 def test_what_is_not_known_is_not_missing(
     shop: Shop, recover: Callable[..., tuple[int, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,6 +102,7 @@ def test_a_dry_run_explains_and_writes_nothing(factory: Factory) -> None:
     assert "current_output_count" not in run.metadata("backfill_plan")
 
 
+@pytest.mark.soak
 def test_a_dry_run_can_be_configured_for_the_deployment_and_undone_for_a_run(
     factory: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +194,7 @@ def test_late_rows_arrive_with_the_second_run(factory: Factory) -> None:
     assert run.check_reasons() == {name: [] for name in CHECKS}
 
 
+@pytest.mark.soak
 def test_a_malformed_line_fails_with_file_and_line(
     factory: Factory, deliver: Callable[..., Path], ticket: Callable[..., Any]
 ) -> None:

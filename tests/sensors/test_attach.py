@@ -398,6 +398,7 @@ def test_quick_steps_share_a_look(
     assert_holds(instance, ledger)
 
 
+@pytest.mark.soak
 def test_what_the_hook_says_is_not_said_again(instance: dg.DagsterInstance, ledger: Ledger) -> None:
     """Seen, planned and skipped are recorded once, although hook and sync name different releases."""
     defs = with_ledger(

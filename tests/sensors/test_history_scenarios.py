@@ -264,6 +264,7 @@ def other(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield opened
 
 
+@pytest.mark.soak
 def test_an_instance_that_moved_to_another_store(
     instance: dg.DagsterInstance, other: dg.DagsterInstance, ledger: Ledger, run_id: str
 ) -> None:

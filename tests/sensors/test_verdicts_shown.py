@@ -210,6 +210,7 @@ def test_the_tags_follow_what_comes_late(project: Project) -> None:
     assert project.tags(fit) == {"ledger/verdict": "failed", "ledger/decision": "hold_downstream"}
 
 
+@pytest.mark.soak
 def test_what_a_run_inherits_or_brings_along_is_not_its_own(instance: dg.DagsterInstance, ledger: Ledger) -> None:
     """Dagster gives a run that is executed again its tags; until it is closed nothing is known of it."""
     project = Project(instance, ledger, grace_seconds=3_600.0)

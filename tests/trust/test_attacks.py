@@ -81,6 +81,7 @@ def test_every_bit_of_a_signed_head_counts(tmp_path: Path, size: int) -> None:
     assert verify(ledger).ok
 
 
+@pytest.mark.soak
 def test_every_byte_of_every_tile_counts(tmp_path: Path) -> None:
     """And every bit, and of the note how far they reach too; `verify` reports what the check of the tiles finds."""
     ledger = signed_ledger(tmp_path / "ledger", [2, 3])
@@ -470,6 +471,7 @@ def die(_: object) -> None:
     os._exit(9)
 
 
+@pytest.mark.soak
 def test_a_process_that_dies_while_it_reads_is_a_finding(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that ends the process which reads it must not end the verification without a word."""
     monkeypatch.setattr("run_evidence.ledger.verification.rows.check_group", die)

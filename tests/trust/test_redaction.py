@@ -332,6 +332,7 @@ NAMES = (
 )
 
 
+@pytest.mark.soak
 @given(NAMES, NAMES)
 @example("token:abcdef", "token:abcdeg")
 @example("ftp://u:abc@h/p", "ftp://u:abd@h/p")

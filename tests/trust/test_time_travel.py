@@ -161,6 +161,7 @@ def test_no_row_is_returned_from_a_ledger_that_was_altered(ledger: Ledger, tmp_p
         assert verified.snapshot.rows(COUNT) == [(30,)]
 
 
+@pytest.mark.soak
 def test_a_segment_a_query_skips_is_verified_too(ledger: Ledger) -> None:
     """Its statistics are what it is skipped by: forged ones hide rows from a query that reads none of it."""
     asked = "SELECT count(*) FROM events WHERE step_key = 'step_0'"
@@ -190,6 +191,7 @@ def test_wrong_keys_and_uncovered_entries_are_refused(ledger: Ledger, tmp_path: 
         pass
 
 
+@pytest.mark.soak
 def test_on_the_command_line(tmp_path: Path) -> None:
     ledger = signed_ledger(tmp_path / "ledger", [5, 9])
     shutil.copy(paths(ledger).checkpoint(5), tmp_path / "kept")
