@@ -200,7 +200,8 @@ def _rows_of(prefix: Prefix, asked: Asked) -> list[RunRow]:
         for item in plan.items
         if item.asset_key == asked.product and item.kind == "materialize"
     }
-    rows = read_rows(prefix, sorted({run_id for run_id, _ in planned}))
+    asked_for = {asked.partition, None}
+    rows = read_rows(prefix, sorted({run_id for run_id, partition in planned if partition in asked_for}))
     found = [row for row in rows if (row.run_id, asked.partition) in planned or _in_its_tag(row, asked, planned)]
     if not found and asked.partition is None and planned:
         raise UsageError(
