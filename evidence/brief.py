@@ -8,26 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from run_evidence.evidence.contradictions import declared_by
 from run_evidence.evidence.delivery import Delivery, by_profile, deliveries
 from run_evidence.evidence.facts import read_sound_runs
 from run_evidence.evidence.files import WrittenDocuments
-from run_evidence.evidence.gate import gate_within
-from run_evidence.evidence.gate_policy import GatePolicy, required_decision
+from run_evidence.evidence.gate import declared_for, gate_within, judge_gate
+from run_evidence.evidence.gate_policy import GatePolicy
 from run_evidence.evidence.gate_policy_file import read_gate_policy
 from run_evidence.evidence.gate_subject import Asked
 from run_evidence.evidence.page.making import make_page, write_page
 from run_evidence.evidence.prefix import open_prefix
 from run_evidence.evidence.profile import DRY_RUN_ONLY, HOLD
 from run_evidence.evidence.profile_history import Profiles, read_profiles
+from run_evidence.evidence.verdict import LEFT_OUT
 
 if TYPE_CHECKING:
     from run_evidence.evidence.facts import JudgedRun
     from run_evidence.ledger import Ledger, Outcome
-
-_LEFT_OUT: Final = frozenset({"skipped", "not_available"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ def _worst(delivered: Iterable[Delivery]) -> str | None:
 def _left_out(outcomes: Iterable[Outcome]) -> Iterator[LeftOut]:
     for outcome in outcomes:
         item = outcome.item
-        if outcome.planned and item.kind not in {"check", "dependency"} and outcome.verdict in _LEFT_OUT:
+        if outcome.planned and item.kind not in {"check", "dependency"} and outcome.verdict in LEFT_OUT:
             code = outcome.reason_code or outcome.outcome
             yield LeftOut(item.asset_key, item.partition, outcome.outcome, code, outcome.reason or "")
 
@@ -119,15 +117,13 @@ def read_badge(ledger: Ledger, run_id: str, profiles: Profiles, policy: str | Pa
     Raises: UsageError when the ledger does not know the run; what `ask_gate` raises.
     """
     rules = read_gate_policy(Path(policy)) if policy else GatePolicy()
-    declared = declared_by(*profiles.latest, read=rules.rows_read, written=rules.rows_written)
-    asked = Asked(run_id=run_id)
+    declared = declared_for(rules, profiles)
     with open_prefix(ledger, also=declared.views) as prefix:
-        required = required_decision(None, rules, profiles.every)
-        gate = gate_within(prefix, asked, rules, required, profiles, declared)
+        gate = gate_within(prefix, Asked(run_id=run_id), rules, rules.require, profiles, declared)
         delivered = [part.delivery for part in gate.subject.parts if part.delivery]
         if not delivered:
             return None
-        lenient = gate.met or gate_within(prefix, asked, rules, DRY_RUN_ONLY, profiles, declared).met
+        lenient = gate.met or judge_gate(prefix, gate.subject, rules, DRY_RUN_ONLY, declared).met
     facts = gate.subject.runs[0]
     return Badge(
         fit=gate.met and all(part.verdict.verdict == "passed" for part in gate.subject.parts),

@@ -115,9 +115,14 @@ def ask_gate(
     """
     asked.require_one()
     required = required_decision(require, policy, profiles.every)
-    declared = declared_by(*profiles.latest, read=policy.rows_read, written=policy.rows_written)
+    declared = declared_for(policy, profiles)
     with open_prefix(ledger, also=declared.views) as prefix:
         return gate_within(prefix, asked, policy, required, profiles, declared)
+
+
+def declared_for(policy: GatePolicy, profiles: Profiles) -> Declared:
+    """Return the names of metadata that are counts, by a policy and, where it says nothing, by the profiles."""
+    return declared_by(*profiles.latest, read=policy.rows_read, written=policy.rows_written)
 
 
 def gate_within(

@@ -42,7 +42,9 @@ HEADINGS: Final = tuple(dict.fromkeys(COUNTED_AS.values()))
 _REASON_CHARS: Final = 200
 """What a verdict quotes of an item's reason; the item has it whole."""
 
-_LEFT_OUT: Final = frozenset({"skipped", "not_available"})
+LEFT_OUT: Final = frozenset({"skipped", "not_available"})
+"""Verdicts of what did not run although nothing went wrong: somebody left it out, or it was not there."""
+
 _FOLLOWING: Final = frozenset(
     {"upstream_failed", "upstream_skipped", "not_evaluated", "not_produced", "not_started", "canceled"}
 )
@@ -118,7 +120,7 @@ def judge(
     `corrections` the verdict takes those of its outcomes' basis, and of the events the outcomes were `derived_in`.
     """
     basis = {event_id for outcome in outcomes for event_id in outcome.basis}.union(derived_in)
-    absent = tuple(o for o in outcomes if not o.item.required and o.verdict in _LEFT_OUT)
+    absent = tuple(o for o in outcomes if not o.item.required and o.verdict in LEFT_OUT)
     verdict, reason_code, reason = _fold(outcomes, status, closed=closed)
     corrected = tuple(c for c in corrections if c.target_event_id in basis)
     return RunVerdict(verdict, reason_code, reason, count(outcomes), absent, corrected)
@@ -213,7 +215,7 @@ def _weight(outcome: Outcome, of_asset: Sequence[Outcome]) -> str:
         verdict = max((asset.verdict for asset in _checked(outcome, of_asset)), key=OUTCOMES.index)
     if (outcome.item.required and outcome.planned) or verdict == "passed":
         return verdict
-    if verdict in _LEFT_OUT:
+    if verdict in LEFT_OUT:
         return "passed"
     return verdict if outcome.item.required else "warned"
 
@@ -223,7 +225,7 @@ def had_nothing_to_check(outcome: Outcome, of_asset: Sequence[Outcome]) -> bool:
     if outcome.outcome != "not_evaluated" or outcome.reason_code not in _NOTHING_TO_CHECK:
         return False
     checked = _checked(outcome, of_asset)
-    return bool(checked) and all(asset.verdict in _LEFT_OUT for asset in checked)
+    return bool(checked) and all(asset.verdict in LEFT_OUT for asset in checked)
 
 
 def _checked(check: Outcome, of_asset: Sequence[Outcome]) -> list[Outcome]:

@@ -10,9 +10,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from run_evidence.evidence.contradictions import declared_by
-from run_evidence.evidence.gate import gate_within
-from run_evidence.evidence.gate_policy import GatePolicy, required_decision
+from run_evidence.evidence.gate import declared_for, gate_within
+from run_evidence.evidence.gate_policy import GatePolicy
 from run_evidence.evidence.gate_subject import Asked
 from run_evidence.evidence.page.document import VIEWS, page_document
 from run_evidence.evidence.page.drawing import draw
@@ -63,10 +62,9 @@ def live_pages(ledger: Ledger, policy: GatePolicy | None = None) -> Starlette:
     def _asked(asked: Asked) -> Response:
         asked.require_one()
         profiles = find_profiles(ledger)
-        declared = declared_by(*profiles.latest, read=rules.rows_read, written=rules.rows_written)
+        declared = declared_for(rules, profiles)
         with open_prefix(ledger, also=(*declared.views, *VIEWS)) as prefix:
-            required = required_decision(None, rules, profiles.every)
-            gate = gate_within(prefix, asked, rules, required, profiles, declared)
+            gate = gate_within(prefix, asked, rules, rules.require, profiles, declared)
             return _page(draw(page_document(prefix, gate, declared), live=SECONDS))
 
     def entry(request: Request) -> Response:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from run_evidence.evidence.compare import compare_runs
-from run_evidence.evidence.contradictions import declared_by
 from run_evidence.evidence.document import Document, encode_document
-from run_evidence.evidence.gate import gate_within
-from run_evidence.evidence.gate_policy import GatePolicy, required_decision
+from run_evidence.evidence.gate import declared_for, gate_within
+from run_evidence.evidence.gate_policy import GatePolicy
 from run_evidence.evidence.gate_subject import Asked
 from run_evidence.evidence.page.document import VIEWS, page_document
 from run_evidence.evidence.page.drawing import draw
@@ -83,10 +82,9 @@ def make_page(
     """
     asked.require_one()
     rules = policy or GatePolicy()
-    declared = declared_by(*profiles.latest, read=rules.rows_read, written=rules.rows_written)
+    declared = declared_for(rules, profiles)
     with sealed_prefix(ledger, also=(*declared.views, *VIEWS)) as prefix:
-        required = required_decision(None, rules, profiles.every)
-        gate = gate_within(prefix, asked, rules, required, profiles, declared)
+        gate = gate_within(prefix, asked, rules, rules.require, profiles, declared)
         size = prefix.snapshot.sealed
         drawn = page_document(prefix, gate, declared, _changed(prefix, gate))
     return _proved(ledger, drawn, size)
