@@ -85,17 +85,14 @@ def gate(  # noqa: PLR0913, PLR0917 - one argument for each option
     """
     from run_evidence.evidence.gate import ask_gate
     from run_evidence.evidence.gate_policy import GatePolicy
+    from run_evidence.evidence.gate_policy_file import read_gate_policy
     from run_evidence.evidence.gate_subject import Asked
     from run_evidence.evidence.gate_told import gate_json, tell_gate
 
     session: Session = ctx.obj
     asked = Asked(product=product, partition=partition, run_id=run, release_id=release)
     asked.require_one()
-    rules = GatePolicy()
-    if policy:
-        from run_evidence.evidence.gate_policy_file import read_gate_policy
-
-        rules = read_gate_policy(policy)
+    rules = read_gate_policy(policy) if policy else GatePolicy()
     ledger = session.ledger()
     answer = ask_gate(ledger, asked, rules, _profiles_of(ledger, profile, asked), require)
     if as_json:

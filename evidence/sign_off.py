@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from run_evidence.evidence.prefix import Prefix
     from run_evidence.ledger import Ledger
 
-HOLD: Final = HELD
-DECISIONS: Final = (PROCEED, HOLD)
+DECISIONS: Final = (PROCEED, HELD)
 SIGN_OFF_QUERIES: Final = ("amendments_of", "data_changes", "events_by_id", "sign_offs")
 """The queries a sign-off is read with (`sql/`)."""
 
