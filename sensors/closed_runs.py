@@ -5,7 +5,7 @@ What that is the project says; `run_evidence.evidence.write_documents` writes th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +22,8 @@ _SQL: Final = Path(__file__).parent / "sql" / "closed_runs.sql"
 _WAITING: Final = 500
 """How many names that are to be tried again a cursor keeps."""
 
-_NAMED: Final = 5
+NAMED: Final = 5
+"""How many troubles a tick names where Dagster shows it."""
 
 
 def closed_runs_sensor(
@@ -68,8 +69,13 @@ def hand_on_closed_runs(
     for each in wrong:
         context.log.warning(each)
     place = closed[-1][0] + 1 if closed else start
-    context.update_cursor(orjson.dumps({"from": place, "waiting": sorted(failed)[:_WAITING]}).decode())
-    return dg.SkipReason("; ".join([f"{len(closed)} runs closed since the last tick", *wrong[:_NAMED]]))
+    context.update_cursor(format_place(place, failed))
+    return dg.SkipReason("; ".join([f"{len(closed)} runs closed since the last tick", *wrong[:NAMED]]))
+
+
+def format_place(start: int, waiting: Iterable[str]) -> str:
+    """Return the cursor from which `read_place` reads the index to go on from, and what is to be tried again."""
+    return orjson.dumps({"from": start, "waiting": sorted(waiting)[:_WAITING]}).decode()
 
 
 def read_place(cursor: str | None) -> tuple[int, list[str]]:

@@ -10,10 +10,9 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
-import orjson
 
 from run_evidence.sensors.attach.attachment import Attachment
-from run_evidence.sensors.closed_runs import read_place
+from run_evidence.sensors.closed_runs import NAMED, format_place, read_place
 from run_evidence.sensors.show_verdicts import Shown, show_verdicts
 
 if TYPE_CHECKING:
@@ -23,9 +22,6 @@ VERDICT_SENSOR: Final = "ledger_verdicts"
 TICK_BUDGET_SECONDS: Final = 15.0
 TICK_LIMIT_SECONDS: Final = 40.0
 """As of the cursor sensor: a tick stops after the one and is left alone after the other."""
-
-_WAITING: Final = 500
-_NAMED: Final = 5
 
 
 def verdict_sensor(attachment: Attachment, name: str, under: str) -> dg.SensorDefinition:
@@ -53,10 +49,9 @@ def verdict_sensor(attachment: Attachment, name: str, under: str) -> dg.SensorDe
         wrong = [f"not shown, tried again later: {run}: {why}" for run, why in shown.waiting.items() if why]
         for each in wrong:
             context.log.warning(each)
-        kept = sorted(shown.waiting)[:_WAITING]
-        context.update_cursor(orjson.dumps({"from": shown.start, "waiting": kept}).decode())
+        context.update_cursor(format_place(shown.start, shown.waiting))
         more = [] if shown.complete else ["more in the next tick"]
-        return dg.SkipReason("; ".join([f"{shown.tagged} runs tagged", *more, *wrong[:_NAMED]]))
+        return dg.SkipReason("; ".join([f"{shown.tagged} runs tagged", *more, *wrong[:NAMED]]))
 
     return show
 
