@@ -46,8 +46,6 @@ def partitions(
 ) -> None:
     """List the partitions of an asset by its definition, also those that no run ever planned, with their states.
 
-    What is missing or was only left out: ledger partitions shop/orders --state missing,skipped
-
     Example: ledger partitions shop/orders --state missing,skipped
     """
     from run_evidence.ledger.query.as_of import parse_as_of
