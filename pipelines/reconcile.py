@@ -66,7 +66,7 @@ def _tell(found: Sequence[Reconciliation]) -> None:
     for each in found:
         out("")
         word = each.verdict.replace("_", " ")
-        held = f"Bronze {_number(each.bronze_count)} events, Silver {_number(each.silver_count)} tickets"
+        held = f"Bronze {shown_count(each.bronze_count)} events, Silver {shown_count(each.silver_count)} tickets"
         out(f"{each.partition}  {styled(word, _STYLES[each.verdict])}: {held}{_recorded(each)}")
         for gap in each.all_gaps:
             mark = "explained" if gap.explained else styled("UNEXPLAINED", "red")
@@ -88,17 +88,18 @@ def _row(partition: str, counts: SourceCounts) -> list[str]:
         *(counts.events, counts.bronze, counts.silver),
     )
     gate = f"{counts.judgement}{late}"
-    return [partition, counts.batch_id or "", counts.source_id, gate, *map(_number, numbers)]
+    return [partition, counts.batch_id or "", counts.source_id, gate, *map(shown_count, numbers)]
 
 
-def _number(count: int | None) -> str:
+def shown_count(count: int | None) -> str:
+    """Write a count; what is not known is no zero."""
     return "?" if count is None else str(count)
 
 
 def _recorded(found: Reconciliation) -> str:
     if found.recorded_silver is None:
         return ""
-    said = _number(found.recorded_silver.output_row_count)
+    said = shown_count(found.recorded_silver.output_row_count)
     return f"; the ledger's last run ({found.recorded_silver.run_id[:8]}) recorded {said}"
 
 

@@ -28,7 +28,7 @@ from pipelines.data_factory.recovery_story import tell_recovery
 from pipelines.ingestion.command import run
 from pipelines.ingestion.settings import warehouse_of
 from pipelines.partitions import daily_window, format_instant, parse_instant
-from pipelines.reconcile import settings_of
+from pipelines.reconcile import settings_of, shown_count
 from run_evidence.ledger import EnvironmentFault, UsageError, open_ledger
 from run_evidence.ledger.terminal import VERDICT_STYLES, out, out_json, say, styled, table
 
@@ -276,11 +276,7 @@ def _target_row(target: Target) -> list[str]:
     plan = target.plan
     numbers = (plan.expected_input_count, plan.current_output_count, target.expected_new_event_count)
     then = f"held: {target.held}" if target.held else plan.mode
-    return [plan.partition_key, target.why, *map(_number, numbers), plan.gap_reason, then]
-
-
-def _number(count: int | None) -> str:
-    return "?" if count is None else str(count)
+    return [plan.partition_key, target.why, *map(shown_count, numbers), plan.gap_reason, then]
 
 
 def _tell_story(story: Story, as_json: bool) -> int:
@@ -299,7 +295,7 @@ def _tell_story(story: Story, as_json: bool) -> int:
         numbers = (wanted[0], each.inserted, wanted[1], each.output_row_count)
         again = (each.parent_run_id or "")[:8]
         rows.append(
-            [each.partition or "", each.run_id[:8], again, each.status, each.verdict, *map(_number, numbers)]
+            [each.partition or "", each.run_id[:8], again, each.status, each.verdict, *map(shown_count, numbers)]
         )
     if rows:
         headers = [

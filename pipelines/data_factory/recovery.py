@@ -168,13 +168,18 @@ def write_plan(plan: BackfillPlan, report_dir: Path, run_id: str) -> Path:
     while path.exists():
         attempt += 1
         path = folder / f"{stem}-{attempt}.json"
+    write_new(path, json.dumps(plan.to_document(), ensure_ascii=False, indent=2) + "\n")
+    return path
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a plan's text to a file that is not there yet. Raises: EnvironmentFault when it cannot be written."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(json.dumps(plan.to_document(), ensure_ascii=False, indent=2) + "\n")
+            file.write(text)
     except OSError as error:
         raise EnvironmentFault(
             f"{path}: the plan cannot be written: {error.strerror}",
             next_step="make the folder writable or set WEEK06_REPORT_DIR to another one",
         ) from error
-    return path

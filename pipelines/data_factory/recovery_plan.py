@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from pipelines.data_factory.inputs import GateRejectedError, admit_inputs
 from pipelines.data_factory.reconciliation import load_query, reconcile_partition
-from pipelines.data_factory.recovery import BackfillPlan, Verb, plan_backfill
+from pipelines.data_factory.recovery import BackfillPlan, Verb, plan_backfill, write_new
 from pipelines.ingestion.gate import judge_manifest
 from pipelines.manifests import TICKET_CONTRACT, scan_manifests
 from pipelines.partitions import format_instant, partition_of
 from pipelines.tickets import Ticket, read_tickets
-from run_evidence.ledger import EnvironmentFault, InputError, LedgerError, UsageError, open_snapshot
+from run_evidence.ledger import InputError, LedgerError, UsageError, open_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -299,15 +299,7 @@ def plan_path(plan: RecoveryPlan, report_dir: Path) -> Path:
 def write_recovery_plan(plan: RecoveryPlan, report_dir: Path) -> Path:
     """Write a plan to its file; nothing that is there is changed. Raises: EnvironmentFault."""
     path = plan_path(plan, report_dir)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(plan.text)
-    except OSError as error:
-        raise EnvironmentFault(
-            f"{path}: the plan cannot be written: {error.strerror}",
-            next_step="make the folder writable or set WEEK06_REPORT_DIR to another one",
-        ) from error
+    write_new(path, plan.text)
     return path
 
 
