@@ -24,7 +24,7 @@ from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.ledger.redaction.redact import Redaction
 from run_evidence.ledger.sealing.compact import compact
 from run_evidence.ledger.storage.key_file import generate_signer, write_key_file
-from run_evidence.ledger.storage.keyring import SigningSetup
+from run_evidence.ledger.storage.keyring import SigningSetup, memory_of
 from run_evidence.ledger.tlog.keys import format_vkey
 from run_evidence.ledger.tlog.merkle import Frontier, leaf_hash
 from run_evidence.ledger.tlog.proof_file import format_proof, parse_proof
@@ -60,6 +60,7 @@ def run() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         signer = generate_signer("example.com/bench")
         write_key_file(Path(folder) / "key", signer)
+        memory_of(Path(folder) / "key", signer.verifier()).create()
         ledger = Ledger(Path(folder) / "ledger", signing_setup=SigningSetup(Path(folder) / "key"))
         ledger.create(signer.name)
         yield from _seal(ledger)
@@ -75,8 +76,10 @@ def _seal(ledger: Ledger) -> Iterator[Row]:
         ledger.append(events(first, _BATCH))
         if (first + _BATCH) % _SEALED_TOGETHER == 0:
             started = time.perf_counter()
-            ledger.seal()
+            sealed = ledger.seal()
             seconds += time.perf_counter() - started
+            if sealed.problems:
+                raise RuntimeError(f"not sealed as it is measured: {sealed.problems}")
     yield Row(f"seal {_EVENTS:,} events, signed, with tiles", f"{_EVENTS / seconds:,.0f} events/s")
     compact(ledger.store, ledger.require())
     seconds = best_seconds(ledger.seal)
@@ -109,7 +112,11 @@ def _command(ledger: Ledger, *words: str) -> tuple[float, float]:
     """Run a command as a process of its own; return its seconds and the most memory of one process, in MB."""
     program = [sys.executable, "-c", _MEASURED, "--ledger", str(ledger.root), *words]
     started = time.perf_counter()
-    done = subprocess.run(program, check=True, capture_output=True, text=True)
+    # What a verifier remembers of the log of this name is of another one: each time it is made anew.
+    remembering = os.environ | {"XDG_STATE_HOME": str(ledger.root.parent / "state")}
+    done = subprocess.run(program, check=False, capture_output=True, text=True, env=remembering)
+    if done.returncode:
+        raise RuntimeError(f"ledger {' '.join(words)} ended with {done.returncode}: {done.stdout}{done.stderr}")
     return time.perf_counter() - started, int(done.stderr.split()[-1]) / 1024
 
 
