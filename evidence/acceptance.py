@@ -2,8 +2,8 @@
 
 The decision that comes back is the one in an entry of the log, proved under a checkpoint that the key signed. That
 entry has the digest of the index, the index the digest of every other file; what files say is compared with it and
-never believed. What a run came to at its end is proved too, so that evidence in which a skip passes is refused even
-where the log has recorded it. Source: docs/handover.md.
+never believed. A closed run's outcomes are proved too, so evidence in which a skip passes is refused even where the
+log has recorded it. Source: docs/handover.md.
 """
 
 from __future__ import annotations
@@ -402,11 +402,11 @@ def _sign_off(folder: _Folder, stated: Stated, events: Mapping[int, Event]) -> S
 
 
 def _require_derived(stated: Stated, evidence: Mapping[str, Any], events: Mapping[int, Event]) -> None:
-    """Hold checks and product against what the runs came to, as the log has it from their ends."""
+    """Compare checks and product with the outcomes that the log recorded when the runs were closed."""
     derived = _derived(stated, events)
     own = derived.get(stated.run_id)
     if own is None:
-        raise Refused("not_derived", "nothing proves what the run came to", PROOF, None, stated.run_id)
+        raise Refused("not_derived", "nothing proves the run's outcomes", PROOF, None, stated.run_id)
     others = [outcome for run_id, outcomes in derived.items() if run_id != stated.run_id for outcome in outcomes]
     of_run, inherited, told = _by_check(own), _by_check(others), _checks_of(evidence)
     for identity, places in told.items():
@@ -461,7 +461,7 @@ def _require_fit(stated: Stated, told: Mapping[_Check, list[tuple[str, str]]], o
 
 
 def _derived(stated: Stated, events: Mapping[int, Event]) -> dict[str, list[Event]]:
-    """Return by run what it came to, of this partition or of none, as of the entries the evidence was derived from.
+    """Return each run's outcomes, of this partition or of none, as of the entries the evidence was derived from.
 
     Of each run the last revision that is whole: a closing without all of its parts proves nothing.
     """

@@ -1,4 +1,4 @@
-"""What a run came to, in the few words that another program's screen has room for: a tag, a badge, a note.
+"""A run's verdict in the few words that another program's screen has room for: a tag, a badge, a note.
 
 Nothing here is new: verdict, decision and reasons are those of the documents.
 """
@@ -56,7 +56,7 @@ class Brief:
 
 
 def read_briefs(ledger: Ledger, run_ids: Sequence[str]) -> tuple[dict[str, Brief], dict[str, str]]:
-    """Return what these runs came to as of now, by the profiles that the ledger has; of others why nobody can tell.
+    """Return these runs' verdicts as of now, by the ledger's profiles; for others the reason why there is none.
 
     A run that the ledger does not know is in neither. Raises: what `open_prefix` raises.
     """

@@ -30,7 +30,7 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
     profile: _PROFILE = None,
 ) -> None:
-    """Show the newest runs and what they come to, in place, until Ctrl-C.
+    """Show the newest runs and their verdicts, in place, until Ctrl-C.
 
     Where no terminal reads it: a line for each run, and again when its verdict changes. Nothing is written.
 

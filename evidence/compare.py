@@ -63,7 +63,7 @@ def compare_runs(ledger: Ledger, before: str, after: str, as_of: AsOf = NOW) -> 
 
 
 def compare_releases(ledger: Ledger, before: str, after: str, as_of: AsOf = NOW) -> Comparison:
-    """Compare what the runs of two releases came to, item by item: of several runs the last one counts.
+    """Compare the outcomes of two releases' runs, item by item: of several runs the last one counts.
 
     Where they have no partition in common, those of the last runs stand for each other.
 

@@ -1,4 +1,4 @@
-"""What contradicts itself: findings over what a run, or its part in a delivery, came to.
+"""Contradictions: findings in the outcomes of a run, or of its part in a delivery.
 
 A green record that says of itself that it is none; a check that passed on nothing; rows that an asset read and
 nobody wrote; a plan that nobody ever fulfilled. Which names of metadata are counts is what a profile or a policy
@@ -84,7 +84,7 @@ class Contradiction:
 def find_contradictions(
     prefix: Prefix, facts: JudgedRun, outcomes: Sequence[Outcome], declared: Declared
 ) -> tuple[Contradiction, ...]:
-    """Return every contradiction in what a run came to; the prefix has what `declared.views` names."""
+    """Return every contradiction in a run's outcomes; the prefix has the views that `declared.views` names."""
     events = {event.event_id: event for event in facts.events}
     events |= read_events_by_id(prefix, sorted({e for o in outcomes for e in o.basis} - events.keys()))
     return (

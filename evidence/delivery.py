@@ -72,7 +72,7 @@ class Delivery:
 
     @property
     def status(self) -> str:
-        """The contract's status. An open run is a warning at best, since nobody knows what it comes to.
+        """The contract's status. An open run is a warning at best, since more events may follow.
 
         So is a run whose verdict rests on events that were corrected since.
         """
@@ -158,7 +158,7 @@ def delivery_of(facts: JudgedRun, profile: DeliveryProfile, asset_key: str, part
 
 
 def by_profile(facts: JudgedRun, *profiles: DeliveryProfile) -> tuple[Outcome, ...]:
-    """Return what a run came to, with what it inherits; what a profile says may be missing is optional."""
+    """Return a run's outcomes, those it inherits included; what a profile says may be missing is optional."""
     optional = {key for profile in profiles for key in profile.optional}
     return tuple(
         replace(o, item=replace(o.item, required=False)) if o.item.asset_key in optional else o

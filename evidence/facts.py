@@ -88,7 +88,7 @@ class JudgedRun:
     """A run as the ledger has it: its row, its events, one outcome for each planned item, and the verdict.
 
     `corrections` are of any of its events, `derived_in` the events its outcomes were recorded in. `inherited` are
-    what the run that it re-executes came to, of what this one did not plan itself: a re-execution from failure
+    the outcomes of the run that it re-executes, of items this one did not plan itself: a re-execution from failure
     plans what failed, and the rest stands as it was.
     """
 
@@ -221,7 +221,7 @@ def _parent(facts: JudgedRun | None) -> str | None:
 
 
 def _inherited(facts: JudgedRun, read: Mapping[str, JudgedRun | None]) -> tuple[Outcome, ...]:
-    """Return what the runs that a run re-executes, one after the other, came to, where no later one planned it."""
+    """Return the outcomes a run inherits from those it re-executes: the latest of each item it did not plan."""
     own = {identity_of(outcome) for outcome in facts.outcomes}
     inherited: dict[tuple[str, str | None, str | None], Outcome] = {}
     before, seen = read.get(_parent(facts) or ""), {facts.row.run_id}
@@ -330,7 +330,7 @@ def _judge(row: RunRow, events: Sequence[Recorded], corrections: Sequence[Correc
 
 
 def _derived_in(row: RunRow, events: Sequence[Recorded]) -> frozenset[str]:
-    """Return the events that recorded what the run came to when it was closed; none while it is open."""
+    """Return the events that recorded the run's outcomes when it was closed; none while it is open."""
     if not row.closed:
         return frozenset()
     return frozenset(

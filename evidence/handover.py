@@ -228,7 +228,7 @@ def _stated(current: DerivedDocuments, partition: str, to: str | None) -> Stated
     found = [delivery for delivery in current.deliveries if delivery.partition == partition]
     if not found:
         raise IntegrityError(
-            f"What run {current.facts.row.run_id} came to says nothing of {partition}, which it planned.",
+            f"The outcomes of run {current.facts.row.run_id} have nothing of {partition}, which it planned.",
             next_step="ledger verify",
         )
     profile = found[0].profile
@@ -463,7 +463,7 @@ def _readme(
         [code(INDEX), "what is in this folder, each file with its SHA-256, and what this supersedes"],
         [code(report_name), "the run evidence report, which the evidence names: for whoever asks why"],
         [code(STATEMENT), "the same evidence as an in-toto statement in a signed DSSE envelope"],
-        [code(PROOF), "that the log recorded the index, the evidence, and what the run came to"],
+        [code(PROOF), "that the log recorded the index, the evidence, and the run's outcomes"],
         [code(CHECKPOINT), "the signed head of the log that the proof leads to"],
         [code(POLICY), "whom to trust, as a C2SP tlog-policy; compare it with the key that you were given"],
     ]

@@ -153,7 +153,7 @@ def _one_delivery(prefix: Prefix, asked: Asked, profiles: Profiles) -> Part:
     subject = read_subject(prefix, asked, profiles)
     for run_id in subject.unclosed:
         raise UsageError(
-            f"Run {run_id} is not closed, so nobody knows yet what {asked.named} comes to.",
+            f"Run {run_id} is open, so {asked.named} has no verdict yet.",
             next_step="ledger sync, when it has ended",
         )
     if not subject.parts:
@@ -184,7 +184,7 @@ def read_sign_offs(prefix: Prefix, deliveries: Sequence[Delivery]) -> list[SignO
     """Return for each delivery the sign-off that was made last of its product and partition; `None` without any.
 
     One that is malformed, or refers to a checkpoint that is none of this log's, is passed over. The last one counts
-    also where it lapsed: an older one does not come to hold again.
+    also where it lapsed: an older one does not hold again.
     """
     keys = sorted({delivery.asset_key for delivery in deliveries})
     rows = prefix.select("sign_offs", asset_keys=keys) if keys else []

@@ -142,7 +142,7 @@ def runs_by_partition(
 def _without_outcomes(chosen: Mapping[str, str], facts: Mapping[str, JudgedRun]) -> dict[str, str]:
     """Return the chosen runs whose recorded outcomes have none of the partition that they planned, and say so."""
     return {
-        run_id: f"What it came to says nothing of {partition}, which it planned."
+        run_id: f"Its outcomes have nothing of {partition}, which it planned."
         for partition, run_id in chosen.items()
         if run_id in facts and not any(o.item.partition == partition for o in facts[run_id].outcomes)
     }
@@ -187,7 +187,7 @@ def _not_read(run: DamagedRun) -> str:
 
 
 def decided(decisions: Sequence[str], proceed: str) -> str:
-    """Say how many partitions came to each decision; that none may proceed is said, other noughts are not."""
+    """Count partitions by decision in a sentence: those that proceed always, others where there are any."""
     count = Counter(decisions)
     said = [
         f"{count[name] or 'none'} {one if count[name] == 1 else many} ({code(name)})"

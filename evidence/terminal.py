@@ -94,7 +94,7 @@ def tell_runs(
 
 
 def _decisions(delivered: Sequence[Delivery]) -> str:
-    """Say what a run's partitions came to: the one decision, or how many came to each."""
+    """Name the decision on a run's partitions: the only one, or how many partitions have each."""
     found = Counter(delivery.decision for delivery in delivered)
     if len(found) == 1:
         return next(iter(found))

@@ -79,7 +79,7 @@ def _told_counts(counts: Mapping[str, int]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class RunVerdict:
-    """What a run comes to. Everything but `passed` has a reason; `absent` are the optional items left out.
+    """The verdict on a run. Everything but `passed` has a reason; `absent` are the optional items left out.
 
     `corrections` are of events it rests on; it is as it was derived, without them.
     """
@@ -115,7 +115,7 @@ def judge(
     """Fold a run's outcomes into its verdict.
 
     `status` is what Dagster's log says of the run (queued, running, succeeded, failed, canceled). A run that
-    is open is `unknown`, because nobody knows yet what it comes to. So is a run that planned nothing, unless
+    is open is `unknown`, because more events may follow. So is a run that planned nothing, unless
     it failed; an optional dependency is declared by the policy and was not planned by the run itself. Of the run's
     `corrections` the verdict takes those of its outcomes' basis, and of the events the outcomes were `derived_in`.
     """
@@ -162,7 +162,7 @@ _AS_SAID: Final = {
 
 
 def _follows(outcome: Outcome) -> bool:
-    """Tell an outcome that follows from another item's, which explains more and is told first."""
+    """Tell an outcome that follows from another item's, which explains more and is named first."""
     return outcome.outcome in _FOLLOWING
 
 
@@ -199,8 +199,8 @@ def weigh(outcomes: Sequence[Outcome]) -> list[tuple[str, Outcome]]:
     """Return how much each outcome counts against the whole, as a verdict, in the order given.
 
     An optional item weighs nothing when it was left out and warns when it went wrong. What nobody planned
-    weighs nothing when it was left out, and else what it came to. A check of an asset that was itself left out
-    had nothing to evaluate: it weighs what its asset came to.
+    weighs nothing when it was left out, and else its own verdict. A check of an asset that was itself left out
+    had nothing to evaluate: it weighs as much as its asset.
     """
     of_asset: dict[str, list[Outcome]] = {}
     for outcome in outcomes:

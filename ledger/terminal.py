@@ -228,7 +228,7 @@ def is_read() -> bool:
         return False
     poll = select.poll()
     try:
-        poll.register(sys.stdout.fileno(), 0)  # what is wrong with it is told in any case
+        poll.register(sys.stdout.fileno(), 0)  # a broken pipe is reported whatever is asked for
     except (OSError, ValueError):  # a stream of a test has no file
         return True
     return not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

@@ -185,7 +185,7 @@ def verdict_check(
     """
     address = open_ledger(ledger)
 
-    @dg.asset_check(asset=key_of(asset), name=VERDICT_CHECK, description="What the last delivery came to.")
+    @dg.asset_check(asset=key_of(asset), name=VERDICT_CHECK, description="The verdict of the last delivery.")
     def ask() -> dg.AssetCheckResult:
         own = {TOLD_LABEL: "the one closed last"}  # without the label it would be a check of the project's
         try:

@@ -1,7 +1,7 @@
 """Verdicts where Dagster's screens have room for them: tags on a run that is closed, notes on what it left out.
 
-What a run came to `evidence` says; here it is only put into place. A tag is written where it differs and a note
-where there is none, so that a second look changes nothing. Capture leaves both out of what it records
+`evidence` judges the run; this module only writes the result. A tag is written where it differs and a note where
+there is none, so that a second call changes nothing. Capture leaves both out of what it records
 (`dagster_log.own_tags`, `ledger.reported.v1`).
 """
 
@@ -58,7 +58,7 @@ def show_verdicts(
     waiting: Iterable[str] = (),
     is_late: Callable[[], bool] = lambda: False,
 ) -> Shown:
-    """Show what runs came to by the entries from `start` on, and of those that are `waiting`, until it is late.
+    """Show the verdicts of runs with entries from `start` on, and of those that are `waiting`, until it is late.
 
     Only what is sealed is looked for. A run that cannot be tagged keeps no other from it.
 
@@ -191,7 +191,7 @@ def known_key(instance: DagsterInstance, text: str) -> AssetKey | None:
 def report_once(instance: DagsterInstance, observation: AssetObservation, since: int) -> bool:
     """Report an observation of a run, unless Dagster has one that says the same; tell whether it was reported.
 
-    `since` is when the run ended, in microseconds. Where the documents are is no part of what is said.
+    `since` is when the run ended, in microseconds. The note does not name where the documents are.
     """
     import dagster as dg
 

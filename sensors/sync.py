@@ -41,7 +41,7 @@ OVERLAP_US: Final = 120_000_000
 """Two minutes: clocks of several hosts write the times this cursor is made of, and commits come late."""
 
 NOT_READ: Final = LogSize(-1, -1)
-"""The size of a log that could not be read, or at which a sync was abandoned: such a run is looked at last."""
+"""The size of a log that could not be read, or at which a sync was abandoned: such a run is read last."""
 
 _WALK_SHARE: Final = 0.7
 """The part of a limited time that goes to changed runs before open ones are read again."""
@@ -51,7 +51,7 @@ _WALK_SHARE: Final = 0.7
 class OpenRun:
     """A run that is not closed: still going on, or `ended` less than the grace ago; and how long its log was.
 
-    One that was not read to its end counts as ended: it is looked at again whether or not its log grows.
+    One that was not read to its end counts as ended: it is read again whether or not its log grows.
     """
 
     run_id: str
@@ -115,7 +115,7 @@ class Synced:
     `unchanged` runs were closed before and are as they were. `troubled` names runs that could not be read or
     translated, with the reason; they stay open. `unnamed` are assets that said they are not available, and that
     no policy names. `updated_at` is the newest change it has seen, in
-    microseconds; `complete` whether it came to the end; `sealing` what came of sealing it.
+    microseconds; `complete` whether it reached the end; `sealing` the result of sealing.
     """
 
     runs: int = 0
@@ -165,8 +165,8 @@ def sync_runs(
     """Capture every run that changed at or after `updated_after` (microseconds), and seal.
 
     Also the runs in `also`, and the records that belong to no run. Stops early when the time is over that there
-    is, or once it has walked `max_runs`; then `complete` is false, `updated_at` says where to go on, and what was
-    not come to stays among `open_runs`. A run that is larger than the time is read in part and stays there too.
+    is, or once it has walked `max_runs`; then `complete` is false, `updated_at` says where to go on, and runs it
+    did not reach stay among `open_runs`. A run that is larger than the time is read in part and stays there too.
     Raises `LedgerError` when the ledger cannot be read or written; one run that cannot be read or recorded is
     `troubled` and holds up no other, and neither does what cannot be sealed.
     """
@@ -220,7 +220,7 @@ class _Walker:
         self._also = also
         self._at_work: dict[str, OpenRun] = {}
         self._walking = True
-        # These are looked at again in any case, so the walk leaves them to that.
+        # These are read again in any case, so the walk passes over them.
         self._due = {run.run_id for run in also if run.ended}
         self._suspect = {run.run_id for run in also if run.size == NOT_READ}
         self._outbox = Outbox(how.ledger)

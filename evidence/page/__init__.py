@@ -1,1 +1,1 @@
-"""The page: what a run, a partition or a release came to, drawn so that it verifies itself (docs/page.md)."""
+"""The page of a run, a partition or a release: its verdict, drawn so that it verifies itself (docs/page.md)."""

@@ -166,7 +166,7 @@ def _part(part: Part, place: Mapping[tuple[str, str, str | None, str | None], in
 
 
 def _item(facts: JudgedRun, outcome: Outcome) -> Document:
-    """Write what became of an item. What an open run came to is no entry's word yet, so nothing is compared."""
+    """Write an item's outcome. No entry states that of an open run yet, so nothing is compared."""
     basis = [{"entry": event.index} for event in facts.rests_on(outcome) if event.index is not None]
     return {
         "run_id": facts.row.run_id,

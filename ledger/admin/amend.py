@@ -1,7 +1,7 @@
 """Corrections and erasure. Nothing recorded is edited: either is an event of its own that names the original.
 
 The original keeps its index, its bytes and its proof; the views `effective_events` and `amendments` show what
-holds now and how it came to that.
+holds now and every step to it.
 """
 
 from __future__ import annotations

@@ -226,7 +226,7 @@ class _Seen:
         return -_gravity(self.check_word(event))
 
     def check_word(self, event: RunEvent) -> str:
-        """Name what an evaluation came to; what passed in an attempt that failed, and in no later one, warns."""
+        """Name the outcome of an evaluation; what passed in an attempt that failed, and in no later one, warns."""
         word = _check_word(event)
         return "check_warned" if word == "check_passed" and self.superseded(event) else word
 
@@ -519,7 +519,7 @@ def _evaluated(seen: _Seen, item: PlanItem, event: RunEvent) -> Outcome:
 
 
 def _check_word(event: RunEvent) -> str:
-    """Name what an evaluation came to; one that Dagster says passed is what it states itself, where it does."""
+    """Name the outcome of an evaluation; one that Dagster says passed is what it states itself, where it does."""
     if event.outcome == "passed":
         return CHECK_STATUS.get(stated_status(event.data) or "", "check_passed")
     return "check_warned" if event.outcome == "warned" else "check_failed"
@@ -584,7 +584,7 @@ def _named_other(seen: _Seen, item: PlanItem, failure: RunEvent) -> _Why:
     blamed = seen.blamed(failure)
     if not blamed or _bare_name(item.asset_key, item.check_name) in blamed:
         return "failed", ("step_failed", _message(failure)), (failure,)
-    reason = f"its step failed over {_some(blamed)}, and did not come to it"
+    reason = f"its step failed over {_some(blamed)} before it"
     return "not_produced", ("step_failed_elsewhere", reason), (failure,)
 
 

@@ -90,7 +90,7 @@ class Prover:
     def prove_recorded(
         self, document: bytes, also: Iterable[str], closings_of: Iterable[str], entries: Iterable[int] = ()
     ) -> ProofFile:
-        """Prove that the log recorded a document, and others by their SHA-256, and what runs came to at their ends.
+        """Prove that the log recorded a document, others by their SHA-256, and the outcomes runs were closed with.
 
         Where the document was recorded again, its newest record counts. And `entries` by their indexes, each under
         the checkpoint.

@@ -70,7 +70,7 @@ def _max(numbers: pa.Array) -> int:
 
 
 def _written(rows: pa.RecordBatch, leaving_out: Collection[str] = ()) -> pa.Array:
-    """Return the canonical JSON that each row's columns come to, without some of the members."""
+    """Return the canonical JSON that each row's columns give, without some of the members."""
     parts: list[pa.Array | bytes] = [b"{"]
     for name in _BEFORE_DATA:
         if name not in leaving_out:

@@ -46,7 +46,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a row group came to. `leaves` are its leaf hashes, joined; `payloads` the blobs its entries name.
+    """The result for a row group. `leaves` are its leaf hashes, joined; `payloads` the blobs its entries name.
 
     `erased` are the blobs it records as erased, `low` and `high` the smallest and largest event id.
     `unreadable` says that entries after these cannot be had from this segment.

@@ -36,7 +36,7 @@ LAKEHOUSE_STATE: Final = dg.AssetKey(["week06", "external", "lakehouse_state"])
 SUPPORT_KPI_MART: Final = dg.AssetKey(["week06", "external", "support_kpi_mart"])
 BACKFILL_PLAN: Final = dg.AssetKey(["week06", "ops", "backfill_plan"])
 
-# Optional state is looked at first, so that it is known, either way, before anything can fail.
+# Optional state is read first, so that it is known, either way, before anything can fail.
 _FIRST: Final = {"dagster/priority": "10"}
 
 

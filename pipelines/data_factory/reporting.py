@@ -109,7 +109,7 @@ def report_assets(daily: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefiniti
 
 
 def report_check() -> dg.AssetChecksDefinition:
-    """Build the check under which Dagster shows, on the run evidence report, what the last delivery came to."""
+    """Build the check on the run evidence report in which Dagster shows the verdict of the last delivery."""
     return verdict_check(RUN_EVIDENCE_REPORT, profile=WEEK06)
 
 

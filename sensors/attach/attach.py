@@ -53,7 +53,7 @@ def with_ledger(  # noqa: PLR0913 - the options of the one public call, all but 
     declared last in the ledger holds. `profile` is what the project hands over, one or several: it is recorded,
     so that whoever has the ledger needs no code of the project. A hook takes at most `hook_timeout_seconds` and
     then leaves the rest to the sensors; a run is closed `grace_seconds` after its end. `release_id` stands for
-    runs without a tag of that name. `show_verdicts` tags each run, once it is closed, with what it came to; nothing
+    runs without a tag of that name. `show_verdicts` tags each run, once it is closed, with its verdict; nothing
     else changes on it. `log_lines` keeps plain log lines too, which may hold secrets. Definitions
     that are wrapped already keep the settings they were wrapped with. A `@repository` gets the sensors and no
     hook.

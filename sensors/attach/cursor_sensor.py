@@ -44,7 +44,7 @@ OPEN_REMEMBERED: Final = 500
 class Cursor:
     """Where the sensor goes on: the newest change seen, the place in history, the runs it has not closed.
 
-    `behind`: the last tick did not come to the end, so the next goes on where it stopped, without overlap.
+    `behind`: the last tick did not reach the end, so the next goes on where it stopped, without overlap.
     """
 
     updated_at: int = 0

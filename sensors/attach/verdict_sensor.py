@@ -31,7 +31,7 @@ def verdict_sensor(attachment: Attachment, name: str, under: str) -> dg.SensorDe
         name=under,
         minimum_interval_seconds=attachment.tick_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Shows on each run that the ledger has closed what it came to: the tags ledger/….",
+        description="Shows the verdict of each run that the ledger has closed: the tags ledger/….",
     )
     def show(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         instance, (start, waiting) = context.instance, read_place(context.cursor)

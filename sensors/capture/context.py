@@ -56,10 +56,10 @@ class CaptureContext:
 
 
 def correlation_of(facts: RunFacts, defaults: Correlation, seen: Mapping[str, Any] | None = None) -> Correlation:
-    """Take the ids from the run's tags, else from what was said when the run was first seen, else the defaults.
+    """Take the ids from the run's tags, else from those recorded when the run was first seen, else the defaults.
 
     A `traceparent` tag (W3C) gives its trace id when there is no `trace_id` tag; the run id itself is the last
-    resort. What was said first stays, so that a later capture from elsewhere says the same. A text that a program
+    resort. The first ids stay, so that a later capture from elsewhere gives the same. A text that a program
     writes where it has no value ("None", "null", "nan") is no id.
     """
     tags = {name: value for name, value in facts.tags.items() if is_identifier(value)}

@@ -133,7 +133,7 @@ class Life:
         return last is not None and last["ledger_records"] >= held
 
     def planned(self, plan: Plan) -> Iterator[Event]:
-        """Yield the plan; when one was committed before, what has come to it since: what was said first holds."""
+        """Yield the plan; when one was committed before, only what it lacks: an item once planned never changes."""
         payloads = self._all("plan.committed.v1")
         if payloads:
             committed = read_plan(payloads).items
@@ -291,7 +291,7 @@ class Life:
 def cleaning(redaction: Redaction, own: Iterable[OwnEvent]) -> Clean:
     """Return what takes the secrets out of a run's events.
 
-    A run whose plan was committed before masked names were told apart keeps the names of that plan.
+    A run whose plan was committed before masked names were made distinct keeps the names of that plan.
     """
     plans: list[Mapping[str, Any]] = [event.data for event in own if event.event_type == "plan.committed.v1"]
     names = (item.get(name) or "" for plan in plans for item in plan["items"] for name in _NAMES)

@@ -1,4 +1,4 @@
-"""What partitions a project's assets have by their definitions, recorded so that a missing one can be told."""
+"""What partitions a project's assets have by their definitions, recorded so that a missing one can be named."""
 
 from __future__ import annotations
 

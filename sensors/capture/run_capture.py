@@ -29,7 +29,7 @@ _LOOK_RECORDS: Final = 500
 class RunCapture:
     """The capture of one run. It can be asked again while the run goes on; then it reads on from where it was.
 
-    After events were appended, `absorb` them, so that nothing is said twice.
+    After events were appended, `absorb` them, so that nothing is recorded twice.
     """
 
     def __init__(self, store: str, facts: RunFacts, how: CaptureContext, known: RunKnown) -> None:

@@ -1,4 +1,4 @@
-"""The ledger's own tags on a run in Dagster. They say what evidence came to, so they are no evidence themselves.
+"""The ledger's own tags on a run in Dagster. They state a verdict, so they are no evidence themselves.
 
 Capture leaves them out of what it records, and a row that changed by them alone counts as unchanged: the tag
 `STAMP` says when the row changed before, and has a digest of everything else in it.

@@ -69,7 +69,7 @@ END_NOTICED: Final = "run.end_noticed.v1"
 """When the end of a run was first seen, where the run's clock is ahead of the ledger's. The ledger's own."""
 
 LEDGER_REPORTED: Final = "ledger.reported.v1"
-"""A record that the ledger itself put into Dagster's log: what evidence came to, and so no evidence of a run."""
+"""A record that the ledger itself put into Dagster's log: it states a verdict, so it is no evidence of a run."""
 
 VERDICT_CHECK: Final = "ledger_verdict"
 """The name of the asset check by which Dagster shows a verdict. The ledger's own evaluations have `TOLD_LABEL`."""

@@ -1,4 +1,4 @@
--- Which runs may have come to something else from a place in the log on.
+-- Which runs may have another verdict because of entries from a place in the log on.
 -- Grain: one row for each sealed event that can change what a run is shown as. Order: index.
 -- Columns: index, run_id, opens (whether it is of a run that is only seen, so that there is no verdict yet),
 --   records (how many the run has, where the event states it, else 0).

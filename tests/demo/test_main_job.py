@@ -322,7 +322,7 @@ def test_dagsters_own_ui_shows_the_verdicts(
 
 @pytest.mark.soak
 def test_dagster_has_the_final_evidence_of_each_run_once(demo: Demo, instance: DagsterInstance) -> None:
-    """Also after the demo was run twice, and for the run that failed before it came to the report."""
+    """Also after the demo was run twice, and for the run that failed before the report."""
     key = AssetKey(["week06", "ops", "run_evidence_report"])
     found = [each.asset_observation for each in instance.fetch_observations(key, limit=100).records]
     final = [o for o in found if o and "summary" in o.metadata]

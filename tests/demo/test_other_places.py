@@ -1,4 +1,4 @@
-"""The demo's five partitions on PostgreSQL and an S3 server come to what they come to on DuckDB and a folder."""
+"""The demo's five partitions have the same verdicts on PostgreSQL and an S3 server as on DuckDB and a folder."""
 
 from __future__ import annotations
 

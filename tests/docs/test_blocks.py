@@ -281,7 +281,7 @@ def gate_downstream(block: Block, home: Path) -> None:
 
 
 def show_in_dagster(block: Block, home: Path) -> None:
-    """Run the project's job, and tick its sensors; the asset says what the delivery came to."""
+    """Run the project's job, and tick its sensors; the asset has the delivery's verdict."""
     names: dict[str, Any] = {"__name__": "of_the_user"}
     here = Path.cwd()
     os.chdir(home)

@@ -145,7 +145,7 @@ def test_a_seal_while_a_ledger_is_copied_alters_nothing(tmp_path: Path, gap: int
     lines = copying()
     for at in range(len(lines) + 1):
         if at == gap:
-            ledger.append([record(101, data={"message": "x" * 40_000})])  # its payload lies beside the log
+            ledger.append([record(101, data={"message": "x" * 40_000})])  # its payload is a file of its own
             ledger.seal()
         if at < len(lines):
             shell(lines[at], tmp_path)

@@ -1,4 +1,4 @@
-"""Signed ledgers whose pages are looked at, and the pages."""
+"""Signed ledgers for the tests of pages, and the pages."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def rows(ledger: Ledger, sql: str = "SELECT * FROM deliveries ORDER BY product, 
 
 
 def story_of(number: int, outcomes: Sequence[Outcome], status: str, *, closed: bool) -> Story:
-    """Tell a run that planned these items and came to this."""
+    """Return the events of a run that planned these items and had these outcomes."""
     of = {(o.item.asset_key, o.item.partition, o.item.check_name): o for o in outcomes}
     items: list[PlanItem] = [o.item for o in of.values() if o.planned]
     story = Story(f"run-{number}", start=START + number * HOUR).plan(items, {}).end(status)

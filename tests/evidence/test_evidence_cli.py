@@ -130,7 +130,7 @@ def test_report_writes_and_prints_the_paths(told: Tell, call: Call, tmp_path: Pa
 
 
 def test_report_of_an_open_run_says_interim(told: Tell, call: Call, tmp_path: Path) -> None:
-    """It is written all the same, and the person is told what to do for the final one."""
+    """It is written all the same, and the command says how to get the final one."""
     told(open_run("11111111-aaaa"))
     said = call("report", "11111111-aaaa", "--out", str(tmp_path))
     assert said.code == 0

@@ -70,7 +70,7 @@ def test_nothing_is_said_of_a_run_that_nobody_corrected(told: Tell, ask: Ask, tm
 def test_what_a_verdict_rests_on_was_corrected(
     told: Tell, ask: Ask, ledger: Ledger, tmp_path: Path, command: str, event_type: str, changes: tuple[str, ...]
 ) -> None:
-    """Every document and listing names index, actor and reason; nobody is told to proceed, the verdict stays."""
+    """Every document and listing names index, actor and reason; nothing says proceed, the verdict stays."""
     told(good_run(RUN))
     asset_key = "%" if event_type == "outcomes.derived.v1" else FACT
     ((target, _),) = events_of(ledger, event_type, asset_key)
@@ -118,7 +118,7 @@ def test_the_documents_from_before_stay(told: Tell, ask: Ask, ledger: Ledger, tm
 
 @pytest.mark.soak
 def test_a_withdrawn_amendment_is_not_told_any_more(told: Tell, ask: Ask, ledger: Ledger, tmp_path: Path) -> None:
-    """Voiding the amendment brings back what was said before it, at a later index."""
+    """Voiding the amendment brings back the state before it, at a later index."""
     told(good_run(RUN))
     made = ask("amend", events_of(ledger, "asset.materialized.v1", FACT)[0][0], *SAID).strip()
     ask("void", made, "--reason", "my mistake", "--actor", "ana")

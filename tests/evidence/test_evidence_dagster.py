@@ -1,4 +1,4 @@
-"""Real Dagster runs, captured as they are: what their evidence comes to.
+"""Real Dagster runs, captured as they are, and their evidence.
 
 No annotations are postponed here: Dagster reads the ones on asset functions when it builds them.
 """

@@ -183,7 +183,7 @@ def test_a_failed_run_says_what_never_ran(told: Tell) -> None:
 
 
 def test_skips_carry_their_reasons(told: Tell) -> None:
-    """A declared skip is told apart from a step that Dagster skipped because of it."""
+    """A declared skip is distinct from a step that Dagster skipped because of it."""
     skips = report(told(dry_run("run-1")), "run-1")["skips"]
     assert [(s["declared"], s["reason_code"]) for s in skips] == [
         (True, "dry_run_no_db_write"),
@@ -194,7 +194,7 @@ def test_skips_carry_their_reasons(told: Tell) -> None:
 
 
 def test_the_table_of_runs_agrees_with_the_reports(told: Tell) -> None:
-    """The cheap reading for a table and the whole reading of a run come to the same verdict."""
+    """The cheap reading for a table and the whole reading of a run give the same verdict."""
     stories = (good_run("r1"), failed_run("r2"), dry_run("r3"), warned_run("r4"), open_run("r5"))
     with open_prefix(told(*stories)) as prefix:
         rows = read_rows(prefix)

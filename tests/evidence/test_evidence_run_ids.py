@@ -1,4 +1,4 @@
-"""A run may be named by the start of its id, the same wherever a command takes one; what is told of none fits."""
+"""A run may be named by the start of its id, the same wherever a command takes one; or it fits none."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_a_run_without_the_product_does_not_hide_one_with_it(told: Tell) -> None
 
 
 def _with_large(story: Story, event_type: str, **more: object) -> Story:
-    """Let the payloads of a type be so large that they lie beside the log."""
+    """Let the payloads of a type be so large that they are files of their own."""
     padded = {"pad": "x" * MAX_DATA_BYTES, **more}
     story.events = [
         replace(event, data={**event.data, **padded}) if event.event_type == event_type else event
@@ -73,7 +73,7 @@ def _with_large(story: Story, event_type: str, **more: object) -> Story:
 
 
 def _unreadable(ledger: Ledger, damage: str) -> None:
-    """Damage every payload that lies beside the log."""
+    """Damage every payload that is a file of its own."""
     for path in paths(ledger).blobs.iterdir():
         path.unlink() if damage == "gone" else path.write_bytes(b"{}")
 
@@ -109,7 +109,7 @@ def test_a_run_that_cannot_be_read_is_named_and_takes_no_other_along(
         return
     assert "1 run cannot be read" in markdown
     assert "- Run `bad`, " in markdown
-    if event_type != "plan.committed.v1":  # what it came to is recorded apart from the plan
+    if event_type != "plan.committed.v1":  # outcomes are recorded apart from the plan
         assert verdicts["bad"] == "unknown"
         assert "| `2026-04-17`" not in markdown
 

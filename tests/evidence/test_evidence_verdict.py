@@ -104,7 +104,7 @@ def test_everything_but_passed_has_a_reason(outcomes: list[Outcome], status: str
 
 @given(RUNS, st.sampled_from(STATUSES))
 def test_an_open_run_is_unknown(outcomes: list[Outcome], status: str) -> None:
-    """Until a run is closed nobody knows what it comes to, whatever it has done so far."""
+    """Until a run is closed its verdict is unknown, whatever it has done so far."""
     verdict = judge(outcomes, status=status, closed=False)
     assert (verdict.verdict, verdict.reason_code) == ("unknown", "run_not_closed")
 
@@ -217,7 +217,7 @@ def test_what_was_canceled_before_it_started_never_ran() -> None:
     [("check_failed", "failed"), ("check_warned", "warned"), ("check_passed", "passed")],
 )
 def test_a_check_that_nobody_planned_counts(word: str, verdict: str) -> None:
-    """What was evaluated weighs what it came to, and is counted apart from the plan."""
+    """What was evaluated weighs its verdict, and is counted apart from the plan."""
     made = [outcome_of("materialized"), outcome_of(word, check="c", planned=False)]
     judged = judge(made, status="succeeded", closed=True)
     assert judged.verdict == verdict

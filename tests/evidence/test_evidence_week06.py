@@ -131,7 +131,7 @@ def test_observed_neighbours_are_handed_over(told: Tell) -> None:
 
 
 def test_a_neighbour_not_looked_at_yet_is_left_out(told: Tell) -> None:
-    """`null` says that it is not there; while the run has not come to it, nobody knows."""
+    """`null` says that it is not there; while its step has not started, nobody knows."""
     lake = planned(LAKE, None, required=False, reason_code="week04_lakehouse_not_available", reason="no Week04")
     document = only(told(Story("run-1").plan([planned(FACT), lake], {})))
     assert "lakehouse_snapshot_id" not in document
@@ -228,7 +228,7 @@ def test_an_open_run_holds_and_says_that_it_is_open(told: Tell) -> None:
 
 
 def test_an_open_run_that_failed_already_is_failed(told: Tell) -> None:
-    """What is known to be wrong is said at once."""
+    """What is known to be wrong stands there at once."""
     story = Story("run-1").plan().failed(GATE, "no manifest")
     document = only(told(story))
     assert (document["status"], document["downstream_decision"]) == ("failed", "hold_downstream")
@@ -319,7 +319,7 @@ def test_steps_of_the_story_are_named_as_dagster_names_them() -> None:
 
 
 def _stating(status: str, *codes: str, **more: Any) -> Story:
-    """Tell a run of a factory that materializes its product and states in metadata what it came to."""
+    """Tell a run of a factory that materializes its product and states its result in metadata."""
     story = Story("run-1").plan().made(GATE).made(RAW)
     story.made(FACT, status=status, reason_codes=list(codes), output_row_count=0, **more)
     return story.checked("row_count_output_count", FACT).end().close()

@@ -56,7 +56,7 @@ def test_a_key_that_is_trusted_has_to_have_signed(ledger: Ledger, call: Call, tm
 
 
 def test_an_unsigned_ledger_does_not_meet_a_policy_that_wants_a_key(tmp_path: Path, call: Call) -> None:
-    """Without such a policy it is said, and nothing is asked."""
+    """Without such a policy the rule says so, and nothing is asked."""
     unsigned = signed_ledger(tmp_path / "unsigned", [], None)
     unsigned.append(good_run(RUN).events)
     unsigned.seal()

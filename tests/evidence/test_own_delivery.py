@@ -354,7 +354,7 @@ def test_the_projects_folder_is_searched_only_for_the_profile(
 def test_an_installed_profile_goes_by_its_name(
     project: tuple[Ledger, Path], tmp_path: Path, installed: list[str]
 ) -> None:
-    """From anywhere; two of one name are told apart, and neither is taken."""
+    """From anywhere; two of one name are distinct, and neither is taken."""
     ledger, folder = project
     for number, place in enumerate(installed):
         about = folder / f"shop_{number}-1.0.dist-info"

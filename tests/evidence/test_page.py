@@ -146,7 +146,7 @@ def test_nothing_planned_is_not_good(tmp_path: Path) -> None:
 
 
 def test_every_word_of_the_first_screen(ledger: Ledger, page: Page) -> None:
-    """CLEARED is said of what the gate lets through, and of nothing else."""
+    """PROCEED stands on what the gate lets through, and on nothing else."""
     said = page.document["headline"]
     assert (said["word"], said["tone"]) == ("CLEARED", "passed")
     assert said["sentence"] == "4 of 5 planned passed, 1 not available"

@@ -39,7 +39,7 @@ def page(ledger: Ledger) -> Page:
 
 
 def told(browser: Browser, html: bytes, file: Path) -> tuple[str, str]:
-    """Return the state that a page came to by itself, and what it says."""
+    """Return the state that a page gave itself, and its text."""
     file.write_bytes(html)
     with opened(browser, file) as shown:
         box = shown.locator("#seal")

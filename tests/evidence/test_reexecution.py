@@ -1,4 +1,4 @@
-"""Real runs that re-execute others, and backfills of many runs: what each comes to, and what may be delivered.
+"""Real runs that re-execute others, and backfills of many runs: the verdict of each, and what may be delivered.
 
 No annotations are postponed here: Dagster reads the ones on asset functions when it builds them.
 """

@@ -198,7 +198,7 @@ def test_a_sign_off_that_is_copied_or_malformed_releases_nothing(
 
 
 def test_it_sets_nothing_free_that_the_evidence_holds_back(told: Tell, call: Call, gate: Any) -> None:
-    """Which is said when it is made; what a policy lets a person override is shown as that."""
+    """The command says which; what a policy lets a person override is shown as that."""
     told(warned_run(RUN))
     said = call("sign-off", *OF_FACT, "--decision", "proceed", "--actor", "ana", "--reason", "fine")
     assert "does not set it free" in said.err

@@ -51,7 +51,7 @@ _ENDS = {"succeeded": "run.succeeded.v1", "failed": "run.failed.v1", "canceled":
 def _events(
     number: int, items: Sequence[Outcome], later: Sequence[Outcome], status: str, closing: str
 ) -> list[Event]:
-    """Return what the ledger has of a run that came to these items, and to others when it was closed again."""
+    """Return what the ledger has of a run with these items, and with others when it was closed again."""
     run_id = f"run-{number:04d}"
     at = START + number * 1_000_000
 

@@ -96,7 +96,7 @@ class Consumer:
         entry = entries[told["entry"]]
         need(entry["event_type"] == "delivery.signed_off.v1", "no sign-off")
         names = ("decision", "actor", "reason")
-        need([told[name] for name in names] == [entry["data"][name] for name in names], "it was told otherwise")
+        need([told[name] for name in names] == [entry["data"][name] for name in names], "the log says otherwise")
         about = ("product", "partition", "run_id")
         need(all(entry["data"][name] == said[name] for name in about), "a sign-off of another delivery")
         return str(told["decision"])
@@ -203,7 +203,7 @@ class Consumer:
         of_run, wanted = told_of(own), {**told_of(inherited), **told_of(own)}
         names = [(check["name"], check["metadata"]["asset_key"]) for check in checks]
         for name, check in zip(names, checks, strict=True):
-            need(check["status"] in wanted[name], f"{name} came to something else")
+            need(check["status"] in wanted[name], f"{name} has another outcome")
         need(of_run.keys() <= set(names), "a check is left out")
         if said["decision"] not in HOLDING_BACK:
             made = [o for o in [*own, *inherited] if o["asset_key"] == said["product"] and o["kind"] != "check"]

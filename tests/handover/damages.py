@@ -348,7 +348,7 @@ DAMAGES: Final = (
         *(None, "record_differs", EVIDENCE, CHECK, "a skip that passes"),
     ),
     Damage(
-        "… a skip is told as such, and as passed",
+        "… a skip is stated as such, and as passed",
         *(None, "record_differs", EVIDENCE, "$.checks[1].status", "a check told twice"),
     ),
     Damage("… a check is left out", None, "record_differs", EVIDENCE, "$.checks", "a check left out"),
@@ -448,11 +448,11 @@ DAMAGES: Final = (
         *("not_recorded", INDEX, None, "held"),
     ),
     Damage(
-        "a hold is told as a release, by somebody who may append and has the key",
+        "a hold is stated as a release, by somebody who may append and has the key",
         *(None, "record_differs", INDEX, "$.sign_off.decision", "a hold told as a release"),
     ),
     Damage(
-        "… a hold is told as somebody else's",
+        "… a hold is stated as somebody else's",
         *(None, "record_differs", INDEX, "$.sign_off.actor", "held by somebody else"),
     ),
     Damage(

@@ -76,7 +76,7 @@ def test_what_is_good_is_accepted_by_both(
 
 
 def test_who_holds_a_delivery_holds_it_whatever_the_evidence_says(world: World, tmp_path: Path) -> None:
-    """The recipient is told who and why, and that nothing may be built on it."""
+    """The recipient reads who and why, and that nothing may be built on it."""
     accepted, consumer = accept(world.root / "held", VKEY, memory=tmp_path), Consumer(VKEY, LOG_KEY.name)
     assert accepted.sign_off is not None
     assert (accepted.sign_off.decision, accepted.sign_off.actor, accepted.sign_off.reason) == (

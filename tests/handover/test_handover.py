@@ -163,7 +163,7 @@ def test_what_nobody_has_any_more_is_named_without_a_file(ledger: Ledger, tmp_pa
 
 
 def test_an_earlier_run_that_cannot_be_read_is_named_and_stops_nothing(ledger: Ledger, tmp_path: Path) -> None:
-    """What it came to is lost; the run that counts is not."""
+    """Its outcomes are lost; the run that counts is not."""
     lost = good_run(DRY).events
     ledger.append(lost[:-2])
     ledger.append(lost[-2:], personal=True)

@@ -1,4 +1,4 @@
-"""What one call of the command line came to, as the fixture `call` returns it."""
+"""The result of one call of the command line, as the fixture `call` returns it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Said:
-    """What one call came to."""
+    """The result of one call."""
 
     code: int
     out: str

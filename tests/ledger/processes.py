@@ -1,4 +1,4 @@
-"""Child processes of the tests: they append, seal, compact and read, and report in a file what they were told.
+"""Child processes of the tests: they append, seal, compact and read, and report in a file what was acknowledged.
 
 They are forked from a server that has everything imported, so that dozens can be started and killed in a
 second. A report is written before the child goes on, so that a `kill -9` loses no word of it.

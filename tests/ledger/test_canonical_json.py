@@ -80,7 +80,7 @@ def test_a_key_of_a_kind_of_its_own_is_its_text() -> None:
 
 
 def test_keys_that_become_the_same_text_are_all_kept() -> None:
-    """The key that was that text keeps it; the others are told apart by what they were, in whatever order."""
+    """The key that was that text keeps it; the others differ by what they were, in whatever order."""
     mixed: dict[Any, int] = {"é": 1, "\\xe9": 2, 5: 3, "5": 4, None: 5}
     kept: Any = bounded(mixed)
     assert {name: kept[name] for name in ("\\xe9", "5", "None")} == {"\\xe9": 2, "5": 4, "None": 5}
@@ -104,7 +104,7 @@ def test_no_two_keys_of_an_object_become_one(value: dict[Any, int]) -> None:
 @pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1, 300, 100_000])
 @pytest.mark.parametrize("kind", ["list", "object"])
 def test_nesting_of_any_depth_has_bytes(depth: int, kind: str) -> None:
-    """Beyond `MAX_DEPTH` the inner part is told as text; nothing overflows, in either direction."""
+    """Beyond `MAX_DEPTH` the inner part becomes text; nothing overflows, in either direction."""
     value: Any = "core"
     for _ in range(depth):
         value = [value] if kind == "list" else {"inner": value}

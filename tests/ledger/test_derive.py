@@ -55,7 +55,7 @@ def rewritten(event: Event, **changes: Any) -> bytes:
 @pytest.mark.soak
 @given(st.lists(events(), max_size=6))
 def test_sound_entries_are_derived_as_each_alone(several: list[Event]) -> None:
-    """Whatever can be recorded is derived the fast way, and comes to the same values."""
+    """Whatever can be recorded is derived the fast way, with the same values."""
     entries = [encode(event, NOON).entry for event in several]
     rows = derive(entries)
     assert rows is not None

@@ -84,7 +84,7 @@ def test_a_large_payload_is_beside_the_log_before_anything_names_it(ledger: Ledg
 
 
 def test_what_the_ledger_knows_of_a_run_includes_a_payload_beside_the_log(ledger: Ledger) -> None:
-    """Tags of 40 kB are read back whole, unsealed and sealed; a payload that was altered is said to be."""
+    """Tags of 40 kB are read back whole, unsealed and sealed; a payload that was altered is reported."""
     data = {"tags": {"big": "x" * 40_000}}
     ledger.append([own("run.seen.v1", data=data)])
     for _ in range(2):
@@ -163,7 +163,7 @@ def test_what_the_operating_system_refuses_is_said_in_a_sentence(ledger: Ledger)
 
 
 def test_exclusive_creation_leaves_the_first_file_alone(tmp_path: Path) -> None:
-    """The verb for names that may be taken: the second writer is told."""
+    """The verb for names that may be taken: the second writer gets an error."""
     create_exclusive(tmp_path / "f", b"first")
     with pytest.raises(FileExistsError):
         create_exclusive(tmp_path / "f", b"second")

@@ -113,7 +113,7 @@ def asked(ledger: Ledger, *lines: str) -> str:
 
 
 def test_a_prompt_answers_one_query_after_another(ledger: Ledger) -> None:
-    """Over several lines; what is wrong is said and the prompt there again; what was asked is remembered."""
+    """Over several lines; an error is printed and the prompt there again; what was asked is remembered."""
     shown = asked(
         ledger, "SELECT count(*) * 100 AS many", "FROM events;", "SELECT nothing FROM runs;", "\\d checks"
     )

@@ -756,7 +756,7 @@ def test_what_a_failed_step_did_not_come_to_did_not_fail() -> None:
         "shop/good": "materialized",
         "not_null_good_id": "not_evaluated",
     }
-    assert found["shop/after_bad"].reason == "its step failed over bad, and did not come to it"
+    assert found["shop/after_bad"].reason == "its step failed over bad before it"
     assert found["not_null_good_id"].reason_code == "step_failed_elsewhere"
 
 

@@ -83,7 +83,7 @@ def test_a_step_that_waits_for_thousands_is_told_in_parts_too() -> None:
 
 
 def test_a_key_too_long_for_any_event_is_refused_by_name() -> None:
-    """Nothing is cut off silently: an item that cannot be told is an error that says which."""
+    """Nothing is cut off silently: an item that cannot be recorded is an error that says which."""
     with pytest.raises(UsageError, match="does not fit an event's data"):
         list(plan_parts(Plan((PlanItem("k" * MAX_DATA_BYTES),), {})))
 
@@ -120,7 +120,7 @@ def test_ancestors_are_everything_upstream_once(graph: dict[int, list[int]], sta
 
 @pytest.mark.parametrize("key", ["week06/asset", "数" * 200, "\x07" * 300], ids=range(3))
 def test_outcomes_of_any_number_fit_their_entries(key: str) -> None:
-    """What became of 3,000 items is told in parts that SQL can see, each item once."""
+    """The outcomes of 3,000 items are recorded in parts that SQL can see, each item once."""
     plan = Plan(tuple(PlanItem(f"{key}_{n}", step_key=f"s{n}") for n in range(3_000)), {})
     events = [
         RunEvent(event_id="e", event_type="plan.committed.v1", occurred_at=NOON, data=part)
@@ -140,5 +140,5 @@ def test_outcomes_of_any_number_fit_their_entries(key: str) -> None:
 
 
 def test_a_run_without_outcomes_still_says_so() -> None:
-    """Nothing planned is told in one empty part, not in no part at all."""
+    """Nothing planned is recorded as one empty part, not as no part at all."""
     assert outcome_parts((), 3) == [{"revision": 3, "part": 1, "parts": 1, "outcomes": []}]

@@ -31,7 +31,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ledger(prepared: Path, tmp_path: Path) -> Ledger:
-    """Return a copy of that ledger, with what lies beside it."""
+    """Return a copy of that ledger, with the files next to it."""
     shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
     return Ledger(tmp_path / "ledger", clock=Clock())
 

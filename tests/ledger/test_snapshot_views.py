@@ -375,7 +375,7 @@ def test_the_history_of_a_check_counts_runs_that_never_evaluated_it(tmp_path: Pa
 
 
 def test_the_latest_state_of_an_asset_is_that_of_the_last_run_that_planned_it(ledger: Ledger) -> None:
-    """Made in the first run, not made in the second: both are told."""
+    """Made in the first run, not made in the second: both are rows."""
     later = [
         record(1, "later", event_type="run.started.v1", occurred_at=NOON + 90_000_000),
         record(2, "later", event_type="run.failed.v1", occurred_at=NOON + 91_000_000),
@@ -476,7 +476,7 @@ def test_what_is_in_inbox_and_log_at_once_is_shown_once(ledger: Ledger) -> None:
 
 
 def _seal_after_the_first(monkeypatch: pytest.MonkeyPatch, ledger: Ledger) -> None:
-    """Let a rival seal between the two looks, whichever of inbox and log is looked at first."""
+    """Let a rival seal between the two reads, whichever of inbox and log is read first."""
     looks: list[str] = []
 
     def then_seal(look: Callable[..., Any]) -> Callable[..., Any]:
@@ -647,7 +647,7 @@ def test_what_was_reported_from_outside_is_a_state(ledger: Ledger) -> None:
 def test_a_run_of_many_partitions_is_told_by_its_range(
     tmp_path: Path, partitions: tuple[str | None, ...], told: str | None
 ) -> None:
-    """The first, the last and how many; one partition is told as it is."""
+    """The first, the last and how many; one partition stands as it is."""
     ledger = Ledger(tmp_path / "ledger", clock=Clock())
     ledger.create()
     plan = Plan(tuple(PlanItem(ASSET, partition, step_key="make") for partition in partitions), {})

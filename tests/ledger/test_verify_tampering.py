@@ -89,7 +89,7 @@ def _only(result: Verification) -> Finding:
 
 
 def test_a_ledger_that_nobody_touched_is_fine(ledger: Ledger) -> None:
-    """And the numbers say what was looked at."""
+    """And the numbers say what was checked."""
     result = verify(ledger)
     assert result.ok, result.findings
     assert (result.size, result.entries, result.segments, result.checkpoints, result.unsealed) == (15, 15, 3, 3, 2)

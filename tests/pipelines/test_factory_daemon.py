@@ -216,7 +216,7 @@ def _expected(partition: str, gate: str, others: str, checks: str) -> dict[str, 
 def test_dagster_dev_captures_and_reports_by_the_sensors_alone(deployment: Deployment) -> None:
     """A run from the command line and one from the UI: captured, closed, judged and handed over, without a hook.
 
-    The report asset captures its own run while it goes on; the run whose gate fails never comes to it, so
+    The report asset captures its own run while it goes on; the run whose gate fails never starts it, so
     everything the ledger has of that one came from the sensors.
     """
     log, port = deployment.root / "dev.log", _free_port()

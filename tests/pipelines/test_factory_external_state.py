@@ -60,7 +60,7 @@ def test_a_malformed_report_is_not_available_and_says_why(tmp_path: Path, conten
 
 
 def test_a_missing_report_is_not_available(tmp_path: Path) -> None:
-    """Not configured, not there and not readable are told apart in the text."""
+    """Not configured, not there and not readable have each their own text."""
     texts = [
         state.text
         for path in (None, tmp_path / "gone.json", tmp_path)

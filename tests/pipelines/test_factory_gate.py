@@ -99,7 +99,7 @@ def test_policy_cannot_excuse_a_wrong_checksum(judge: Callable[..., ManifestJudg
 def test_a_truncated_file_is_found(
     tmp_path: Path, deliver: Callable[..., Path], ticket: Callable[..., dict[str, Any]]
 ) -> None:
-    """Cutting one byte off a delivery changes size and checksum, and both are said with both values."""
+    """Cutting one byte off a delivery changes size and checksum, and both are named with both values."""
     path = deliver(tmp_path, DAY, [ticket()])
     tickets = path.with_name("tickets.jsonl")
     tickets.write_bytes(tickets.read_bytes()[:-1])

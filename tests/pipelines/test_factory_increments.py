@@ -1,4 +1,4 @@
-"""What is delivered increment by increment: the cursor goes with the rows, and what comes late is told."""
+"""What is delivered increment by increment: the cursor goes with the rows, and what comes late is reported."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def test_a_flood_of_reasons_is_counted_and_quoted_in_part(tmp_path: Path, delive
 def test_one_bad_source_of_a_later_delivery(
     tmp_path: Path, deliver: Callable[..., Path], second: dict[str, Any], admitted: list[str], codes: list[str]
 ) -> None:
-    """A wrong file discredits its whole delivery; a quarantined one only stays out itself. Both are said."""
+    """A wrong file discredits its whole delivery; a quarantined one only stays out itself. Both are reported."""
     deliver(tmp_path, DAY, [])
     assets = [
         {

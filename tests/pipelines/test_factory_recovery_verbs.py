@@ -396,7 +396,7 @@ def test_where_the_result_is_not_the_plan_is_a_finding(shop: Shop) -> None:
     ],
 )
 def test_green_in_dagster_is_not_as_planned(shop: Shop, told: dict[str, Any], codes: list[str]) -> None:
-    """A run that succeeded went as planned when it came to what was planned, and said so."""
+    """A run that succeeded went as planned when its outcomes are the planned ones, recorded as such."""
     shop.day(FIRST, 1, 2)
     plan = shop.planner().backfill(LedgerFound({}, 0), [FIRST], "one")
     stored = read_recovery_plan(write_recovery_plan(plan, shop.root / "reports"))

@@ -65,7 +65,7 @@ def test_every_variable_of_the_contract_arrives() -> None:
 
 
 def test_a_neighbour_that_is_switched_on_is_looked_for_where_it_is_built() -> None:
-    """Unless it is said where it reports; one that nobody switched on is looked for nowhere."""
+    """Unless its report's place is set; one that nobody switched on is looked for nowhere."""
     on = {"LAKEHOUSE_ENABLED": "true", "ANALYTICS_ENABLED": "yes"}
     built = _reports(**on, WEEK04_LAKEHOUSE_DIR="lake")
     assert built.week04_report_path == "lake/materialization_report.json"

@@ -127,7 +127,7 @@ def test_a_rejected_manifest_fails_the_run(factory: Factory) -> None:
 
 
 def test_a_rejected_manifest_leaves_the_optional_neighbours_explained(factory: Factory) -> None:
-    """They are looked at first, so that a failed run still says what became of them."""
+    """They are read first, so that a failed run still has their outcomes."""
     assert set(factory.run(BAD_DAY).skips()) == {"lakehouse_state", "support_kpi_mart"}
 
 

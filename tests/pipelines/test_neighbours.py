@@ -178,7 +178,7 @@ def test_nothing_is_built_that_is_not_switched_on(neighbour: str, switch: str, v
 def test_a_dbt_that_breaks_leaves_no_results(
     tmp_path: Path, factory: Factory, parsed: Callable[..., Ticket]
 ) -> None:
-    """Neither its own, which there are none of, nor those of an earlier build; what it printed last is told."""
+    """Neither its own, of which there are none, nor those of an earlier build; the reason has its last output."""
     broken = tmp_path / "broken_dbt"
     broken.write_text("#!/bin/sh\necho 'Compilation Error in model tickets'\nexit 2\n")
     broken.chmod(0o755)

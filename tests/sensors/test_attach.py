@@ -375,7 +375,7 @@ def test_the_hook_writes_nothing_for_an_ephemeral_instance(ledger: Ledger, attac
 def test_quick_steps_share_a_look(
     instance: dg.DagsterInstance, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within the pause only the run's first step and one that failed are looked at; `sync` brings in the rest."""
+    """Within the pause only the run's first step and one that failed are captured; `sync` brings in the rest."""
     monkeypatch.setattr(run_evidence.sensors.attach.hook, "PAUSE_SECONDS", 3_600.0)
 
     def step(name: str, after: Sequence[str], works: bool = True) -> dg.AssetsDefinition:

@@ -172,7 +172,7 @@ def become_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_runs_go_on_and_the_gap_closes_by_itself(
     instance: dg.DagsterInstance, ledger: Ledger, home: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault
 ) -> None:
-    """With a broken ledger a run succeeds, waits once at most, and is told of; `sync` then brings it all in.
+    """With a broken ledger a run succeeds, waits once at most, and logs a warning; `sync` then brings it all in.
 
     A store that hangs does so until the test is over: that the run and each sensor end at all is their limit.
     """

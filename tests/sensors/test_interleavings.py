@@ -195,7 +195,7 @@ class Interleaving(RuleBasedStateMachine):
 
     @rule(place=st.sampled_from(["before append", "after append", "before seal", "refused"]))
     def doom(self, place: str) -> None:
-        """Let the next process that comes to this place die there."""
+        """Let the next process that reaches this place die there."""
         self.ledger.dies = place
 
     @rule()
@@ -206,7 +206,7 @@ class Interleaving(RuleBasedStateMachine):
     @precondition(lambda self: len(self.played) > 1)
     @rule(number=RUNS)
     def delete(self, number: int) -> None:
-        """Somebody deletes a run from Dagster; what the ledger has of it stays, and nothing comes to it."""
+        """Somebody deletes a run from Dagster; what the ledger has of it stays, and nothing is added."""
         run_id = self.run_id(number)
         self.instance.delete_run(run_id)
         del self.played[run_id]

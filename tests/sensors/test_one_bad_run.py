@@ -236,7 +236,7 @@ def _progress(ledger: Ledger) -> tuple[set[str], int]:
 def test_a_run_that_takes_longer_than_a_tick_gets_further_with_each(
     instance: dg.DagsterInstance, ledger: Ledger, runs: list[str], monkeypatch: pytest.MonkeyPatch, remembers: bool
 ) -> None:
-    """Every tick appends something or closes a run, whichever run it comes to, until all are closed.
+    """Every tick appends something or closes a run, whichever run it reads, until all are closed.
 
     Whether the process remembers how far the run was read, or is another one each time.
     """

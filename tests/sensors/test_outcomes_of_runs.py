@@ -391,7 +391,7 @@ def test_an_asset_may_state_its_status_as_any_kind_of_metadata(
 
 
 def test_an_inner_op_of_a_graph_speaks_with_its_output(instance: dg.DagsterInstance, ledger: Ledger) -> None:
-    """What it states as its status, no asset event has; it is said of the asset all the same."""
+    """What it states as its status, no asset event has; the asset's outcome has it all the same."""
 
     @dg.op
     def fetched():  # type: ignore[no-untyped-def]

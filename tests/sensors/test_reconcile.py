@@ -125,7 +125,7 @@ def test_a_changed_record_is_named_and_fails(
 def test_a_deleted_run_is_only_in_the_ledger(
     instance: dg.DagsterInstance, ledger: Ledger, run_id: str, ask: Ask
 ) -> None:
-    """Deleted at the source is told, and is no failure: that is what the ledger is for."""
+    """Deleted at the source is reported, and is no failure: that is what the ledger is for."""
     sync(instance, ledger)
     instance.delete_run(run_id)
     said = ask("reconcile")
@@ -201,7 +201,7 @@ def test_a_run_that_is_not_sealed_or_not_closed_is_not_prunable(
 
 
 def test_a_run_whose_payload_is_gone_is_not_prunable(instance: dg.DagsterInstance, ledger: Ledger) -> None:
-    """A large payload lies beside the log; without it the ledger does not hold the run whole."""
+    """A large payload is a file of its own; without it the ledger does not hold the run whole."""
 
     @dg.asset
     def annotated() -> dg.MaterializeResult[None]:

@@ -39,7 +39,7 @@ def run_with_secrets(instance: dg.DagsterInstance, partition: str = "token:abcde
 
 
 def test_secrets_in_tags_and_keys_neither_get_in_nor_confuse(instance: dg.DagsterInstance, ledger: Ledger) -> None:
-    """What the ledger masks is compared masked: nothing is said twice, and every item still has its outcome."""
+    """What the ledger masks is compared masked: nothing is recorded twice, and every item still has its outcome."""
     run_id = run_with_secrets(instance)
     capture_run(instance, run_id, CaptureContext(ledger, grace_seconds=3_600))
     sync(instance, ledger)
@@ -91,7 +91,7 @@ EARLIER_RULES: dict[str, Any] = {
 def test_what_earlier_rules_recorded_is_neither_repeated_nor_reopened(
     instance: dg.DagsterInstance, ledger: Ledger, rules: str, closed: bool
 ) -> None:
-    """What was said of a run under other rules holds, and each of its items has one outcome."""
+    """What was recorded of a run under other rules holds, and each of its items has one outcome."""
     run_id = run_with_secrets(instance)
     earlier = SimpleNamespace(apply=EARLIER_RULES[rules], unkeyed=SimpleNamespace(apply=EARLIER_RULES[rules]))
     earlier.is_personal = Redaction().is_personal

@@ -33,7 +33,7 @@ def record(instance: dg.DagsterInstance, run_id: str, kind: DagsterEventType) ->
 
 
 def ended(instance: dg.DagsterInstance, ends: Sequence[DagsterEventType]) -> str:
-    """Give a run that never came to its step and ended so, one end after the other."""
+    """Give a run that never started its step and ended so, one end after the other."""
     run_id = instance.create_run_for_job(JOB).run_id
     for kind in (DagsterEventType.RUN_START, *ends):
         record(instance, run_id, kind)

@@ -143,7 +143,7 @@ FORMS: dict[str, Callable[[], dg.AssetsDefinition]] = {
 
 @pytest.mark.soak
 def test_a_skip_is_skipped_in_every_form(instance: dg.DagsterInstance, ledger: Ledger) -> None:
-    """The run succeeds, the outcome is the declared one, and what Dagster recorded all the same is told."""
+    """The run succeeds, the outcome is the declared one, and what Dagster recorded all the same is reported."""
     runs = {form: dg.materialize([make()], instance=instance).run_id for form, make in FORMS.items()}
     sync(instance, ledger)
     assert_holds(instance, ledger)

@@ -89,7 +89,7 @@ def test_a_log_size_counts_what_reading_yields(stored: dg.DagsterInstance) -> No
 
 
 def test_a_log_size_counts_what_its_writer_has_not_put_in_its_place(instance: dg.DagsterInstance) -> None:
-    """While a writer is there, part of a run's log lies beside its file: it counts, and the file is left alone."""
+    """While a writer is there, part of a run's log is in its WAL: it counts, and the file is left alone."""
     run_id = dg.materialize([upstream], instance=instance).run_id
     path = shard(instance, run_id)
     with closing(sqlite3.connect(path)) as resting:
@@ -183,7 +183,7 @@ def test_the_execution_plan_says_who_waits_for_whom(stored: dg.DagsterInstance) 
 
 
 def test_two_stores_have_two_ids(home: Path, tmp_path: Path) -> None:
-    """Records of two stores can be told apart although their runs and ids may be the same."""
+    """Records of two stores stay apart although their runs and ids may be the same."""
     other = tmp_path / "other"
     other.mkdir()
     with dg.DagsterInstance.from_config(str(home)) as one, dg.DagsterInstance.from_config(str(other)) as two:

@@ -1,4 +1,4 @@
-"""A closed run says in Dagster what it came to; a second look adds nothing, and nothing of it is evidence."""
+"""A closed run has its verdict in Dagster; a second call adds nothing, and nothing of it is evidence."""
 
 import sqlite3
 from pathlib import Path
@@ -156,7 +156,7 @@ def test_a_second_look_changes_nothing(project: Project) -> None:
 
 
 def test_own_tags_are_no_evidence_and_others_are(project: Project) -> None:
-    """A tag that somebody adds later is recorded once, without ours; ours stand, and all comes to rest again."""
+    """A tag that somebody adds later is recorded once, without ours; ours stand, and nothing more is written."""
     run_id = project.run()
     project.tick()
     project.instance.add_run_tags(run_id, {"owner": "shop"})
@@ -300,7 +300,7 @@ def evaluations(instance: dg.DagsterInstance) -> list[tuple[str, str, str]]:
 def test_the_evidence_asset_has_the_final_report_and_a_check_that_is_green_only_if_it_passed(
     project: Project, tmp_path: Path
 ) -> None:
-    """Once for each run, also for one that never came to that asset; the last run's verdict is the check's."""
+    """Once for each run, also for one that never started that asset; the last run's verdict is the check's."""
     runs = [project.run(), project.run(orders="skipped"), project.run(orders="fails")]
     project.tick()
     for _ in range(2):

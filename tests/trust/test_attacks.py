@@ -249,7 +249,7 @@ def test_a_wrong_cosignature(ledger: Ledger) -> None:
 
 
 def test_a_cosignature_is_worth_what_its_key_is_worth(ledger: Ledger, tmp_path: Path) -> None:
-    """Without the witness's key nobody can tell a flipped byte, and that is said; with it every byte counts."""
+    """Without the witness's key nobody can tell a flipped byte, and `verify` says so; with it every byte counts."""
     head = head_of(ledger, 300)
     path = paths(ledger).checkpoint(300)
     right = add_signatures(head.message, [WITNESS_KEY.cosign(head.text, 1_776_427_200)])

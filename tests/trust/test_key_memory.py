@@ -119,7 +119,7 @@ def test_a_damaged_memory_signs_nothing(tmp_path: Path) -> None:
         ledger.append(records([100]))
         with pytest.raises(IntegrityError, match="what it remembers of this log is damaged") as caught:
             ledger.seal()
-        assert caught.value.exit_code == EnvironmentFault.exit_code  # nothing is said against the ledger
+        assert caught.value.exit_code == EnvironmentFault.exit_code  # a fault, not an alteration
         assert "ledger key add --forget" in str(caught.value.next_step)
     path.write_bytes(right)
     assert ledger.seal().signed_by == VKEY
@@ -282,7 +282,7 @@ def test_an_owner_goes_on_from_a_damaged_memory(tmp_path: Path) -> None:
 
 
 def test_a_key_that_did_not_sign_before_is_new_until_it_is_brought(tmp_path: Path) -> None:
-    """Whoever can write a ledger can add a key of his own; a verifier who remembers is told, each time."""
+    """Whoever can write a ledger can add a key of his own; a verifier who remembers gets a finding, each time."""
     ledger, memory, other = signed_ledger(tmp_path / "ledger", [5]), VerifierMemory(tmp_path / "m"), OTHER_KEY
     assert verify(ledger, memory=memory).new_keys == ()
     record_key(ledger.store, other.verifier())

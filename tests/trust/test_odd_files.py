@@ -73,7 +73,7 @@ def rows(ledger: Ledger) -> int:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("place", ["tile", "tile/0", "tile/0/000.p", "tile/0/000.p/9", "tile/frontier"])
 def test_what_is_no_cache_is_no_alteration(ledger: Ledger, kind: str, place: str) -> None:
-    """Whatever stands where tiles belong, nothing of the log was altered; a link in a circle is said to be one."""
+    """Whatever stands where tiles belong, nothing of the log was altered; a link in a circle is reported as one."""
     path = ledger.root / place
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     KINDS[kind](path)

@@ -208,7 +208,7 @@ def test_every_form_is_suspected(sample: Sample) -> None:
 @given(MIXED)
 @example("access_token$production$f2759f78baec76ec$069943ea68bd31203bd609b5e2abd8fepassword")
 def test_a_cleaned_text_is_clean(redaction: Redaction, text: str) -> None:
-    """As a text, as a name, and as a name that is told beside its value: cleaned again it stays as it is."""
+    """As a text, as a name, and as a name that stands before its value: cleaned again it stays as it is."""
     data = {"m": text, text: 1, "pair": {"name": text, "value": "v" * 12}}
     once = redaction.apply(record(1, partition=text, data=data))
     again = redaction.apply(once)

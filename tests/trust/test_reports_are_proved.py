@@ -50,7 +50,7 @@ def test_every_kind_of_report_is_proved(tmp_path: Path, story: Callable[[str], S
 
 
 def test_a_report_from_before_its_run_was_reopened_is_still_proved(tmp_path: Path) -> None:
-    """What the run came to later is not what the document could know; its own checkpoint says what was."""
+    """Later outcomes of the run are none the document could know; its own checkpoint says what was."""
     ledger, report, run_id = reported(tmp_path, good_run("5b2b9a4e-0d3c-4f57-8f59-6c1f0f1f7a11"))
     late = good_run(run_id).checked("row_count_output_count", FACT, "failed").reopen().close(2)
     ledger.append(late.events)
