@@ -74,7 +74,7 @@ Event = Mapping[str, Any]
 class Accepted:
     """A hand-over that holds. `decision` is the recorded one; `proceeds` says whether it sets the partition free.
 
-    `sign_off` is a person's word on it, where there is one: whoever held it holds it, whatever the evidence says.
+    `sign_off` is a person's decision on it, where there is one: hold counts, whatever the evidence says.
 
     `evidence` is the contract's document. `origin`, `size` and `signed_by` are of the checkpoint that the proof
     leads to, `recorded_at` is the index of the entry. `supersedes` has what this takes the place of.
@@ -108,7 +108,7 @@ class Accepted:
         return [
             f"{self.decision}: {self.product} {self.partition}{whom}, {self.status}, run {self.run_id}{state}",
             f"recorded as entry {self.recorded_at} of {self.origin}, proved under {self.size} entries",
-            *([self.sign_off.told] if self.sign_off else []),
+            *([f"signed off: {self.sign_off.sentence}"] if self.sign_off else []),
             *(f"signed by {key}" for key in self.signed_by),
             *(f"cosigned by {key}" for key, _ in self.cosigned_by),
             *(f"supersedes {each.get('decision')} of run {each.get('run_id')}" for each in self.supersedes),

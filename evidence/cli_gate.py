@@ -120,11 +120,11 @@ def sign_off(
     partition: _PARTITION = None,
     profile: _PROFILE = None,
 ) -> None:
-    """Release a delivery, or hold it: recorded with who, why, and on what evidence. Prints its event id.
+    """Decide to proceed with a delivery, or to hold it: recorded with who, why, and on what evidence.
 
     It holds of the delivery as it is now, and lapses when that changes: a newer run, a correction, late records,
-    newer data. It sets nothing free that the evidence holds back, unless a gate's policy lets a person override.
-    The one made last counts; ledger void withdraws it. Seals first and after.
+    newer data. Where the evidence says hold, that stands, unless a gate's policy lets a person override it.
+    The one made last counts; ledger void withdraws it. Prints its event id. Seals first and after.
 
     Example: ledger sign-off --product a/b --partition 2026-04-17 --actor ana --decision hold --reason "a recount"
     """
@@ -141,7 +141,7 @@ def sign_off(
     out(event_id)
     say(f"signed off: {decision} for {part.name}, of which the evidence says {part.decision}")
     if decision == PROCEED and part.decision != part.proceed:
-        say("the evidence holds it back, and this does not set it free, unless a policy lets a person override")
+        say(f"the evidence still says {part.decision}: this lets it proceed only where a gate's policy says so")
     say_problems(ledger.seal())
 
 

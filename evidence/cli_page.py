@@ -76,7 +76,7 @@ def serve(
 ) -> None:
     """Show the pages live in a browser on this machine, read-only, until Ctrl-C.
 
-    A page of a run that goes on asks for itself again. Nobody else's machine reaches it, and nothing is written.
+    A page of an open run asks for itself again. Nobody else's machine reaches it, and nothing is written.
 
     Example: ledger serve --port 8080
     """

@@ -87,7 +87,7 @@ class Delivery:
 
         Proceeding takes a closed run that passed and made the product itself, and whose evidence nobody corrected.
         A dry run is one that says so and wrote nothing; anything else is for a person to look at. What an asset
-        states as its own `downstream_decision` can hold the partition back, and cannot set it free.
+        states as its own `downstream_decision` can hold the partition back, and cannot let it proceed.
         """
         stated = {str(event.measured("downstream_decision")) for event in self.events(self.facts.products)}
         decisions = self.profile.decisions

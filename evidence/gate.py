@@ -183,7 +183,7 @@ class _Reading:
         )
 
     def _refused(self, part: Part, found: SignOff | None) -> str | None:
-        """Say why a delivery is not released by a sign-off, if it is not."""
+        """Say why no sign-off lets a delivery proceed, if none does."""
         if found is None:
             return f"{part.name}: nobody signed it off"
         if found.lapsed or found.decision != PROCEED:
@@ -205,7 +205,8 @@ class _Reading:
             by = f" by {' or '.join(self.policy.actors)}" if self.policy.actors else ""
             got = _of_findings(refused) if refused else got
             failing = refused or self._nothing(self.signed_off)
-            return _stands("sign_off", f"each delivery released{by}", got if self.signed_off else NOTHING, failing)
+            got = got if self.signed_off else NOTHING
+            return _stands("sign_off", f"each delivery signed off to proceed{by}", got, failing)
         if holding or (there and not refused):
             return _stands("sign_off", "nobody holds it", holding[0] if holding else got, holding)
         return Rule("sign_off", "not_asked", "nobody holds it", got)
@@ -219,7 +220,7 @@ class _Reading:
         return _stands("runs", wanted, got, [] if count else [got])
 
     def _closed(self) -> Rule:
-        unclosed = [f"run {run_id[:SHORT_ID]} is not closed" for run_id in self.subject.unclosed]
+        unclosed = [f"run {run_id[:SHORT_ID]} is open" for run_id in self.subject.unclosed]
         number = len(self.subject.runs) + len(self.subject.replaced)
         got = _of(number, unclosed, "closed")
         return _stands(

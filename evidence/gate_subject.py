@@ -97,7 +97,7 @@ class Part:
 
     @property
     def proceed(self) -> str:
-        """The decision that sets it free."""
+        """The decision with which it may proceed."""
         return self.delivery.profile.proceed if self.delivery else PROCEED
 
     @property
@@ -120,7 +120,7 @@ class Subject:
     """What is judged: the `parts`, the `runs` they are of, and runs that have to do with it and do not count.
 
     `replaced` has for each run that does not count the one that counts in its place; `unclosed` has every run of
-    either kind whose capture is not at its end. `wants_delivery`: a profile was named, so it takes a delivery.
+    either kind that is open. `wants_delivery`: a profile was named, so it takes a delivery.
     """
 
     asked: Asked

@@ -472,7 +472,7 @@ def _readme(
         "",
         f"Hand-over{for_whom} of run {code(stated.run_id)}, status {code(stated.status)}.{state}",
         f"From the log {code(origin)}.",
-        *([f"Signed off: {text(signed_off.told)}"] if signed_off else []),
+        *([f"Signed off: {text(signed_off.sentence)}"] if signed_off else []),
         "",
         "**Check it before you read on**: nothing in this folder is to be believed before, this page neither.",
         "",

@@ -20,7 +20,7 @@ REPORTS: Final = "run_report"
 SUPERSEDED: Final = "superseded"
 
 SIGNED_OFF: Final = "delivery.signed_off.v1"
-"""The event in which a person releases a delivery, or holds it."""
+"""The event in which a person lets a delivery proceed, or holds it."""
 
 HELD: Final = "hold"
 """The decision of who holds it."""
@@ -67,7 +67,7 @@ def read_stated(members: Mapping[str, Any]) -> Stated:
 
 @dataclass(frozen=True, slots=True)
 class SignedOff:
-    """Who released the delivery or held it, when (RFC 3339) and why, and which entry of the log says so."""
+    """Who decided what on the delivery, when (RFC 3339) and why, and which entry of the log says so."""
 
     entry: int
     decision: str
@@ -76,10 +76,9 @@ class SignedOff:
     signed_at: str
 
     @property
-    def told(self) -> str:
-        """Tell it to a person."""
-        did = "held" if self.decision == HELD else "released"
-        return f"{did} by {self.actor} at {self.signed_at} (entry {self.entry}): {self.reason}"
+    def sentence(self) -> str:
+        """Say who decided what, when and why, in the words of the gate."""
+        return f"{self.decision} by {self.actor} at {self.signed_at} (at index {self.entry}): {self.reason}"
 
 
 def statement_of(stated: Stated, evidence: Mapping[str, Any]) -> dict[str, Any]:

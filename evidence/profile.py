@@ -26,7 +26,7 @@ REVIEW: Final = "manual_review_required"
 DRY_RUN_ONLY: Final = "dry_run_only"
 HOLD: Final = "hold_downstream"
 HOLDING_BACK: Final = (REVIEW, DRY_RUN_ONLY, HOLD)
-"""The decisions that hold a partition back, the mildest first; the one that sets it free is the profile's own."""
+"""The decisions that hold a partition back, the mildest first; the one to proceed is the profile's own."""
 
 Kind = Literal["text", "count", "id"]
 ASSETS: Final = "assets"

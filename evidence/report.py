@@ -72,7 +72,7 @@ def made_when(facts: JudgedRun) -> str:
     if facts.row.closing:
         return "records came after the run was closed, and it is not closed again"
     if facts.row.ended_at is None:
-        return "made while the run was going on"
+        return "made while the run was running"
     return "the run has ended and is not closed yet"
 
 

@@ -1,9 +1,9 @@
-"""Sign-off: who released a delivery or held it, when, why, and on what evidence.
+"""Sign-off: who decided to proceed with a delivery or to hold it, when, why, and on what evidence.
 
 It is an event of the ledger's own about one delivery: this run's part in this partition of this product, with the
 digest of all that its decision rests on. What changes that (a newer run, a correction, late records, newer data)
-changes the digest, and the sign-off lapses: it was made on something else. A sign-off sets nothing free that the
-evidence holds back, unless the policy of a gate lets a person override a rule, and then it is shown as that.
+changes the digest, and the sign-off lapses: it was made on something else. Where the evidence says hold, that
+stands, unless the policy of a gate lets a person override a rule, and then it is shown as that.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ _AS_SAID: Final = {
     "failed": "failed",
     "canceled": "was canceled",
     "queued": "is waiting to start",
-    "running": "is still going on",
+    "running": "is still running",
 }
 
 

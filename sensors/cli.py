@@ -186,10 +186,10 @@ def _print(done: Synced, *, as_json: bool) -> None:
         out_json(asdict(done))
         return
     waiting = sum(run.ended for run in done.open_runs)
-    going_on = len(done.open_runs) - waiting
+    running = len(done.open_runs) - waiting
     captured = done.runs - done.unchanged
     walked = counted_runs(done.runs)
-    out(f"{walked}: {captured} captured, {done.unchanged} closed before and unchanged, {going_on} going on")
+    out(f"{walked}: {captured} captured, {done.unchanged} closed before and unchanged, {running} still running")
     out(f"{done.records} records read, {done.appended} events appended: new records, and what follows from them")
     if not done.runs:
         say("note:  there is no run to look at; is this the Dagster instance you mean?")

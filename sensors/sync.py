@@ -49,7 +49,7 @@ _WALK_SHARE: Final = 0.7
 
 @dataclass(frozen=True, slots=True)
 class OpenRun:
-    """A run that is not closed: still going on, or `ended` less than the grace ago; and how long its log was.
+    """An open run: still running, or `ended` less than the grace ago; and how long its log was.
 
     One that was not read to its end counts as ended: it is read again whether or not its log grows.
     """

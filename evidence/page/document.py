@@ -140,7 +140,7 @@ def _sentence(gate: Gate) -> str:
     verdicts = Counter(facts.verdict.verdict for facts in runs)
     passed = [f"{verdicts.pop('passed', 0)} of {len(runs)} runs passed"]
     others = [f"{count} {verdict.replace('_', ' ')}" for verdict, count in sorted(verdicts.items())]
-    return f"{', '.join([*passed, *others])}. The one held back most, {worst.name}: {sentence}"
+    return f"{', '.join([*passed, *others])}. The gravest, {worst.name}: {sentence}"
 
 
 def _gravity(part: Part) -> int:

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from run_evidence.evidence.document import Document, timestamp
-from run_evidence.evidence.page.words import CLEARED, DECISIONS, HELD, LETTERS, Headline
+from run_evidence.evidence.page.words import DECISIONS, HELD, LETTERS, PROCEEDS, Headline
 from run_evidence.evidence.profile import HOLD, HOLDING_BACK
 from run_evidence.evidence.words import counted
 from run_evidence.ledger import format_vkey, read_records
@@ -59,7 +59,7 @@ def index_document(prefix: Prefix) -> Document:
 
 def _delivery(row: Sequence[Any]) -> Document:
     product, partition, decision, verdict, reason, run_id, sign_off = row
-    words = DECISIONS.get(decision, HELD if decision == HOLD else CLEARED)
+    words = DECISIONS.get(decision, HELD if decision == HOLD else PROCEEDS)
     return {
         "product": product,
         "partition": partition or "",
@@ -90,17 +90,17 @@ def _run(row: Sequence[Any]) -> Document:
 
 
 def _headline(deliveries: Sequence[Document], runs: Sequence[Document]) -> tuple[Headline, str]:
-    """Say how many deliveries may go on; where nothing is delivered, how the runs came out."""
+    """Count the deliveries that may proceed; where nothing is delivered, the runs that passed."""
     if deliveries:
         held = Counter(each["decision"] for each in deliveries if each["decision"] in HOLDING_BACK)
-        free = len(deliveries) - held.total()
+        proceed = len(deliveries) - held.total()
         others = [f"{held[name]} {name.replace('_', ' ')}" for name in HOLDING_BACK if held[name]]
-        sentence = ", ".join([f"{free} of {len(deliveries)} partitions may proceed", *others])
-        return (HELD if held else CLEARED), sentence
+        sentence = ", ".join([f"{proceed} of {len(deliveries)} partitions may proceed", *others])
+        return (HELD if held else PROCEEDS), sentence
     verdicts = Counter(each["verdict"] for each in runs)
     others = [f"{count} {verdict.replace('_', ' ')}" for verdict, count in verdicts.items() if verdict != "passed"]
     sentence = ", ".join([f"{verdicts['passed']} of {counted(len(runs), 'run')} passed", *others])
-    return (HELD if others or not runs else CLEARED), sentence
+    return (HELD if others or not runs else PROCEEDS), sentence
 
 
 def _map(rows: Sequence[Sequence[Any]]) -> Document:

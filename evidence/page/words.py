@@ -45,7 +45,7 @@ class Headline:
     tone: str
 
 
-CLEARED: Final = Headline("●", "CLEARED", "passed")
+PROCEEDS: Final = Headline("●", "PROCEED", "passed")
 HELD: Final = Headline("▲", "HELD", "failed")
 DECISIONS: Final[Mapping[str, Headline]] = {
     REVIEW: Headline("◆", "NEEDS REVIEW", "warned"),
@@ -59,7 +59,7 @@ def headline(gate: Gate) -> Headline:
     Where a run delivers something, that is what is decided on.
     """
     if gate.met:
-        return CLEARED
+        return PROCEEDS
     decisions = {part.decision for part in gate.subject.deliveries or gate.subject.parts}
     milder = [words for decision, words in DECISIONS.items() if decisions == {decision}]
     return milder[0] if milder else HELD

@@ -1,4 +1,4 @@
--- What the items of given runs came to, each as the last of the runs has it, what was measured, how long it took.
+-- The outcomes of given runs' items, each as the last of the runs has it, what was measured, how long it took.
 -- Grain: one row for each asset × partition × check. Order: asset_key, partition, check_name.
 -- Columns: asset_key, partition (NULL where it is the run's own), check_name, verdict, outcome, reason_code, reason,
 --   attempts, data_version, code_version, metadata (map of label to text), duration_s (of its step), run_id.

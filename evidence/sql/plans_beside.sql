@@ -1,4 +1,4 @@
--- Runs of which a part of the plan lies beside the log, in a payload.
+-- Runs of which a part of the plan is a payload in a file of its own.
 -- Grain: one row for each run. Order: run_id.
 -- Columns: run_id.
 SELECT DISTINCT run_id FROM events

@@ -1,14 +1,14 @@
--- The latest state of every asset and partition: what the last closed run that dealt with it came to, unless it was
+-- The latest state of every asset and partition: its outcome in the last closed run that dealt with it, unless it was
 -- reported from outside a run or wiped since. Absent is a state too.
 -- Grain: one row for each asset × partition that was ever planned, produced or reported. Order: none.
 -- asset_key: the asset
 -- partition: the partition key
--- outcome: what the latest run came to (as in `outcomes`); reported, when somebody reported a materialization outside any run since; wiped, when its materializations were deleted in Dagster since
+-- outcome: that in the latest run (as in `outcomes`); reported, when somebody reported a materialization outside any run since; wiped, when its materializations were deleted in Dagster since
 -- verdict: its place in the lattice; not_available when it was wiped, unknown when what was reported cannot be read
 -- reason_code: why it is not passed
 -- run_id: the latest run that dealt with it; NULL when it was reported from outside
 -- run_ended_at: when that run ended, UTC
--- state_since: when it came to this state, UTC
+-- state_since: since when it has this state, UTC
 -- wiped_at: when it was wiped last, UTC, whether or not it was produced again; NULL when it never was
 -- last_materialized_at: the newest materialization in any run or from outside, UTC; NULL when it never was
 -- last_materialized_run_id: the run of that materialization; empty when it was reported from outside

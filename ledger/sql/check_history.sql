@@ -4,7 +4,7 @@
 -- asset_key: the asset
 -- check_name: the check
 -- partition: the partition key
--- outcome: what it came to in the newest run (as in `outcomes`)
+-- outcome: that in the newest run (as in `outcomes`)
 -- verdict: that outcome's place in the lattice
 -- reason_code: why it is not passed
 -- run_id: the newest run

@@ -7,7 +7,7 @@
 -- asset_key: the asset
 -- partition: the partition key
 -- check_name: the check; NULL for an asset
--- outcome: what it came to (as in `outcomes`)
+-- outcome: its outcome (as in `outcomes`)
 -- reason: why it is not passed, in words
 -- basis: ids of the events that say so
 SELECT 'says_otherwise' AS kind, run_id, asset_key, partition, check_name, outcome, reason, basis

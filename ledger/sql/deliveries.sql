@@ -5,11 +5,11 @@
 -- profile: the name of the delivery profile
 -- profile_sha256: its digest: that of the one that held when the run began
 -- run_id: the latest run that planned the partition, of those that planned the product
--- ended_at: when it ended, UTC; NULL while it goes on
--- closed: whether it was read whole after its end; what is said of an open one changes
+-- ended_at: when it ended, UTC; NULL while it runs
+-- closed: whether it was read whole after its end; the verdict of an open one may change
 -- asset_key: the asset that the run made of the delivery: the product, or where it did not plan that the one furthest downstream
--- verdict: what the run's part in the partition comes to; what the profile says may be missing is optional. unknown where the run cannot be read
--- decision: what may be done with it: the profile's own word for going on, manual_review_required, dry_run_only or hold_downstream
+-- verdict: the verdict on the run's part in the partition; what the profile says may be missing is optional. unknown where the run cannot be read
+-- decision: what may be done with it: the profile's own word for proceed, manual_review_required, dry_run_only or hold_downstream
 -- reason_code: why the verdict is not passed, as a code
 -- reason: why, in words: the item that weighs most
 -- reason_codes: every reason there is, the gravest first, as in the hand-over document

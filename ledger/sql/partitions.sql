@@ -2,13 +2,13 @@
 -- Grain: one row for each asset × partition of its definition, and one for each other that a closed run dealt with. Order: none.
 -- asset_key: the asset
 -- partition: the partition key; NULL of an asset without partitions
--- state: missing (no run ever dealt with it), pending (a run that is not closed planned it, and none before), materialized, stale (materialized, and an input has another version since), skipped (left out: skipped or not available), wiped, failed (the latest run that dealt with it did not make it), unknown (it cannot be said what it came to)
+-- state: missing (no run ever dealt with it), pending (a run that is open planned it, and none before), materialized, stale (materialized, and an input has another version since), skipped (left out: skipped or not available), wiped, failed (the latest run that dealt with it did not make it), unknown (nobody knows its outcome)
 -- defined: whether the definition has it: false for what it does not have, or not any more; NULL where that is not known: nobody declared which partitions the asset has, or they cannot be listed, or it is a dynamic one that came since
 -- definition: windows (of time), static, dynamic (the keys when it was declared), multi, other, or none (it has no partitions); NULL where nobody declared it
--- outcome: what the latest run came to (as in `assets`)
+-- outcome: that in the latest run (as in `assets`)
 -- reason_code: why it is not passed
 -- run_id: the latest closed run that dealt with it
--- state_since: when it came to what it is, UTC
+-- state_since: since when it has this state, UTC
 -- last_materialized_at: the newest materialization, UTC, also where a later run failed
 -- materializations: how often it was materialized
 -- stale_since: when the newest of its inputs changed, UTC; NULL where it is not stale

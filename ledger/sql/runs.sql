@@ -3,7 +3,7 @@
 -- run_id: the run
 -- job_name: its job
 -- status: what Dagster's log says of it last: queued, running, succeeded, failed or canceled; it is not a verdict
--- verdict: what the run comes to: passed, warned, skipped, not_available, not_evaluated, unknown or failed; unknown while it is open
+-- verdict: passed, warned, skipped, not_available, not_evaluated, unknown or failed; unknown while it is open
 -- reason_code: why it is not passed, as a code
 -- reason: why, in words: the item that weighs most
 -- closed: whether it was read whole after its end and its outcomes derived; not while late records reopen it
@@ -60,7 +60,7 @@ WITH gravity AS (
             WHEN worst = 'passed' THEN 'passed'
             ELSE 'item' END AS why,
         CASE status WHEN 'failed' THEN 'failed' WHEN 'canceled' THEN 'was canceled'
-            WHEN 'queued' THEN 'is waiting to start' ELSE 'is still going on' END AS said,
+            WHEN 'queued' THEN 'is waiting to start' ELSE 'is still running' END AS said,
         CASE first.outcome WHEN 'check_warned' THEN 'did not pass, a warning' WHEN 'check_failed' THEN 'did not pass'
             ELSE coalesce(
                 nullif(trim(regexp_replace(first.reason, '[\s\x0b\x1c-\x1f\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]+', ' ', 'g')), ''),

@@ -53,8 +53,8 @@ def receive(inbox: Inbox, warehouse: Warehouse, partition: str) -> Received:
     """Accept the hand-over of a partition and hold the warehouse against it.
 
     Raises: RefusedInputError with `handover_missing`, the code of docs/handover.md with which it does not hold,
-    `not_released` and the decision, `snapshot_not_stated`, or `partition_changed_after_handover`; EnvironmentFault
-    when a file or the warehouse cannot be read; UsageError for what is no verifier key.
+    `decision_not_proceed` and the decision, `snapshot_not_stated`, or `partition_changed_after_handover`;
+    EnvironmentFault when a file or the warehouse cannot be read; UsageError for what is no verifier key.
     """
     window = daily_window(partition)
     folder = inbox.of(partition)
@@ -73,9 +73,10 @@ def receive(inbox: Inbox, warehouse: Warehouse, partition: str) -> Received:
         raise _refusal(str(error), error.code) from error
     if not accepted.proceeds or accepted.decision != WEEK06.proceed:
         if accepted.sign_off and accepted.decision == WEEK06.proceed:
-            raise _refusal(f"the hand-over holds, and was {accepted.sign_off.told}", "not_released", "held")
-        text = f"the hand-over holds, and says {accepted.decision}, not {WEEK06.proceed}"
-        raise _refusal(text, "not_released", accepted.decision)
+            text = f"the hand-over is sound, and its sign-off says {accepted.sign_off.sentence}"
+            raise _refusal(text, "decision_not_proceed", "signed_off_hold")
+        text = f"the hand-over is sound, and says {accepted.decision}, not {WEEK06.proceed}"
+        raise _refusal(text, "decision_not_proceed", accepted.decision)
     return Received(accepted, _unchanged(accepted, warehouse.partition_state(window), partition))
 
 

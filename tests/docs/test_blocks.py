@@ -245,7 +245,7 @@ def check_a_page(block: Block, home: Path) -> None:
     checked = block.text.replace("VKEY", vkey)
     assert shell(checked, home).startswith("ok:")
     page = home / "orders.html"
-    page.write_bytes(page.read_bytes().replace(b"CLEARED", b"CHECKED"))
+    page.write_bytes(page.read_bytes().replace(b"PROCEED", b"CHECKED"))
     with pytest.raises(AssertionError, match="the page was changed"):
         shell(checked, home)
 

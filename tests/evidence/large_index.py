@@ -15,7 +15,7 @@ def large(assets: int, partitions: int, runs: int) -> dict[str, Any]:
     return {
         "schema_version": "evidence_index_v1",
         "kind": "index",
-        "headline": {"shape": "●", "word": "CLEARED", "tone": "passed", "named": "n", "sentence": "s"},
+        "headline": {"shape": "●", "word": "PROCEED", "tone": "passed", "named": "n", "sentence": "s"},
         "deliveries": [],
         "map": {
             "assets": [f"layer/{n}/asset" for n in range(assets)],

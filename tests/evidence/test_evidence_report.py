@@ -128,7 +128,7 @@ def test_an_open_run_gives_an_interim_report(told: Tell) -> None:
     """What is made while a run goes on says so, judges nothing, and shows what is still to come."""
     document = report(told(open_run("run-1")), "run-1")
     assert document["kind"] == "interim"
-    assert "made while the run was going on" in document["statement"]
+    assert "made while the run was running" in document["statement"]
     assert document["verdict"]["verdict"] == "unknown"
     assert document["verdict"]["denominators"] == "3 of 5 planned passed, 1 not available, 1 pending"
     assert document["run"]["ended_at"] is None

@@ -167,7 +167,7 @@ def test_the_summary_of_an_open_run_says_interim_and_calls_nothing_lost(told: Te
     """What has not come yet is not what never came; after closing it says final."""
     with open_prefix(told(open_run("run-1"))) as prefix:
         interim = derive_run_summary(prefix, read_runs(prefix, ["run-1"])[0])
-    assert "Not signed. Interim: made while the run was going on." in interim
+    assert "Not signed. Interim: made while the run was running." in interim
     assert "- Checks not evaluated yet, 1 of 1:" in interim
     assert "never" not in interim
     with open_prefix(told(good_run("run-2"))) as prefix:

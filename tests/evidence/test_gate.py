@@ -349,7 +349,7 @@ def test_an_asset_without_partitions_is_asked_for_without_one(told: Tell, call: 
 
 
 def test_what_an_asset_says_of_the_decision_holds_a_run_back(told: Tell, call: Call) -> None:
-    """Also where no profile says what is delivered; it sets nothing free."""
+    """Also where no profile says what is delivered; alone it lets nothing proceed."""
     story = Story(RUN).plan(PLAIN, {}).made("shop/orders", downstream_decision="hold_downstream")
     told(story.checked("complete", "shop/orders").end().close())
     assert failing(call("gate", "--run", RUN, "--json")) == {"decision"}

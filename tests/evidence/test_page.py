@@ -85,9 +85,9 @@ def test_nothing_can_be_added_or_taken_from_another_page(page: Page, ledger: Led
     ours, theirs = (each.html.partition(begin)[2].partition(end)[0] for each in (page, other))
     place = b'<script type="text/plain" id="proof">'
     forged = {
-        "text before it": b"<!DOCTYPE html><p>CLEARED" + page.html,
-        "text after it": page.html + b"<p>CLEARED",
-        "a style": page.html.replace(b"</head>", b"<style>h1{content:'CLEARED'}</style></head>"),
+        "text before it": b"<!DOCTYPE html><p>PROCEED" + page.html,
+        "text after it": page.html + b"<p>PROCEED",
+        "a style": page.html.replace(b"</head>", b"<style>h1{content:'PROCEED'}</style></head>"),
         "another document": page.html.replace(ours, theirs),
         "a second document": page.html.replace(place, begin + theirs + end + place),
         "no proof": page.html.replace(page.html.partition(place)[2].partition(end)[0], b""),
@@ -148,7 +148,7 @@ def test_nothing_planned_is_not_good(tmp_path: Path) -> None:
 def test_every_word_of_the_first_screen(ledger: Ledger, page: Page) -> None:
     """PROCEED stands on what the gate lets through, and on nothing else."""
     said = page.document["headline"]
-    assert (said["word"], said["tone"]) == ("CLEARED", "passed")
+    assert (said["word"], said["tone"]) == ("PROCEED", "passed")
     assert said["sentence"] == "4 of 5 planned passed, 1 not available"
     failed = page_of(ledger, "before").document["headline"]
     assert failed["word"] == "HELD"

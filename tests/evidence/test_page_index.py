@@ -49,7 +49,7 @@ def test_it_has_every_delivery_state_and_run_and_is_bound_to_the_log(ledger: Led
     assert [run["verdict"] for run in document["runs"]] == ["passed", "failed"]
     row = document["map"]["letters"][document["map"]["assets"].index(FACT)]
     assert row[document["map"]["partitions"].index(DAY)] == "P"
-    assert document["headline"]["word"] == "CLEARED"
+    assert document["headline"]["word"] == "PROCEED"
     assert make_index(ledger).html == made.html
 
 

@@ -201,7 +201,7 @@ def test_it_sets_nothing_free_that_the_evidence_holds_back(told: Tell, call: Cal
     """The command says which; what a policy lets a person override is shown as that."""
     told(warned_run(RUN))
     said = call("sign-off", *OF_FACT, "--decision", "proceed", "--actor", "ana", "--reason", "fine")
-    assert "does not set it free" in said.err
+    assert "the evidence still says" in said.err
     assert failing(gate()) == {"verdict", "decision"}
     assert failing(gate(f'{WANTED}\noverride = ["decision"]')) == {"verdict"}
     said = gate('override = ["verdict", "decision"]')

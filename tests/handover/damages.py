@@ -84,7 +84,7 @@ class World:
             world._elsewhere(f"of another {name}", signer, origin)
         world._held()
         world._made_up("a skip that passes", skip_passes, "dry_run_only")
-        world._made_up("a dry run set free", lambda _body: None, "proceed_to_week07")
+        world._made_up("a dry run that says proceed", lambda _body: None, "proceed_to_week07")
         world._made_up("a check told twice", told_twice, "dry_run_only")
         world._made_up("a check left out", lambda body: body["checks"].clear(), "dry_run_only")
         return world
@@ -334,7 +334,7 @@ EVIDENCE, INDEX, STATEMENT, PROOF, CHECKPOINT = (
 )
 DAMAGES: Final = (
     Damage(
-        "a partition is set free that was held back",
+        "a partition that is held says proceed",
         evidence(lambda body: body.update(downstream_decision="proceed_to_week07")),
         *("file_changed", EVIDENCE, "$.downstream_decision", "older"),
     ),
@@ -353,8 +353,8 @@ DAMAGES: Final = (
     ),
     Damage("… a check is left out", None, "record_differs", EVIDENCE, "$.checks", "a check left out"),
     Damage(
-        "… a dry run is set free",
-        *(None, "not_fit", EVIDENCE, "$.downstream_decision", "a dry run set free"),
+        "… a dry run says proceed",
+        *(None, "not_fit", EVIDENCE, "$.downstream_decision", "a dry run that says proceed"),
     ),
     Damage(
         "another status",

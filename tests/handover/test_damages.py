@@ -86,8 +86,8 @@ def test_who_holds_a_delivery_holds_it_whatever_the_evidence_says(world: World, 
     )
     assert (accepted.decision, accepted.proceeds) == ("proceed_to_week07", False)
     assert not accepted.meets("proceed_to_week07")
-    assert "held by Ada" in "\n".join(accepted.told)
-    assert "held by Ada" in (world.root / "held" / "README.md").read_text(encoding="utf-8")
+    assert "hold by Ada" in "\n".join(accepted.told)
+    assert "hold by Ada" in (world.root / "held" / "README.md").read_text(encoding="utf-8")
     assert consumer.accept(world.root / "held", DAY, TO) == "hold"
     before = accept(world.root / "before it is held", VKEY)
     assert (before.sign_off, before.proceeds, before.meets("proceed_to_week07")) == (None, True, True)

@@ -126,17 +126,17 @@ def test_a_missing_one_is_refused(inbox: Inbox, warehouse: Warehouse) -> None:
 def test_one_that_does_not_say_proceed_is_refused(produced: Produced, inbox: Inbox, warehouse: Warehouse) -> None:
     """It is genuine; a dry run produced nothing to build on."""
     _arrives(inbox, produced.root / "dry")
-    assert _refused(inbox, warehouse) == ("not_released", "dry_run_only")
+    assert _refused(inbox, warehouse) == ("decision_not_proceed", "dry_run_only")
 
 
 def test_a_hand_over_that_a_person_holds_is_refused(produced: Produced, inbox: Inbox, warehouse: Warehouse) -> None:
     """Though all of the evidence says that it may proceed."""
     _arrives(inbox, produced.root / "held")
-    assert _refused(inbox, warehouse) == ("not_released", "held")
+    assert _refused(inbox, warehouse) == ("decision_not_proceed", "signed_off_hold")
 
 
 def test_one_that_was_tampered_with_is_refused(produced: Produced, inbox: Inbox, warehouse: Warehouse) -> None:
-    """The dry run's, with the word that would set it free."""
+    """The dry run's, with the word with which it would proceed."""
     path = _arrives(inbox, produced.root / "dry") / "evidence.json"
     body = json.loads(path.read_bytes())
     body["downstream_decision"] = "proceed_to_week07"
@@ -179,7 +179,7 @@ def test_a_stale_one_is_refused(
     assert _refused(inbox, warehouse) == ("partition_changed_after_handover",)
 
 
-@pytest.mark.parametrize(("folder", "codes"), [("good", None), ("dry", ["not_released", "dry_run_only"])])
+@pytest.mark.parametrize(("folder", "codes"), [("good", None), ("dry", ["decision_not_proceed", "dry_run_only"])])
 def test_behind_a_gate_that_refuses_nothing_runs(
     produced: Produced,
     inbox: Inbox,

@@ -51,7 +51,7 @@ def test_it_is_captured_compared_and_pruned(command: Command, home: Path, ledger
     for start in (ASSET, JOB):
         command("dagster", *start)
     first = command("run_evidence.ledger.cli", "sync")
-    assert "2 runs: 2 captured, 0 closed before and unchanged, 0 going on" in first.stdout
+    assert "2 runs: 2 captured, 0 closed before and unchanged, 0 still running" in first.stdout
     assert "2 runs have only just ended" in first.stderr
     command("run_evidence.ledger.cli", "sync", "--grace", "0")
     assert "2 runs: 0 captured, 2 closed before and unchanged" in command("run_evidence.ledger.cli", "sync").stdout
