@@ -175,7 +175,7 @@ class Reader:
 
 
 def open(place: str | Path | None = None) -> Reader:  # noqa: A001 - `ledger.open(…)` is how it is read
-    """Open the ledger at a path or address; else the one that LEDGER_URL, DAGSTER_HOME or the folder names.
+    """Open the ledger at a path or a file:// URL; else the one that LEDGER_URL, DAGSTER_HOME or the folder names.
 
     Raises: NotALedgerError when there is none; UsageError for an address of a kind that is not supported.
     """

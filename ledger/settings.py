@@ -44,13 +44,16 @@ def resolve_ledger(path: str | Path | None, environment: Mapping[str, str] | Non
     fallback = Path(home).expanduser() / "ledger" if home else Path(".ledger")
     address = str(path) if path else values.get("LEDGER_URL") or project_settings().ledger or str(fallback)
     if "://" in address:
-        scheme, _, rest = address.partition("://")
-        if scheme != "file":
+        from urllib.parse import unquote, urlsplit
+
+        url = urlsplit(address)
+        local = url.netloc in {"", "localhost"} and url.path.startswith("/") and not (url.query or url.fragment)
+        if url.scheme != "file" or not local:
             raise UsageError(
                 f"The address {address!r} is of a kind this version cannot open; a ledger is a folder.",
-                next_step="name a folder with --ledger or LEDGER_URL",
+                next_step="name a folder with --ledger or LEDGER_URL, or by a URL as file:///path/to/ledger",
             )
-        address = rest
+        return Path(unquote(url.path))  # Source: RFC 8089, and what `Path.as_uri` writes
     return Path(address).expanduser().absolute()
 
 

@@ -158,6 +158,8 @@ def test_rivals_that_create_at_once_end_with_one_ledger(tmp_path: Path, attempt:
         ("/a/b", {"LEDGER_URL": "/c"}, "/a/b"),
         (None, {"LEDGER_URL": "/c", "DAGSTER_HOME": "/d"}, "/c"),
         (None, {"LEDGER_URL": "file:///c/d"}, "/c/d"),
+        ("file://localhost/c", {}, "/c"),
+        (Path("/c/a b#1?ü%").as_uri(), {}, "/c/a b#1?ü%"),
         (None, {"LEDGER_URL": "", "DAGSTER_HOME": "/d"}, "/d/ledger"),
         (None, {"DAGSTER_HOME": "/d"}, "/d/ledger"),
         (None, {"DAGSTER_HOME": ""}, str(Path.cwd() / ".ledger")),
@@ -170,10 +172,11 @@ def test_where_the_ledger_is(path: str | None, environment: dict[str, str], expe
     assert str(resolve_ledger(path, environment)) == expected
 
 
-def test_an_address_of_another_kind_is_refused() -> None:
-    """A bucket is not taken for a folder called `s3:`."""
+@pytest.mark.parametrize("address", ["s3://bucket/prefix", "file://another-host/c", "file:///c?x", "file:///c#x"])
+def test_an_address_of_another_kind_is_refused(address: str) -> None:
+    """A bucket is not taken for a folder called `s3:`, nor another machine's folder for one of this machine."""
     with pytest.raises(UsageError, match="of a kind this version cannot open") as caught:
-        resolve_ledger("s3://bucket/prefix", {})
+        resolve_ledger(address, {})
     assert caught.value.exit_code == 2
 
 

@@ -147,6 +147,12 @@ def test_the_newest_state_is_read_each_time(ledger: Ledger, reader: Reader) -> N
     assert len(reader.query("FROM entries")) == len(before) + 1
 
 
+def test_a_ledger_is_opened_by_its_url(ledger: Ledger, reader: Reader) -> None:
+    """As `Path.as_uri` writes it."""
+    by_url = run_evidence.ledger.open(ledger.root.as_uri())
+    assert by_url.query("FROM entries").rows() == reader.query("FROM entries").rows()
+
+
 def test_what_is_no_ledger_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(NotALedgerError, match="There is no ledger"):
         run_evidence.ledger.open(tmp_path / "nowhere")
