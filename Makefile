@@ -1,11 +1,11 @@
-# make demo | test | test-soak | test-bounds | test-analytics | lint | wheel | bench | dev | docs | site | picture   (each creates .venv on first use)
+# make demo | test | test-soak | test-bounds | lint | wheel | bench | dev | docs | site | picture   (each creates .venv on first use)
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Compiling our own modules anew is a third of what each process of the tests takes to start
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test test-soak test-bounds test-analytics lint wheel bench dev docs site picture clean
+.PHONY: demo test test-soak test-bounds lint wheel bench dev docs site picture clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
@@ -42,16 +42,6 @@ lint: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# dbt, which builds Week05's mart, in an environment of its own: it wants an older pathspec than mypy does
-.venv-analytics/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv-analytics
-	grep -v '^pathspec==' constraints.txt > .venv-analytics/constraints.txt
-	PIP_CONSTRAINT=.venv-analytics/constraints.txt .venv-analytics/bin/python -m pip install --quiet --editable '.[analytics]'
-	@touch $@
-
-test-analytics: .venv/.installed .venv-analytics/.installed
-	DBT_COMMAND=.venv-analytics/bin/dbt $(BIN)/python -m pytest -n 2 tests/pipelines/test_neighbours.py
-
 # dist/run_evidence_ledger-VERSION-py3-none-any.whl, and run_evidence_check-…, which needs cryptography alone
 wheel: .venv/.installed
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
@@ -80,4 +70,4 @@ dev: .venv/.installed
 	  $(BIN)/dagster dev -m pipelines.definitions --port $(PORT)
 
 clean:
-	rm -rf .venv .venv-bounds .venv-analytics .demo build dist *.egg-info
+	rm -rf .venv .venv-bounds .demo build dist *.egg-info

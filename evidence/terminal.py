@@ -236,7 +236,7 @@ def _timeline(facts: JudgedRun, width: int | None) -> Iterator[str]:
                 yield styled(f"… {counted(len(hidden), 'more event')}", "dim")
             continue
         start = f"{timestamp(event.occurred_at)[11:19]}  {since[position]:>{wide}}  "
-        style = VERDICT_STYLES[event.outcome] if event.outcome not in {None, "passed"} else None
+        style = None if event.outcome is None or event.outcome == "passed" else VERDICT_STYLES[event.outcome]
         for line in _wrapped(_event_words(facts, event), width, len(start) + len(_INDENT)):
             yield start + styled(line, style)
             start = " " * len(start)

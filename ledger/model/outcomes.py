@@ -10,7 +10,7 @@ why") and is kept apart from the raw events: its result is an event of its own (
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any, Final
@@ -641,7 +641,10 @@ def _message(event: RunEvent) -> str:
     return str(text or event.data.get("message") or "").strip()
 
 
-_MADE_BY: Final = {"materialize": ("asset.materialized.v1", _produced), "check": ("check.evaluated.v1", _evaluated)}
+_MADE_BY: Final[Mapping[Kind, tuple[str, Callable[[_Seen, PlanItem, RunEvent], Outcome]]]] = {
+    "materialize": ("asset.materialized.v1", _produced),
+    "check": ("check.evaluated.v1", _evaluated),
+}
 
 
 def outcome_parts(outcomes: Sequence[Outcome], revision: int) -> list[dict[str, Json]]:

@@ -92,7 +92,7 @@ def build_mart(warehouse: Warehouse, place: MartPlace, environ: Mapping[str, str
     if dbt is None:
         raise EnvironmentFault(
             "the mart is built with dbt, which is not installed",
-            next_step="make .venv-analytics/.installed, then: export DBT_COMMAND=.venv-analytics/bin/dbt",
+            next_step="pip install -e '.[analytics]', or name the command: export DBT_COMMAND=/path/to/dbt",
         )
     folder = place.folder.absolute()
     silver, target = folder / "silver", folder / "target"

@@ -42,9 +42,9 @@ NOW = datetime(2026, 4, 18, 3, tzinfo=UTC)
 STAMP = BatchStamp("run-1", "release-1", NOW)
 NEEDS_DBT = pytest.mark.skipif(
     find_dbt(os.environ) is None,
-    reason="dbt is not installed here: dbt-core 1.11 and mypy want different versions of pathspec; "
-    "make test-analytics",
+    reason="dbt is not installed: the extra analytics",
 )
+BUILDS = (NEEDS_DBT, pytest.mark.soak)  # dbt takes some ten seconds
 # What dbt 1.11 left of a build of pipelines/analytics, without most of its nodes and of what it says of them.
 RUN_RESULTS = {
     "metadata": {
@@ -208,6 +208,7 @@ def test_every_metric_is_one_of_the_project() -> None:
 
 
 @NEEDS_DBT
+@pytest.mark.soak
 def test_the_mart_counts_what_silver_holds(tmp_path: Path, factory: Factory, parsed: Callable[..., Ticket]) -> None:
     """Every metric of the registry can be asked of it; a priority that is none is a failure, which is reported."""
     done = {"status": "closed", "priority": "p1_critical", "resolved_at": "2026-04-17T10:15:00Z"}
@@ -238,7 +239,7 @@ def test_the_mart_counts_what_silver_holds(tmp_path: Path, factory: Factory, par
     assert "fail" in {node["status"] for node in json.loads(place.report.read_text())["results"]}
 
 
-@pytest.mark.parametrize("mart", ["as dbt left it", pytest.param("built here", marks=NEEDS_DBT)])
+@pytest.mark.parametrize("mart", ["as dbt left it", pytest.param("built here", marks=BUILDS)])
 def test_the_hand_over_names_the_neighbours_that_were_built(
     factory: Factory, monkeypatch: pytest.MonkeyPatch, mart: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -295,7 +296,7 @@ def _handed_over(factory: Factory) -> tuple[FinishedRun, dict[str, Any]]:
 def test_the_page_says_how_to_build_the_lakehouse(
     tmp_path: Path, factory: Factory, parsed: Callable[..., Ticket]
 ) -> None:
-    """Its lines, typed as they stand; dbt has an environment of its own, and tests above."""
+    """Its lines, typed as they stand; the mart's differs by its name alone, and dbt takes long."""
     pytest.importorskip("pyiceberg", reason="the extra lakehouse is not installed")
     page = (ROOT / "docs" / "factory.md").read_text(encoding="utf-8")
     (block,) = [each for each in re.findall(r"```text\n(.*?)```", page, re.S) if "pipelines.neighbours" in each]
