@@ -68,6 +68,11 @@ class GatePolicy:
             yield f"requires {self.require!r:.100}, which is none of {', '.join(REQUIRABLE)}"
         yield from _not_among("off", self.off, MAY_BE_OFF)
         yield from _not_among("override", self.override, MAY_BE_OVERRIDDEN)
+        for actor in self.actors:
+            if not actor.strip():
+                yield f"has {actor!r:.100} in `actors`, which names nobody"
+        if self.actors and not (self.sign_off or self.override):
+            yield "has `actors`, and neither `sign_off` nor `override`, so nobody would be asked who they are"
 
 
 def _not_among(member: str, names: tuple[str, ...], known: tuple[str, ...]) -> Iterator[str]:

@@ -14,11 +14,16 @@ _SPECIAL = re.compile("|".join((_ALWAYS, _UNDERSCORE, _ENTITY, _LINK, _LINE_STAR
 _NUMBERED = re.compile(r"\A([0-9]{1,9})([.)])")
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:@+=-]*")
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
+# Marks of direction reorder what stands after them on the line. Source: Unicode Standard Annex #9, section 2.
+_DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def text(value: object) -> str:
-    """Escape text for a line or a table cell; line breaks and control characters become one space."""
-    flat = _SPACE.sub(" ", str(value)).strip()
+    r"""Escape text for a line or a table cell: line breaks and control characters as one space.
+
+    Marks of direction are written as `\u202e`: a name with one would turn the words after it round.
+    """
+    flat = _DIRECTION.sub(lambda mark: f"\\u{ord(mark[0]):04x}", _SPACE.sub(" ", str(value)).strip())
     return _NUMBERED.sub(r"\1\\\2", _SPECIAL.sub(r"\\\g<0>", flat))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
@@ -27,6 +28,8 @@ from run_evidence.ledger.model.plan import PlanItem
 from tests.paths import paths
 
 HOUR = 3_600_000_000
+MARKS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""The marks of direction: every character that Unicode gives the property Bidi_Control."""
 
 
 def summary(ledger: Ledger, run_ids: list[str] | None = None) -> str:
@@ -230,6 +233,7 @@ def test_recorded_words_stay_words(told: Tell) -> None:
 def test_any_text_is_shown_as_it_is(value: str) -> None:
     """Rendered by a foreign Markdown implementation, escaped text reads as the text did, in a list and a table."""
     flat = re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", value).strip()
+    flat = "".join(f"\\u{ord(c):04x}" if c in MARKS else c for c in flat)
     parser = MarkdownIt("commonmark").enable("table")
     in_list = parser.parse(f"- {text(value)}")
     in_table = parser.parse("\n".join(table(["a", "b"], [[text(value), code(value)]])))
@@ -237,6 +241,16 @@ def test_any_text_is_shown_as_it_is(value: str) -> None:
     assert shown == ([flat] if flat else [])
     cells = [_plain(token.children or []) for token in in_table if token.type == "inline"]
     assert cells == ["a", "b", flat, flat]
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_no_text_turns_the_words_after_it_round(mark: str) -> None:
+    """A mark of direction is shown as its number; letters that are written from the right stay."""
+    kinds = {unicodedata.bidirectional(c) for c in text(f"\u05e9\u05dc\u05d5\u05dd{mark}a")}
+    assert "R" in kinds
+    assert kinds.isdisjoint({"AL", "LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+    assert f"u{ord(mark):04x}" in text(f"a{mark}b")
+    assert mark not in text(f"a{mark}b")
 
 
 def _plain(tokens: Sequence[Token]) -> str:

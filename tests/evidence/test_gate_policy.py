@@ -55,6 +55,24 @@ def test_a_key_that_is_trusted_has_to_have_signed(ledger: Ledger, call: Call, tm
     assert (said.code, failing(said)) == (1, {"signed"})
 
 
+@pytest.mark.parametrize(
+    ("members", "problem"),
+    [
+        ('sign_off = true\nactors = [""]', "names nobody"),
+        ('sign_off = true\nactors = ["ana", " "]', "names nobody"),
+        ('actors = ["ana"]', "nobody would be asked"),
+    ],
+)
+def test_actors_that_nobody_can_be_are_refused(
+    ledger: Ledger, call: Call, tmp_path: Path, members: str, problem: str
+) -> None:
+    """A name that is none, and names that no rule asks for, would be a rule that is never asked."""
+    assert ledger.log().size
+    said = call("gate", *OF_FACT, "--policy", written(tmp_path, members))
+    assert said.code == 2
+    assert problem in said.err
+
+
 def test_an_unsigned_ledger_does_not_meet_a_policy_that_wants_a_key(tmp_path: Path, call: Call) -> None:
     """Without such a policy the rule says so, and nothing is asked."""
     unsigned = signed_ledger(tmp_path / "unsigned", [], None)

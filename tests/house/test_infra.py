@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from pipelines.ingestion.object_store import BucketStore
+from pipelines.resources import ReportsResource, resources_from_environment
 from run_evidence.ledger import EnvironmentFault
 from tests.mortal_servers import S3_KEYS, MortalPostgres, MortalS3
 
@@ -73,6 +74,20 @@ def test_it_has_what_the_factory_needs(services: dict[str, Any]) -> None:
     ports = [port for each in services.values() for port in each.get("ports", ())]
     assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
     assert "3000" in {port["published"] for port in ports}
+
+
+@pytest.mark.parametrize("switch", ["", "true"])
+def test_the_factory_takes_the_settings_it_is_given(
+    read: Callable[..., subprocess.CompletedProcess[str]], switch: str
+) -> None:
+    """The example's, with nothing more set, and with both neighbours, whose reports outlive a container."""
+    switches = dict.fromkeys(["LAKEHOUSE_ENABLED", "ANALYTICS_ENABLED"], switch)
+    done = read(**example() | dict.fromkeys(SECRETS, "set") | switches)
+    settings = json.loads(done.stdout)["services"]["devbox"]["environment"]
+    reports = resources_from_environment(settings)["week06_reports"]
+    assert isinstance(reports, ReportsResource)
+    found = {reports.week04_report_path, reports.week05_run_results_path}
+    assert all(str(path).startswith("/data/") for path in found) if switch else found == {None}
 
 
 def test_images_are_pinned_by_tag(services: dict[str, Any]) -> None:
