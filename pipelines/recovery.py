@@ -1,48 +1,53 @@
-"""`python -m pipelines.recovery`: plan a retry, rerun, replay or backfill, and with --execute carry it out.
+"""`python -m pipelines.recovery`: plan a retry, rerun, replay or backfill, and carry a plan out.
 
-Without --execute nothing is written but the plan. With it the runs are executed here, through Dagster, without a
-daemon; then plan, runs and result are told as one story, and where they differ is a finding. --show tells it again.
-0 fine · 1 not as planned, or something is held · 2 wrong usage or bad input · 4 the environment.
+Without --execute nothing is written but the plan. `--plan FILE --execute` carries out the plan that was reviewed,
+if all that it rests on is as it was; `--mode … --execute` plans and carries out in one. The runs are executed here,
+through Dagster, without a daemon; then plan, runs and result are told as one story, and where they differ is a
+finding. --show tells it again.
+0 fine · 1 not as planned, something is held, or what a plan rests on changed · 2 wrong usage or bad input · 4 the
+environment.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from pipelines.data_factory.reconciliation import SILVER
-from pipelines.data_factory.recovery import IDEMPOTENCY_GUARD, Verb
-from pipelines.data_factory.recovery_plan import (
-    COMMAND,
-    LedgerFound,
-    Planner,
+from pipelines.data_factory.recovery import Verb
+from pipelines.data_factory.recovery_plan import COMMAND, Basis, LedgerFound, Planner, Question, partitions_found
+from pipelines.data_factory.recovery_saved import (
+    Change,
+    changes_since,
     find_plan,
-    partitions_found,
     read_recovery_plan,
+    require_unaltered,
     write_recovery_plan,
 )
 from pipelines.data_factory.recovery_story import tell_recovery
+from pipelines.data_factory.recovery_told import tell_changes, tell_nothing, tell_plan, tell_story
 from pipelines.ingestion.command import run
 from pipelines.ingestion.settings import warehouse_of
 from pipelines.partitions import daily_window, format_instant, parse_instant
-from pipelines.reconcile import settings_of, shown_count
+from pipelines.reconcile import settings_of
 from run_evidence.ledger import EnvironmentFault, UsageError, open_ledger
-from run_evidence.ledger.terminal import VERDICT_STYLES, out, out_json, say, styled, table
+from run_evidence.ledger.terminal import out, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import dagster as dg
 
     from pipelines.data_factory.recovery_plan import RecoveryPlan, Target
     from pipelines.data_factory.recovery_runs import Project
-    from pipelines.data_factory.recovery_story import Story
+    from pipelines.data_factory.recovery_saved import StoredPlan
     from run_evidence.ledger import Ledger
 
 _DEFAULT_REPORT_DIR: Final = "reports/week06"
+_NAMED_RUNS: Final = 4
 _TAKES: Final[Mapping[str, frozenset[str]]] = {
     "retry": frozenset({"run", "partition"}),
     "rerun": frozenset({"run", "partition", "batch"}),
@@ -58,39 +63,80 @@ _EXAMPLES: Final = {
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Plan what was asked for, carry it out when that was asked for too, and print it."""
+    """Plan what was asked for, or take a plan that was reviewed; carry it out when that was asked for; tell it."""
     given = _parser().parse_args(arguments)
     reports = Path(environ.get("WEEK06_REPORT_DIR") or _DEFAULT_REPORT_DIR)
     ledger = open_ledger(given.ledger, environ)
     if given.show is not None:
-        return _tell_story(tell_recovery(read_recovery_plan(find_plan(reports, given.show)), ledger), given.json)
-    if given.mode is None:
-        raise UsageError("what to do? --mode is not given", next_step=f"{COMMAND} --mode {'|'.join(_TAKES)}")
-    operator = given.operator or environ.get("WEEK06_OPERATOR")
-    if not operator or not operator.strip():
-        raise UsageError(
-            "a recovery names who answers for it, and there is no operator",
-            next_step=f"{COMMAND} --mode {given.mode} {_EXAMPLES[given.mode]} --operator NAME",
-        )
+        return tell_story(tell_recovery(read_recovery_plan(find_plan(reports, given.show)), ledger), given.json)
+    if given.plan is not None:
+        return _saved(given, ledger, environ, reports)
+    question = _question(given)
+    operator = _operator(given, environ, f"{COMMAND} --mode {given.mode} {_EXAMPLES[question.mode]}")
     project = _project()
-    planner = Planner(
-        settings_of(environ), warehouse_of(environ), project.partition_keys, operator, datetime.now(UTC)
-    )
-    plan = _plan(given, planner, project, ledger, environ)
+    plan = _plan(question, operator, project, ledger, environ)
     path = write_recovery_plan(plan, reports)
     if not given.execute:
-        return _tell_plan(plan, path, given.json)
+        return tell_plan(plan, path, given.json)
     if not given.json:
-        _tell_plan(plan, path, as_json=False, hint=False)
+        tell_plan(plan, path, as_json=False, hint=False)
         out("")
-    if plan.due:
-        _carry_out(plan, project, ledger, environ)
-        return _tell_story(tell_recovery(read_recovery_plan(path), ledger), given.json) or (1 if plan.held else 0)
-    if given.json:
-        out_json({"plan_id": plan.plan_id, "as_planned": not plan.held, "plan": plan.to_document(), "runs": []})
-    else:
-        out("nothing to carry out" + (": what is missing is held" if plan.held else ""))
-    return 1 if plan.held else 0
+    return _carry_out(read_recovery_plan(path), operator, project, ledger, environ, as_json=given.json)
+
+
+def _saved(given: argparse.Namespace, ledger: Ledger, environ: Mapping[str, str], reports: Path) -> int:
+    """Take a plan from its file, and carry it out if all that it rests on is as it was; else say what changed.
+
+    Raises: InputError for a file that is no plan as it was written; UsageError when it was carried out already.
+    """
+    if _named(given) or given.mode:
+        raise UsageError(
+            "--plan has its own question and takes no other", next_step=f"{COMMAND} --plan {given.plan} --execute"
+        )
+    path = Path(given.plan)
+    stored = read_recovery_plan(path if path.is_file() else find_plan(reports, given.plan))
+    question, _ = require_unaltered(stored)
+    executor = _operator(given, environ, f"{COMMAND} --plan {given.plan} --execute")
+    project, plan = _project(), stored.plan
+    _require_not_carried_out(stored, ledger, environ)
+    try:
+        changes = changes_since(plan, _plan(question, plan.operator, project, ledger, environ))
+    except UsageError as error:
+        changes = [Change(None, "the question", "answered", f"refused: {error}")]
+    if changes:
+        return tell_changes(plan, changes, question.command, given.json)
+    if not given.execute:
+        return tell_plan(plan, stored.path, given.json)
+    if not given.json:
+        out(f"plan {plan.plan_id}  nothing that it rests on has changed since {plan.timestamp}")
+    return _carry_out(stored, executor, project, ledger, environ, as_json=given.json)
+
+
+def _require_not_carried_out(stored: StoredPlan, ledger: Ledger, environ: Mapping[str, str]) -> None:
+    """Refuse a plan that the ledger has runs of, or that Dagster has runs of which nobody captured yet."""
+    from pipelines.data_factory.recovery_runs import runs_of
+
+    story = tell_recovery(stored, ledger) if ledger.exists() else None
+    runs = [run.run_id for run in story.runs] if story else []
+    by = f", by {' and '.join(story.executed_by)}" if story and story.executed_by else ""
+    if not runs:
+        with _instance(environ) as instance:
+            runs = runs_of(instance, stored.plan_id)
+    if runs:
+        named = ", ".join(run_id[:8] for run_id in runs[:_NAMED_RUNS]) + (", …" if len(runs) > _NAMED_RUNS else "")
+        raise UsageError(
+            f"plan {stored.plan_id} was carried out already{by}: {len(runs)} runs ({named})",
+            next_step=f"{COMMAND} --show {stored.plan_id}",
+        )
+
+
+def _operator(given: argparse.Namespace, environ: Mapping[str, str], command: str) -> str:
+    operator: str | None = given.operator or environ.get("WEEK06_OPERATOR")
+    if not operator or not operator.strip():
+        raise UsageError(
+            "a recovery names who answers for it, and there is no operator", next_step=f"{command} --operator NAME"
+        )
+    return operator
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,22 +147,28 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--partition", action="append", metavar="DAY", help="only this day; may be repeated")
     parser.add_argument("--from", dest="start", metavar="DAY|TIME", help="the window's start")
     parser.add_argument("--to", dest="end", metavar="DAY|TIME", help="its end: a day whole, a time not itself")
-    parser.add_argument("--asset", default=SILVER, metavar="KEY", help="whose missing partitions to backfill")
+    parser.add_argument("--asset", metavar="KEY", help=f"whose missing partitions to backfill; else {SILVER}")
     parser.add_argument("--operator", metavar="NAME", help="who answers for it; else WEEK06_OPERATOR")
     parser.add_argument("--ledger", metavar="FOLDER", help="else as the command ledger finds it")
+    parser.add_argument("--plan", metavar="FILE", help="a plan that was written, or its id, instead of --mode")
     parser.add_argument("--execute", action="store_true", help="carry the plan out")
     parser.add_argument("--show", metavar="PLAN_ID", help="tell a plan, its runs and the result; or: latest")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
-def _plan(
-    given: argparse.Namespace, planner: Planner, project: Project, ledger: Ledger, environ: Mapping[str, str]
-) -> RecoveryPlan:
-    """Plan by what was named. Raises: UsageError for what the verb does not take, or is not there."""
-    mode: Verb = given.mode
+def _named(given: argparse.Namespace) -> list[str]:
+    """Return which of the options were given that say what to recover."""
     said = {"run": given.run, "batch": given.batch, "partition": given.partition, "from": given.start or given.end}
-    named = [name for name, value in said.items() if value]
+    return [name for name, value in {**said, "asset": given.asset}.items() if value]
+
+
+def _question(given: argparse.Namespace) -> Question:
+    """Return what was asked. Raises: UsageError for what the verb does not take."""
+    if given.mode is None:
+        raise UsageError("what to do? --mode is not given", next_step=f"{COMMAND} --mode {'|'.join(_TAKES)}")
+    mode: Verb = given.mode
+    named = [name for name in _named(given) if name != "asset" or mode != "backfill"]
     wrong = [name for name in named if name not in _TAKES[mode]]
     many = mode in {"retry", "rerun"} and len(given.partition or ()) > 1
     if wrong or many or len(named) > 1 or (not named and mode != "backfill"):
@@ -126,30 +178,53 @@ def _plan(
             f"--mode {mode} takes one of {takes}; it got {got}",
             next_step=f"{COMMAND} --mode {mode} {_EXAMPLES[mode]}",
         )
-    days = [daily_window(day).key for day in given.partition or ()]
-    if mode == "backfill":
-        found = _partitions(ledger, given.asset, environ)
-        if given.asset != SILVER and not found.partitions:
-            raise UsageError(
-                f"the ledger knows no asset {given.asset!r:.100}", next_step=f"{COMMAND} --asset {SILVER}"
-            )
-        chosen, asked = _days(given, planner, days)
-        return planner.backfill(found, chosen, f"{given.asset}, {asked}")
-    if mode == "replay":
-        return (
-            planner.replay_batch(given.batch) if given.batch else planner.replay_days(*_days(given, planner, days))
-        )
+    days = tuple(daily_window(day).key for day in given.partition or ())
+    return Question(mode, given.run, given.batch, days, given.start, given.end, given.asset)
+
+
+def _plan(
+    question: Question, operator: str, project: Project, ledger: Ledger, environ: Mapping[str, str]
+) -> RecoveryPlan:
+    """Answer the question by what is there now. Raises: UsageError for what is not there."""
+    settings, warehouse = settings_of(environ), warehouse_of(environ)
+    planner = Planner(settings, warehouse, project.partition_keys, operator, datetime.now(UTC))
+    basis = Basis(
+        project.job_name,
+        project.partitions,
+        project.steps,
+        str(settings.ticket_seed_path or settings.manifest_path),
+        warehouse.database.name,
+        ledger.require() if ledger.exists() else None,
+    )
+    return replace(_answer(question, planner, project, ledger, environ), question=question, basis=basis)
+
+
+def _answer(
+    question: Question, planner: Planner, project: Project, ledger: Ledger, environ: Mapping[str, str]
+) -> RecoveryPlan:
+    if question.mode == "backfill":
+        asset = question.asset or SILVER
+        found = _partitions(ledger, asset, environ)
+        if asset != SILVER and not found.partitions:
+            raise UsageError(f"the ledger knows no asset {asset!r:.100}", next_step=f"{COMMAND} --asset {SILVER}")
+        chosen, asked = _days(question, planner)
+        return planner.backfill(found, chosen, f"{asset}, {asked}")
+    if question.mode == "replay":
+        if question.batch:
+            return planner.replay_batch(question.batch)
+        return planner.replay_days(*_days(question, planner))
     from pipelines.data_factory.recovery_runs import PARTITION_TAG, find_run, newest_run
 
     with _instance(environ) as instance:
-        if given.run:
-            found_run = find_run(instance, project.job_name, given.run)
-        elif given.batch:
-            found_run = newest_run(instance, project.job_name, {"batch_id": given.batch}, f"batch {given.batch}")
+        if question.run:
+            found_run = find_run(instance, project.job_name, question.run)
+        elif question.batch:
+            tags, asked = {"batch_id": question.batch}, f"batch {question.batch}"
+            found_run = newest_run(instance, project.job_name, tags, asked)
         else:
-            (day,) = planner.require(days)[:1]
+            (day,) = planner.require(question.partitions)
             found_run = newest_run(instance, project.job_name, {PARTITION_TAG: day}, day)
-    return planner.retry(found_run) if mode == "retry" else planner.rerun(found_run)
+    return planner.retry(found_run) if question.mode == "retry" else planner.rerun(found_run)
 
 
 def _partitions(ledger: Ledger, asset_key: str, environ: Mapping[str, str]) -> LedgerFound:
@@ -165,20 +240,25 @@ def _partitions(ledger: Ledger, asset_key: str, environ: Mapping[str, str]) -> L
     return partitions_found(ledger, asset_key)
 
 
-def _days(given: argparse.Namespace, planner: Planner, days: list[str]) -> tuple[list[str], str]:
+def _days(question: Question, planner: Planner) -> tuple[list[str], str]:
     """Return the days asked for and how they were: those named, those that a window touches, or all there are."""
-    if days:
-        return planner.require(days), ", ".join(days)
-    if not (given.start or given.end):
-        return list(planner.keys), "all partitions"
-    start, end = _moment("--from", given.start, whole=False), _moment("--to", given.end, whole=True)
+    if question.partitions:
+        return planner.require(question.partitions), ", ".join(question.partitions)
+    if not (question.start or question.end):
+        return planner.require(planner.keys), "all partitions"
+    start, end = _moment("--from", question.start, whole=False), _moment("--to", question.end, whole=True)
+    if start and end and not start < end:
+        raise UsageError(
+            f"--from {question.start} is not before --to {question.end}, so no partition was asked for",
+            next_step=f"{COMMAND} --mode {question.mode} {_EXAMPLES['backfill']}",
+        )
     chosen = []
     for key in planner.keys:
         window = daily_window(key)
         if (end is None or window.start < end) and (start is None or start < window.end):
             chosen.append(key)
     if not chosen:
-        planner.require([given.start or given.end])  # says which there are
+        planner.require([question.start or question.end or ""])  # says which there are
     return chosen, f"{format_instant(start) if start else '…'} to {format_instant(end) if end else '…'}"
 
 
@@ -221,7 +301,25 @@ def _instance(environ: Mapping[str, str]) -> dg.DagsterInstance:
         ) from error
 
 
-def _carry_out(plan: RecoveryPlan, project: Project, ledger: Ledger, environ: Mapping[str, str]) -> None:
+def _carry_out(
+    stored: StoredPlan,
+    executor: str,
+    project: Project,
+    ledger: Ledger,
+    environ: Mapping[str, str],
+    *,
+    as_json: bool,
+) -> int:
+    """Execute what is due and tell what came of it; 0 when it went as planned and nothing is held."""
+    if not stored.plan.due:
+        return tell_nothing(stored.plan, as_json)
+    _execute(stored.plan, executor, project, ledger, environ)
+    return tell_story(tell_recovery(stored, ledger), as_json) or (1 if stored.plan.held else 0)
+
+
+def _execute(
+    plan: RecoveryPlan, executor: str, project: Project, ledger: Ledger, environ: Mapping[str, str]
+) -> None:
     """Execute what is due; complete the capture of each run, close it, and seal."""
     from pipelines.data_factory.recovery_runs import carry_out
     from run_evidence.sensors import declare_partitions
@@ -234,92 +332,9 @@ def _carry_out(plan: RecoveryPlan, project: Project, ledger: Ledger, environ: Ma
             say(f"{target.plan.partition_key}  Dagster says {word} (run {run_id[:8]})")
             capture_run(instance, run_id, CaptureContext(ledger, grace_seconds=0.0))
 
-        carry_out(plan, project, instance, ended)
+        carry_out(plan, project, instance, executor, ended)
         declare_partitions(ledger, project.repository, instance)
     ledger.seal()
-
-
-def _tell_plan(plan: RecoveryPlan, path: Path, as_json: bool, *, hint: bool = True) -> int:
-    if as_json:
-        out_json({"plan_id": plan.plan_id, "path": str(path), "plan": plan.to_document()})
-        return 0
-    out(f"plan {plan.plan_id}  {styled(plan.mode, 'bold')} of {plan.asked}, by {plan.operator} at {plan.timestamp}")
-    shown = [target for target in plan.targets if target.held != "no_delivery"]
-    if shown:
-        headers = ["partition", "why", "expected", "in Silver", "new events", "gap", "then"]
-        out(*table(headers, [_target_row(target) for target in shown], [_style(target) for target in shown]))
-    _tell_held(target for target in plan.held if target.held == "no_delivery")
-    out(f"guard   {IDEMPOTENCY_GUARD}")
-    for target in plan.due:
-        out(f"impact  {target.plan.partition_key}: {target.plan.downstream_impact}")
-    out(f"{len(plan.due)} to carry out, {len(plan.held)} held; {path}")
-    if hint and plan.due:
-        say("nothing was written but the plan. Next: the same with --execute")
-    return 0
-
-
-def _style(target: Target) -> str | None:
-    return "yellow" if target.held else None
-
-
-def _tell_held(held: Iterable[Target]) -> None:
-    """Name the partitions that wait, those of one reason together."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for target in held:
-        found[target.held or ""].append(target.plan.partition_key)
-    for reason, days in found.items():
-        named = days[0] if len(days) == 1 else f"{len(days)} partitions, {days[0]} to {days[-1]}"
-        out(f"held    {named}: {reason}")
-
-
-def _target_row(target: Target) -> list[str]:
-    plan = target.plan
-    numbers = (plan.expected_input_count, plan.current_output_count, target.expected_new_event_count)
-    then = f"held: {target.held}" if target.held else plan.mode
-    return [plan.partition_key, target.why, *map(shown_count, numbers), plan.gap_reason, then]
-
-
-def _tell_story(story: Story, as_json: bool) -> int:
-    if as_json:
-        out_json(story.to_document())
-        return 0 if story.as_planned else 1
-    plan = story.plan
-    out(f"plan {story.plan_id}  {plan.mode} of {plan.asked}, by {plan.operator} at {plan.timestamp}")
-    expected = {target.plan.partition_key: target for target in plan.due}
-    rows: list[list[str]] = []
-    for each in story.runs:
-        target = expected.get(each.partition or "")
-        wanted: tuple[Any, ...] = (None, None)
-        if target is not None:
-            wanted = (target.expected_new_event_count, target.plan.expected_input_count)
-        numbers = (wanted[0], each.inserted, wanted[1], each.output_row_count)
-        again = (each.parent_run_id or "")[:8]
-        rows.append(
-            [each.partition or "", each.run_id[:8], again, each.status, each.verdict, *map(shown_count, numbers)]
-        )
-    if rows:
-        headers = [
-            "partition",
-            "run",
-            "of run",
-            "status",
-            "verdict",
-            "new, planned",
-            "new",
-            "Silver, planned",
-            "Silver",
-        ]
-        out(*table(headers, rows, [VERDICT_STYLES.get(each.verdict) for each in story.runs]))
-    for finding in story.findings:
-        where = f"{finding.partition}: " if finding.partition else ""
-        out(f"{styled('finding', 'red')}  {finding.code}: {where}{finding.text}")
-    _tell_held(plan.held)
-    done = f"{len(story.runs)} runs for {len(plan.due)} partitions, {len(plan.held)} held"
-    word = styled("as planned", "green") if story.as_planned else styled("NOT as planned", "red")
-    out(f"{word}: {done}, {len(story.findings)} findings")
-    if story.runs:
-        say(f"each run whole: ledger show {story.runs[-1].run_id[:8]}")
-    return 0 if story.as_planned else 1
 
 
 if __name__ == "__main__":

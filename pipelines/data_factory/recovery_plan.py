@@ -9,35 +9,37 @@ Four verbs, kept apart:
 
 A plan is a document of its own and writes nothing else. Each target is one `BackfillPlan`, by the planner that the
 asset `week06/ops/backfill_plan` has, with what the runs must come to. A target that would only fail again is held,
-with the reason. A plan is named by its SHA-256, so that it cannot be changed after it was carried out.
+with the reason. A plan is named by its SHA-256, so that what is carried out is what was reviewed.
+`pipelines.data_factory.recovery_saved` reads it again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Final, get_args
+import shlex
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.data_factory.inputs import GateRejectedError, admit_inputs
 from pipelines.data_factory.reconciliation import load_query, reconcile_partition
-from pipelines.data_factory.recovery import BackfillPlan, Verb, plan_backfill, write_new
+from pipelines.data_factory.recovery import BackfillPlan, Verb, plan_backfill
 from pipelines.ingestion.gate import judge_manifest
 from pipelines.manifests import TICKET_CONTRACT, scan_manifests
 from pipelines.partitions import format_instant, partition_of
 from pipelines.tickets import Ticket, read_tickets
-from run_evidence.ledger import InputError, LedgerError, UsageError, open_snapshot
+from run_evidence.ledger import LedgerError, UsageError, open_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from pipelines.ingestion.warehouse import Warehouse
     from pipelines.manifests import SourceSettings
     from run_evidence.ledger import Ledger
 
 COMMAND: Final = "python -m pipelines.recovery"
+FORMAT: Final = "recovery_plan_v2"
 GAPS: Final = frozenset({"missing", "failed", "wiped", "skipped", "unknown"})
 """The states of the view `partitions` that a backfill fills; what is `stale` takes a rerun."""
 
@@ -47,15 +49,16 @@ _PENDING: Final = "pending"
 _ENDED: Final = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 
 _NO_DELIVERY: Final = "structured_manifest_missing_or_empty"
-_ID_LENGTH: Final = 16
+ID_LENGTH: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """One partition of a plan. `why` it is in it; `held` says why it is not carried out, None when it is.
 
-    `run_id` is the run that is executed again. `expected_new_event_count` is what Bronze must gain, None when that
-    could not be counted.
+    `run_id` is the run that is executed again. `expected_new_event_count` is what Bronze must gain, and
+    `input_snapshot_id` a SHA-256 over the contents of the sources that it gains them from; None when they could not
+    be counted.
     """
 
     plan: BackfillPlan
@@ -63,6 +66,7 @@ class Target:
     run_id: str | None
     expected_new_event_count: int | None
     held: str | None
+    input_snapshot_id: str | None = None
 
     def to_document(self) -> dict[str, Any]:
         """Return the contract's fields, then these."""
@@ -71,10 +75,48 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """What somebody asked to recover, as they named it, so that it can be asked again. A name not given is None."""
+
+    mode: Verb
+    run: str | None = None
+    batch: str | None = None
+    partitions: tuple[str, ...] = ()
+    start: str | None = None
+    end: str | None = None
+    asset: str | None = None
+
+    @property
+    def command(self) -> str:
+        """The line that asks it."""
+        said = {"run": self.run, "batch": self.batch, "from": self.start, "to": self.end, "asset": self.asset}
+        words = [f"--{name} {shlex.quote(value)}" for name, value in said.items() if value is not None]
+        words += [f"--partition {shlex.quote(day)}" for day in self.partitions]
+        return " ".join([COMMAND, "--mode", self.mode, *words])
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a plan was made over: the job with its partitions and steps, and where its data and its ledger are.
+
+    `ledger` is the name of its log, None while there was none.
+    """
+
+    job: str
+    partitions: str
+    steps: tuple[str, ...]
+    sources: str
+    warehouse: str
+    ledger: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class RecoveryPlan:
     """What was asked for, by whom and when, and the targets in order of their days.
 
-    `ledger_size` is how many sealed entries the ledger had when it was asked what is missing; None when it was not.
+    `ledger_size` is how many sealed entries the ledger had when it was asked what is missing, and
+    `asked_partition_count` of how many partitions it was asked; None when it was not. A plan without `question` and
+    `basis` can be told, but not be made again, and so not be carried out from its file.
     """
 
     mode: Verb
@@ -83,6 +125,9 @@ class RecoveryPlan:
     timestamp: str
     targets: tuple[Target, ...]
     ledger_size: int | None = None
+    asked_partition_count: int | None = None
+    question: Question | None = None
+    basis: Basis | None = None
 
     @property
     def due(self) -> tuple[Target, ...]:
@@ -98,11 +143,15 @@ class RecoveryPlan:
         """Return the plan as a JSON object."""
         windows = [target.plan for target in self.targets]
         return {
+            "format": FORMAT,
             "mode": self.mode,
             "asked": self.asked,
             "operator": self.operator,
             "timestamp": self.timestamp,
+            "question": asdict(self.question) if self.question else None,
+            "basis": asdict(self.basis) if self.basis else None,
             "ledger_size": self.ledger_size,
+            "asked_partition_count": self.asked_partition_count,
             "window_start": min((plan.window_start for plan in windows), default=None),
             "window_end": max((plan.window_end for plan in windows), default=None),
             "targets": [target.to_document() for target in self.targets],
@@ -121,7 +170,7 @@ class RecoveryPlan:
     @property
     def plan_id(self) -> str:
         """The plan's name: the beginning of its digest."""
-        return self.sha256[:_ID_LENGTH]
+        return self.sha256[:ID_LENGTH]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,11 +264,17 @@ class Planner:
                 run = f" in run {found.run_id[:8]}" if found.run_id else ""
                 target = self._target("backfill", day, f"{found.state}{run}{said}")
                 targets.append(replace(target, held=_PENDING) if found.state == _PENDING else target)
-        return replace(self._plan("backfill", asked, targets), ledger_size=known.size)
+        plan = self._plan("backfill", asked, targets)
+        return replace(plan, ledger_size=known.size, asked_partition_count=len(set(days)))
 
     def require(self, days: Iterable[str]) -> list[str]:
-        """Return the days, each once. Raises: UsageError when one is no partition of the definition."""
+        """Return the days, each once. Raises: UsageError when one is no partition of the definition, or none is."""
         known, wanted = set(self.keys), list(dict.fromkeys(days))
+        if not wanted:
+            raise UsageError(
+                "the factory has no partition yet, so none can be missing",
+                next_step="check WEEK06_PARTITION_START_DATE: it is the first partition's day",
+            )
         if other := [day for day in wanted if day not in known]:
             there = f"it has {self.keys[0]} to {self.keys[-1]}" if self.keys else "it has none yet"
             raise UsageError(
@@ -238,7 +293,8 @@ class Planner:
             return Target(plan, why, run_id, None, self._why_held(day, plan.gap_reason))
         if plan.gap_reason == "output_exceeds_input":
             return Target(plan, why, run_id, None, plan.gap_reason)
-        return Target(plan, why, run_id, self._new_events(day), None)
+        snapshot_id = admit_inputs(self.settings, day).snapshot_id
+        return Target(plan, why, run_id, self._new_events(day), None, snapshot_id)
 
     def _why_held(self, day: str, gap_reason: str) -> str:
         """Tell a day that nobody delivered from one whose delivery is refused."""
@@ -289,68 +345,3 @@ def partitions_found(ledger: Ledger, asset_key: str) -> LedgerFound:
         rows = snapshot.rows(load_query("partition_states"), {"asset_key": asset_key})
         size = snapshot.sealed
     return LedgerFound({key: PartitionFound(state, code, run_id) for key, state, code, run_id in rows}, size)
-
-
-def plan_path(plan: RecoveryPlan, report_dir: Path) -> Path:
-    """Return where a plan is written: beside those of the asset `week06/ops/backfill_plan`."""
-    return report_dir / "backfill" / f"recovery-{plan.mode}-{plan.plan_id}.json"
-
-
-def write_recovery_plan(plan: RecoveryPlan, report_dir: Path) -> Path:
-    """Write a plan to its file; nothing that is there is changed. Raises: EnvironmentFault."""
-    path = plan_path(plan, report_dir)
-    write_new(path, plan.text)
-    return path
-
-
-def find_plan(report_dir: Path, plan_id: str) -> Path:
-    """Return the file of the plan whose id begins so, of `latest` the newest. Raises: UsageError."""
-    files = sorted((report_dir / "backfill").glob("recovery-*.json"), key=lambda path: path.stat().st_mtime_ns)
-    if plan_id == "latest":
-        matching = files[-1:]
-    else:
-        matching = [path for path in files if plan_id and path.stem.rpartition("-")[2].startswith(plan_id)]
-    if len(matching) != 1:
-        said = (
-            f"{len(matching)} plans of {report_dir / 'backfill'} begin so" if matching else "there is no such plan"
-        )
-        raise UsageError(
-            f"{plan_id!r:.60}: {said}", next_step=f"{COMMAND} --show latest, or ls {report_dir / 'backfill'}"
-        )
-    return matching[0]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPlan:
-    """A plan as its file has it now; `plan_id` is what the file is named by, `sha256` what it holds."""
-
-    plan: RecoveryPlan
-    plan_id: str
-    sha256: str
-
-    @property
-    def altered(self) -> bool:
-        """Whether the file is not what it was when it got its name."""
-        return not self.sha256.startswith(self.plan_id)
-
-
-def read_recovery_plan(path: Path) -> StoredPlan:
-    """Return the plan of a file. Raises: InputError when it is none."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        found = json.loads(text)
-        names = [f.name for f in fields(BackfillPlan)]
-        more = [f.name for f in fields(Target) if f.name != "plan"]
-        targets = tuple(
-            Target(BackfillPlan(**{name: each[name] for name in names}), **{name: each[name] for name in more})
-            for each in found["targets"]
-        )
-        mode = {verb: verb for verb in get_args(Verb)}[found["mode"]]
-        plan = RecoveryPlan(
-            mode, found["asked"], found["operator"], found["timestamp"], targets, found["ledger_size"]
-        )
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise InputError(
-            f"{path}: this is no recovery plan: {error}", next_step=f"plan again: {COMMAND} --mode backfill"
-        ) from error
-    return StoredPlan(plan, path.stem.rpartition("-")[2], hashlib.sha256(text.encode()).hexdigest())

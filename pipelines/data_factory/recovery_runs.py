@@ -1,8 +1,9 @@
 """Carry out a recovery plan through Dagster, in this process: no daemon is needed, and none takes part.
 
-Every run has the plan's id, verb, digest and operator in its tags, so that the ledger joins it to its plan. A retry
-is Dagster's re-execution from failure, a rerun its re-execution of all steps; both name the run that they follow. A
-backfill is also recorded as a Dagster backfill, at its end: a daemon would take up one that is only requested.
+Every run has the plan's id, verb, digest and operator in its tags, and who carried it out, so that the ledger joins
+it to its plan. A retry is Dagster's re-execution from failure, a rerun its re-execution of all steps; both name the
+run that they follow. A backfill is also recorded as a Dagster backfill, at its end: a daemon would take up one that
+is only requested.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ from run_evidence.ledger import UsageError
 
 PARTITION_TAG: Final = "dagster/partition"
 PLAN_TAG: Final = "recovery/plan"
+EXECUTOR_TAG: Final = "recovery/executed_by"
 _BACKFILL_TAG: Final = "dagster/backfill"
 _IN_PROCESS: Final[Mapping[str, Any]] = {"execution": {"config": {"in_process": {}}}}
 _QUIET: Final[Mapping[str, Any]] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -55,6 +57,16 @@ class Project:
         return list(definition.get_partition_keys()) if definition else []
 
     @property
+    def partitions(self) -> str:
+        """The job's partitions in Dagster's words."""
+        return str(self.repository.get_job(self.job_name).partitions_def or "none")
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What the job does, by the names of its steps."""
+        return tuple(sorted(node.name for node in self.repository.get_job(self.job_name).nodes))
+
+    @property
     def _pointer(self) -> ReconstructableRepository:
         return ReconstructableRepository.for_module(self.module, self.function)
 
@@ -80,6 +92,11 @@ def newest_run(instance: dg.DagsterInstance, job_name: str, tags: Mapping[str, s
     return _found(instance, runs[0])
 
 
+def runs_of(instance: dg.DagsterInstance, plan_id: str) -> list[str]:
+    """Return the runs that Dagster has of a plan, newest first; the ledger may not have them yet."""
+    return [run.run_id for run in instance.get_runs(dg.RunsFilter(tags={PLAN_TAG: plan_id}))]
+
+
 def _found(instance: dg.DagsterInstance, run: dg.DagsterRun) -> RunFound:
     failures = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
     events = [record.event_log_entry.dagster_event for record in failures]
@@ -94,9 +111,13 @@ def _found(instance: dg.DagsterInstance, run: dg.DagsterRun) -> RunFound:
 
 
 def carry_out(
-    plan: RecoveryPlan, project: Project, instance: dg.DagsterInstance, ended: Callable[[Target, str, bool], None]
+    plan: RecoveryPlan,
+    project: Project,
+    instance: dg.DagsterInstance,
+    executor: str,
+    ended: Callable[[Target, str, bool], None],
 ) -> None:
-    """Execute the targets that are due, one after the other; one that fails holds up no other.
+    """Execute the targets that are due, one after the other, for `executor`; one that fails holds up no other.
 
     `ended` is told each target, its run and whether that succeeded, as soon as it has ended.
     """
@@ -104,7 +125,7 @@ def carry_out(
     runs: dict[str, str] = {}
     for target in plan.due:
         try:
-            result = _execute(plan, target, job, instance)
+            result = _execute(plan, target, job, instance, executor)
         except dg.DagsterError as error:
             raise UsageError(
                 f"Dagster cannot run {target.plan.partition_key} again: {' '.join(str(error).split())[:400]}",
@@ -113,10 +134,12 @@ def carry_out(
         runs[target.plan.partition_key] = result.run_id
         ended(target, result.run_id, result.success)
     if plan.mode == "backfill" and runs:
-        _record_backfill(plan, project, instance, runs)
+        _record_backfill(plan, project, instance, executor, runs)
 
 
-def _execute(plan: RecoveryPlan, target: Target, job: Any, instance: dg.DagsterInstance) -> dg.JobExecutionResult:
+def _execute(
+    plan: RecoveryPlan, target: Target, job: Any, instance: dg.DagsterInstance, executor: str
+) -> dg.JobExecutionResult:
     day = target.plan.partition_key
     tags = {
         PARTITION_TAG: day,
@@ -124,6 +147,7 @@ def _execute(plan: RecoveryPlan, target: Target, job: Any, instance: dg.DagsterI
         "recovery/plan_sha256": plan.sha256,
         "recovery/mode": plan.mode,
         "recovery/operator": plan.operator,
+        EXECUTOR_TAG: executor,
     }
     if target.run_id is None:
         if plan.mode == "backfill":
@@ -144,7 +168,11 @@ def _execute(plan: RecoveryPlan, target: Target, job: Any, instance: dg.DagsterI
 
 
 def _record_backfill(
-    plan: RecoveryPlan, project: Project, instance: dg.DagsterInstance, runs: Mapping[str, str]
+    plan: RecoveryPlan,
+    project: Project,
+    instance: dg.DagsterInstance,
+    executor: str,
+    runs: Mapping[str, str],
 ) -> None:
     """Add the backfill to Dagster's own, as ended: which asset × partition it had, and which of them were made."""
     repository = project.repository
@@ -167,7 +195,7 @@ def _record_backfill(
             backfill_id=plan.plan_id,
             status=status,
             from_failure=False,
-            tags={PLAN_TAG: plan.plan_id, "recovery/operator": plan.operator},
+            tags={PLAN_TAG: plan.plan_id, "recovery/operator": plan.operator, EXECUTOR_TAG: executor},
             backfill_timestamp=started,
             asset_selection=keys,
             asset_backfill_data=data,

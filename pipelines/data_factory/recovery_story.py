@@ -15,7 +15,8 @@ from run_evidence.ledger import open_snapshot
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.data_factory.recovery_plan import RecoveryPlan, StoredPlan, Target
+    from pipelines.data_factory.recovery_plan import RecoveryPlan, Target
+    from pipelines.data_factory.recovery_saved import StoredPlan
     from run_evidence.ledger import Ledger
 
 
@@ -24,7 +25,7 @@ _GOOD: Final = frozenset({"passed", "warned"})
 
 @dataclass(frozen=True, slots=True)
 class RunOfPlan:
-    """A run that was launched for a plan, as the ledger has it.
+    """A run that was launched for a plan, and by whom, as the ledger has it.
 
     `inserted` new Bronze events, `output_row_count` tickets in Silver: None where the run did not make that.
     """
@@ -38,6 +39,7 @@ class RunOfPlan:
     plan_sha256: str | None
     inserted: int | None
     output_row_count: int | None
+    executed_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,11 @@ class Story:
     def as_planned(self) -> bool:
         """Whether something was planned, all of it was run, and it came to what was planned."""
         return bool(self.plan.due) and not self.findings
+
+    @property
+    def executed_by(self) -> tuple[str, ...]:
+        """Who carried the plan out, by name; runs from before that was recorded name nobody."""
+        return tuple(sorted({run.executed_by for run in self.runs if run.executed_by is not None}))
 
     def to_document(self) -> dict[str, Any]:
         """Return the story as a JSON object."""

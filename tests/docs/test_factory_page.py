@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import sys
+from glob import glob
 from importlib import import_module
 from pathlib import Path
 
@@ -67,7 +68,11 @@ class Reader:
     def type(self, line: str) -> str:
         """Run one line, require the exit code that the page states, and return what it prints on stdout."""
         stated = ENDS_WITH.search(line)
-        words = shlex.split(os.path.expandvars(line.partition("  #")[0]))
+        words = [
+            found
+            for word in shlex.split(os.path.expandvars(line.partition("  #")[0]))
+            for found in (glob(word) if "*" in word else [word])
+        ]
         if words[0] == "export":
             for word in words[1:]:
                 self.patch.setenv(*word.split("=", 1))

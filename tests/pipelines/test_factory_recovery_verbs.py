@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass, replace
@@ -16,11 +17,13 @@ from dagster._core.execution.backfill import BulkActionStatus
 
 from pipelines import recovery
 from pipelines.data_factory import recovery_story
-from pipelines.data_factory.recovery_plan import LedgerFound, Planner, read_recovery_plan, write_recovery_plan
+from pipelines.data_factory.recovery_plan import LedgerFound, Planner
 from pipelines.data_factory.recovery_runs import Project, carry_out
+from pipelines.data_factory.recovery_saved import Change, read_recovery_plan, write_recovery_plan
 from pipelines.data_factory.recovery_story import RunOfPlan, tell_recovery
 from pipelines.definitions import DATA_FACTORY_JOB, factory_definitions
 from pipelines.ingestion.settings import warehouse_of
+from pipelines.ingestion.warehouse import BatchStamp
 from pipelines.manifests import SourceSettings
 from pipelines.partitions import daily_window
 from run_evidence.ledger import EnvironmentFault, InputError, Ledger, UsageError, open_snapshot
@@ -167,6 +170,7 @@ def test_a_plan_writes_nothing_but_itself(shop: Shop, recover: Callable[..., tup
         "run_id": None,
         "expected_new_event_count": 2,
         "held": None,
+        "input_snapshot_id": second["input_snapshot_id"],
     }
     assert (third["partition_key"], third["held"], third["expected_input_count"]) == (THIRD, "no_delivery", None)
 
@@ -360,7 +364,7 @@ def test_where_the_result_is_not_the_plan_is_a_finding(shop: Shop) -> None:
     project = Project("pipelines.definitions", "factory_definitions", DATA_FACTORY_JOB)
     with shop.instance() as instance:
         how = CaptureContext(shop.ledger, grace_seconds=0.0)
-        carry_out(plan, project, instance, lambda _, run_id, __: bool(capture_run(instance, run_id, how)) and None)
+        carry_out(plan, project, instance, "ben", lambda _, run_id, __: capture_run(instance, run_id, how) and None)
         backfill = instance.get_backfill(plan.plan_id)
         assert backfill is not None
         assert backfill.status is BulkActionStatus.COMPLETED_FAILED
@@ -400,7 +404,7 @@ def test_green_in_dagster_is_not_as_planned(shop: Shop, told: dict[str, Any], co
     shop.day(FIRST, 1, 2)
     plan = shop.planner().backfill(LedgerFound({}, 0), [FIRST], "one")
     stored = read_recovery_plan(write_recovery_plan(plan, shop.root / "reports"))
-    run = RunOfPlan("r-1", FIRST, "succeeded", "passed", True, None, stored.sha256, 2, 2)
+    run = RunOfPlan("r-1", FIRST, "succeeded", "passed", True, None, stored.sha256, 2, 2, "ben")
     assert [each.code for each in recovery_story._findings(stored, [replace(run, **told)])] == codes
 
 
@@ -440,6 +444,9 @@ def test_a_plan_that_was_not_carried_out_has_not_come_to_anything(
             "backfill",
         ),
         (["--mode", "backfill", "--from", "May"], "expected a day", "--from 2026-04-17"),
+        (["--mode", "backfill", "--from", THIRD, "--to", FIRST, "--execute"], "is not before", "--mode backfill"),
+        (["--plan", "ffff", "--mode", "backfill"], "has its own question", "--plan ffff --execute"),
+        (["--plan", "ffff", "--execute"], "there is no such plan", "--show latest"),
         (["--mode", "backfill", "--asset", "nope"], "knows no asset", "--asset week06/silver"),
         (["--show", "ffff"], "there is no such plan", "--show latest"),
     ],
@@ -452,6 +459,117 @@ def test_what_cannot_be_planned_says_how_to_get_on(
         recover(*arguments)
     assert next_step in str(caught.value.next_step)
     assert shop.plans == []
+
+
+def test_what_has_no_partition_is_not_said_to_miss_none(
+    shop: Shop, recover: Callable[..., tuple[int, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backfill that was asked of no partition has found nothing to be complete."""
+    monkeypatch.setenv("WEEK06_PARTITION_START_DATE", "2999-01-01")
+    with pytest.raises(UsageError, match="no partition yet"):
+        recover("--mode", "backfill", "--execute")
+    assert shop.plans == []
+
+
+@pytest.mark.soak
+def test_the_plan_that_was_reviewed_is_carried_out_once(
+    shop: Shop, recover: Callable[..., tuple[int, Any]], tmp_path: Path
+) -> None:
+    """One plans, another carries it out: both are named by the run, and plan, runs and result are one story."""
+    shop.day(FIRST, 1, 2)
+    shop.day(SECOND, 1)
+    _, told = recover("--mode", "backfill", "--from", FIRST, "--to", SECOND)
+    assert recover("--plan", told["plan_id"]) == (0, told)
+    code, story = recover("--plan", told["path"], "--operator", "ben", "--execute")
+    assert (code, story["as_planned"], story["plan_id"], story["plan"]) == (0, True, told["plan_id"], told["plan"])
+    assert [(run["partition"], run["executed_by"]) for run in story["runs"]] == [(FIRST, "ben"), (SECOND, "ben")]
+    assert shop.runs()[0].tags["recovery/operator"] == "ada"
+    assert recover("--show", told["plan_id"]) == (0, story)
+    copy = tmp_path / Path(told["path"]).name
+    copy.write_bytes(Path(told["path"]).read_bytes())
+    with pytest.raises(UsageError, match="was carried out already, by ben: 2 runs") as caught:
+        recover("--plan", str(copy), "--execute")
+    assert str(caught.value.next_step).endswith(f"--show {told['plan_id']}")
+    assert len(shop.runs()) == 2
+
+
+def test_a_plan_whose_ground_has_moved_is_not_carried_out(
+    shop: Shop, recover: Callable[..., tuple[int, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each thing that changed is named, with how to plan again; what is as it was before holds once more."""
+    shop.day(FIRST, 1, 2)
+    _, told = recover("--mode", "backfill", "--partition", FIRST)
+
+    def refused() -> list[str]:
+        code, answer = recover("--plan", told["path"], "--execute")
+        assert (code, answer["as_planned"], answer["next_step"]) == (
+            1,
+            False,
+            f"python -m pipelines.recovery --mode backfill --partition {FIRST}",
+        )
+        return [str(Change(**change)) for change in answer["changed"]]
+
+    shop.day(FIRST, 1, 3)
+    (snapshot,) = refused()
+    assert snapshot.startswith(f"{FIRST}: input_snapshot_id was ")
+    shop.day(FIRST, 1, 2, 3)
+    assert {f"{FIRST}: expected_input_count was 2, is 3", f"{FIRST}: expected_new_event_count was 2, is 3"} <= set(
+        refused()
+    )
+    shop.day(FIRST, 1, source={"checksum_sha256": "0" * 64})
+    assert f"{FIRST}: held was none, is manifest_rejected" in refused()
+    shop.day(FIRST, 1, 2)
+    assert recover("--plan", told["path"]) == (0, told)
+    with monkeypatch.context() as patch:
+        patch.setenv("DATABASE_URL", f"duckdb:///{shop.root / 'other.duckdb'}")
+        assert refused() == [f"warehouse was {shop.root / 'warehouse.duckdb'}, is {shop.root / 'other.duckdb'}"]
+    warehouse_of(os.environ).write_batch([], BatchStamp("r", None, datetime(2026, 4, 20, tzinfo=UTC)))
+    assert f"{FIRST}: current_output_count was ?, is 0" in refused()
+    assert shop.runs() == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "said", "next_step"),
+    [
+        (lambda text: text.replace('"ada"', '"eve"', 1), "was changed after the plan was made", "plan again"),
+        (lambda text: text[:-1], "was changed after the plan was made", "plan again"),
+        (lambda text: text[: len(text) // 2], "this is no recovery plan", "plan again"),
+        (lambda text: text.replace("recovery_plan_v2", "recovery_plan_v3"), "reads formats up to", "made it"),
+        (lambda text: text.replace("recovery_plan_v2", "other_v2"), "its format is 'other_v2'", "plan again"),
+        (lambda _: '{"partition_key": "2026-04-17", "mode": "dry-run"}', "this is no recovery plan", "plan again"),
+    ],
+)
+def test_only_a_plan_as_it_was_written_is_carried_out(
+    shop: Shop,
+    recover: Callable[..., tuple[int, Any]],
+    damage: Callable[[str], str],
+    said: str,
+    next_step: str,
+) -> None:
+    """Refused before anything is asked of warehouse or ledger, with the file's name."""
+    path = write_recovery_plan(shop.planner().replay_days([FIRST], "one"), shop.root / "reports")
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(InputError, match=said) as caught:
+        recover("--plan", str(path), "--execute")
+    assert str(path) in str(caught.value)
+    assert next_step in str(caught.value.next_step)
+
+
+def test_a_plan_that_does_not_say_what_it_rests_on_is_only_told(
+    shop: Shop, recover: Callable[..., tuple[int, Any]]
+) -> None:
+    """As those are that were written before their format had a name."""
+    plan = shop.planner().replay_days([FIRST], "one")
+    document = plan.to_document()
+    for name in ("format", "question", "basis", "asked_partition_count"):
+        del document[name]
+    text = json.dumps(document, indent=2) + "\n"
+    path = shop.root / f"recovery-replay-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    path.write_text(text)
+    assert not read_recovery_plan(path).altered
+    with pytest.raises(InputError, match="can be told and not be carried out") as caught:
+        recover("--plan", str(path), "--execute")
+    assert "--mode replay" in str(caught.value.next_step)
 
 
 def test_nobody_recovers_without_a_name(

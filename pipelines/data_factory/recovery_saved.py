@@ -1,0 +1,210 @@
+"""A recovery plan's file: written once, found by its name, and held to what is there before it is carried out.
+
+A file is named by the beginning of its own SHA-256, so the plan that is carried out is the one that was reviewed.
+What it rests on may have changed since: then the same question has another answer, and each difference is named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from pipelines.data_factory.recovery import BackfillPlan, Verb, write_new
+from pipelines.data_factory.recovery_plan import COMMAND, FORMAT, ID_LENGTH, Basis, Question, RecoveryPlan, Target
+from run_evidence.ledger import InputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_FIRST_FORMAT: Final = "recovery_plan_v1"
+"""Of the plans that do not name their format: they do not have the question either, and can only be told."""
+
+_NAMED: Final = re.compile(r"recovery_plan_v(\d{1,9})", re.ASCII)
+_NOT_COMPARED: Final = frozenset({"operator", "timestamp"})
+_PLAN_AGAIN: Final = f"plan again: {COMMAND} --mode backfill"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPlan:
+    """A plan as its file has it now; `plan_id` is what the file is named by, `text` what it holds."""
+
+    plan: RecoveryPlan
+    plan_id: str
+    text: str
+    path: Path
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def altered(self) -> bool:
+        """Whether the file is not what it was when it got its name."""
+        return self.sha256[:ID_LENGTH] != self.plan_id
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something a plan rests on that is not as it was. `partition` is None when it is of the plan as a whole."""
+
+    partition: str | None
+    field: str
+    was: str | int | None
+    is_now: str | int | None
+
+    def __str__(self) -> str:
+        where = f"{self.partition}: " if self.partition else ""
+        none = "?" if self.field.endswith("_count") else "none"
+        was, is_now = (none if value is None else value for value in (self.was, self.is_now))
+        return f"{where}{self.field} was {was}, is {is_now}"
+
+
+def plan_path(plan: RecoveryPlan, report_dir: Path) -> Path:
+    """Return where a plan is written: beside those of the asset `week06/ops/backfill_plan`."""
+    return report_dir / "backfill" / f"recovery-{plan.mode}-{plan.plan_id}.json"
+
+
+def write_recovery_plan(plan: RecoveryPlan, report_dir: Path) -> Path:
+    """Write a plan to its file; nothing that is there is changed. Raises: EnvironmentFault."""
+    path = plan_path(plan, report_dir)
+    write_new(path, plan.text)
+    return path
+
+
+def find_plan(report_dir: Path, plan_id: str) -> Path:
+    """Return the file of the plan whose id begins so, of `latest` the newest. Raises: UsageError."""
+    files = sorted((report_dir / "backfill").glob("recovery-*.json"), key=lambda path: path.stat().st_mtime_ns)
+    if plan_id == "latest":
+        matching = files[-1:]
+    else:
+        matching = [path for path in files if plan_id and path.stem.rpartition("-")[2].startswith(plan_id)]
+    if len(matching) != 1:
+        said = (
+            f"{len(matching)} plans of {report_dir / 'backfill'} begin so" if matching else "there is no such plan"
+        )
+        raise UsageError(
+            f"{plan_id!r:.60}: {said}", next_step=f"{COMMAND} --show latest, or ls {report_dir / 'backfill'}"
+        )
+    return matching[0]
+
+
+def read_recovery_plan(path: Path) -> StoredPlan:
+    """Return the plan of a file, whether or not it is as it was. Raises: InputError when it is none."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+        found = json.loads(text)
+        _require_format(path, found.get("format", _FIRST_FORMAT))
+        plan = _plan_of(found)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path}: this is no recovery plan: {error}", next_step=_PLAN_AGAIN) from error
+    return StoredPlan(plan, path.stem.rpartition("-")[2], text, path)
+
+
+def require_unaltered(stored: StoredPlan) -> tuple[Question, Basis]:
+    """Return what a plan asked and rests on. Raises: InputError when its file is not what was written."""
+    plan = stored.plan
+    if stored.altered:
+        raise InputError(
+            f"{stored.path}: the file was changed after the plan was made: it is named by {stored.plan_id!r:.60}, "
+            f"and its SHA-256 begins {stored.sha256[:ID_LENGTH]}",
+            next_step=_PLAN_AGAIN,
+        )
+    if plan.question is None or plan.basis is None:
+        raise InputError(
+            f"{stored.path}: the plan does not say what it rests on, so it can be told and not be carried out",
+            next_step=f"plan again: {COMMAND} --mode {plan.mode}",
+        )
+    if plan.text != stored.text:
+        raise InputError(f"{stored.path}: the file was not written by this command", next_step=_PLAN_AGAIN)
+    return plan.question, plan.basis
+
+
+def changes_since(plan: RecoveryPlan, anew: RecoveryPlan) -> list[Change]:
+    """Compare a plan with the answer that the same question has now; who asked and when are not compared."""
+    return [*_of_basis(plan.basis, anew.basis), *_of_targets(plan, anew)]
+
+
+def _of_basis(before: Basis | None, now: Basis | None) -> Iterator[Change]:
+    for f in fields(Basis):
+        was, is_now = getattr(before, f.name, None), getattr(now, f.name, None)
+        if f.name != "steps":
+            if was != is_now:
+                yield Change(None, f.name, was, is_now)
+            continue
+        for step in sorted(set(was or ()) ^ set(is_now or ())):
+            there = ("there", "not there") if step in (was or ()) else ("not there", "there")
+            yield Change(None, f"step {step}", *there)
+
+
+def _of_targets(plan: RecoveryPlan, anew: RecoveryPlan) -> Iterator[Change]:
+    before = {target.plan.partition_key: target for target in plan.targets}
+    now = {target.plan.partition_key: target for target in anew.targets}
+    if plan.asked_partition_count != anew.asked_partition_count:
+        yield Change(None, "asked_partition_count", plan.asked_partition_count, anew.asked_partition_count)
+    for day in sorted(before.keys() | now.keys()):
+        if day not in before or day not in now:
+            yield Change(day, "gap", *(each.why if (each := found.get(day)) else None for found in (before, now)))
+            continue
+        was, is_now = before[day].to_document(), now[day].to_document()
+        for name in was:
+            if name not in _NOT_COMPARED and was[name] != is_now[name]:
+                yield Change(day, name, was[name], is_now[name])
+
+
+def _require_format(path: Path, stated: object) -> None:
+    if stated in (FORMAT, _FIRST_FORMAT):
+        return
+    if isinstance(stated, str) and _NAMED.fullmatch(stated):
+        raise InputError(
+            f"{path}: the plan is of format {stated}, and this program reads formats up to {FORMAT}",
+            next_step="carry it out with the program that made it; or " + _PLAN_AGAIN,
+        )
+    raise ValueError(f"its format is {stated!r:.60}")
+
+
+def _plan_of(found: dict[str, Any]) -> RecoveryPlan:
+    names = [f.name for f in fields(BackfillPlan)]
+    more = [f.name for f in fields(Target) if f.name not in {"plan", "input_snapshot_id"}]
+    targets = tuple(
+        Target(
+            BackfillPlan(**{name: each[name] for name in names}),
+            **{name: each[name] for name in more},
+            input_snapshot_id=each.get("input_snapshot_id"),
+        )
+        for each in found["targets"]
+    )
+    return RecoveryPlan(
+        _verb(found["mode"]),
+        found["asked"],
+        found["operator"],
+        found["timestamp"],
+        targets,
+        found["ledger_size"],
+        found.get("asked_partition_count"),
+        _question(found.get("question")),
+        _basis(found.get("basis")),
+    )
+
+
+def _verb(text: str) -> Verb:
+    verbs: dict[str, Verb] = {verb: verb for verb in get_args(Verb)}
+    return verbs[text]
+
+
+def _question(found: dict[str, Any] | None) -> Question | None:
+    if found is None:
+        return None
+    days = found["partitions"]
+    texts = [value for name, value in found.items() if name != "partitions" and value is not None]
+    if not isinstance(days, list) or not all(isinstance(each, str) for each in [*days, *texts]):
+        raise TypeError("the question is of other than names")
+    return Question(**{**found, "mode": _verb(found["mode"]), "partitions": tuple(days)})
+
+
+def _basis(found: dict[str, Any] | None) -> Basis | None:
+    return None if found is None else Basis(**{**found, "steps": tuple(found["steps"])})
