@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import sys
-from glob import glob
 from importlib import import_module
 from pathlib import Path
 
@@ -71,7 +70,7 @@ class Reader:
         words = [
             found
             for word in shlex.split(os.path.expandvars(line.partition("  #")[0]))
-            for found in (glob(word) if "*" in word else [word])
+            for found in (map(str, Path().glob(word)) if "*" in word else [word])
         ]
         if words[0] == "export":
             for word in words[1:]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pipelines.ingestion.ticket_reader import RejectedLine
     from pipelines.tickets import Ticket
 
-KILLS = 25
+KILLS = 50
 TICKETS = 200
 STAMP = BatchStamp("run-1", "release-1", datetime(2026, 4, 18, tzinfo=UTC))
 _WHEN = "('ingested_at', 'quarantined_at', 'moved_at', 'applied_at')"  # when, which differs from run to run
