@@ -91,7 +91,7 @@ def _run() -> int:
         job = defs.get_job_def(DATA_FACTORY_JOB)
         run_ids = [_play(job, instance, play, step) for step, play in enumerate(demo_runs(), start=1)]
         documents = _collect(instance, ledger, run_ids)
-    ok = _tell(ledger, run_ids, documents, time.monotonic() - started)
+    ok = _print(ledger, run_ids, documents, time.monotonic() - started)
     return 0 if ok else 3
 
 
@@ -169,7 +169,7 @@ def _collect(instance: dg.DagsterInstance, ledger: Ledger, run_ids: Sequence[str
     return documents
 
 
-def _tell(ledger: Ledger, run_ids: Sequence[str], documents: Sequence[WrittenDocuments], seconds: float) -> bool:
+def _print(ledger: Ledger, run_ids: Sequence[str], documents: Sequence[WrittenDocuments], seconds: float) -> bool:
     from pipelines.delivery import WEEK06
     from run_evidence.ledger import verify
 

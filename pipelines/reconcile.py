@@ -56,11 +56,11 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     if given.json:
         out_json({"closes": closes, "partitions": [each.to_document() for each in found]})
     else:
-        _tell(found)
+        _print(found)
     return 0 if closes else 1
 
 
-def _tell(found: Sequence[Reconciliation]) -> None:
+def _print(found: Sequence[Reconciliation]) -> None:
     rows = [_row(each.partition, source) for each in found for source in each.sources]
     out(*table(_HEADERS, rows))
     for each in found:

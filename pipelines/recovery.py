@@ -2,8 +2,8 @@
 
 Without --execute nothing is written but the plan. `--plan FILE --execute` carries out the plan that was reviewed,
 if all that it rests on is as it was; `--mode … --execute` plans and carries out in one. The runs are executed here,
-through Dagster, without a daemon; then plan, runs and result are told as one story, and where they differ is a
-finding. --show tells it again.
+through Dagster, without a daemon; then plan, runs and result are printed as one story, and where they differ is a
+finding. --show prints it again.
 0 fine · 1 not as planned, something is held, or what a plan rests on changed · 2 wrong usage or bad input · 4 the
 environment.
 """
@@ -11,13 +11,13 @@ environment.
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
 from pipelines.data_factory.reconciliation import SILVER
 from pipelines.data_factory.recovery import Verb
+from pipelines.data_factory.recovery_output import print_changes, print_nothing_due, print_plan, print_story
 from pipelines.data_factory.recovery_plan import COMMAND, Basis, LedgerFound, Planner, Question, partitions_found
 from pipelines.data_factory.recovery_saved import (
     Change,
@@ -27,8 +27,7 @@ from pipelines.data_factory.recovery_saved import (
     require_unaltered,
     write_recovery_plan,
 )
-from pipelines.data_factory.recovery_story import tell_recovery
-from pipelines.data_factory.recovery_told import tell_changes, tell_nothing, tell_plan, tell_story
+from pipelines.data_factory.recovery_story import read_story
 from pipelines.ingestion.command import run
 from pipelines.ingestion.settings import warehouse_of
 from pipelines.partitions import daily_window, format_instant, parse_instant
@@ -63,12 +62,12 @@ _EXAMPLES: Final = {
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Plan what was asked for, or take a plan that was reviewed; carry it out when that was asked for; tell it."""
+    """Plan what was asked for, or take a plan that was reviewed; carry it out when that was asked for; print it."""
     given = _parser().parse_args(arguments)
     reports = Path(environ.get("WEEK06_REPORT_DIR") or _DEFAULT_REPORT_DIR)
     ledger = open_ledger(given.ledger, environ)
     if given.show is not None:
-        return tell_story(tell_recovery(read_recovery_plan(find_plan(reports, given.show)), ledger), given.json)
+        return print_story(read_story(read_recovery_plan(find_plan(reports, given.show)), ledger), given.json)
     if given.plan is not None:
         return _saved(given, ledger, environ, reports)
     question = _question(given)
@@ -77,9 +76,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     plan = _plan(question, operator, project, ledger, environ)
     path = write_recovery_plan(plan, reports)
     if not given.execute:
-        return tell_plan(plan, path, given.json)
+        return print_plan(plan, path, given.json)
     if not given.json:
-        tell_plan(plan, path, as_json=False, hint=False)
+        print_plan(plan, path, as_json=False, hint=False)
         out("")
     return _carry_out(read_recovery_plan(path), operator, project, ledger, environ, as_json=given.json)
 
@@ -95,18 +94,18 @@ def _saved(given: argparse.Namespace, ledger: Ledger, environ: Mapping[str, str]
         )
     path = Path(given.plan)
     stored = read_recovery_plan(path if path.is_file() else find_plan(reports, given.plan))
-    question, _ = require_unaltered(stored)
+    require_unaltered(stored)
     executor = _operator(given, environ, f"{COMMAND} --plan {given.plan} --execute")
     project, plan = _project(), stored.plan
     _require_not_carried_out(stored, ledger, environ)
     try:
-        changes = changes_since(plan, _plan(question, plan.operator, project, ledger, environ))
+        changes = changes_since(plan, _plan(plan.question, plan.operator, project, ledger, environ))
     except UsageError as error:
         changes = [Change(None, "the question", "answered", f"refused: {error}")]
     if changes:
-        return tell_changes(plan, changes, question.command, given.json)
+        return print_changes(plan, changes, plan.question.command, given.json)
     if not given.execute:
-        return tell_plan(plan, stored.path, given.json)
+        return print_plan(plan, stored.path, given.json)
     if not given.json:
         out(f"plan {plan.plan_id}  nothing that it rests on has changed since {plan.timestamp}")
     return _carry_out(stored, executor, project, ledger, environ, as_json=given.json)
@@ -116,7 +115,7 @@ def _require_not_carried_out(stored: StoredPlan, ledger: Ledger, environ: Mappin
     """Refuse a plan that the ledger has runs of, or that Dagster has runs of which nobody captured yet."""
     from pipelines.data_factory.recovery_runs import runs_of
 
-    story = tell_recovery(stored, ledger) if ledger.exists() else None
+    story = read_story(stored, ledger) if ledger.exists() else None
     runs = [run.run_id for run in story.runs] if story else []
     by = f", by {' and '.join(story.executed_by)}" if story and story.executed_by else ""
     if not runs:
@@ -152,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ledger", metavar="FOLDER", help="else as the command ledger finds it")
     parser.add_argument("--plan", metavar="FILE", help="a plan that was written, or its id, instead of --mode")
     parser.add_argument("--execute", action="store_true", help="carry the plan out")
-    parser.add_argument("--show", metavar="PLAN_ID", help="tell a plan, its runs and the result; or: latest")
+    parser.add_argument("--show", metavar="PLAN_ID", help="print a plan, its runs and the result; or: latest")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -187,7 +186,6 @@ def _plan(
 ) -> RecoveryPlan:
     """Answer the question by what is there now. Raises: UsageError for what is not there."""
     settings, warehouse = settings_of(environ), warehouse_of(environ)
-    planner = Planner(settings, warehouse, project.partition_keys, operator, datetime.now(UTC))
     basis = Basis(
         project.job_name,
         project.partitions,
@@ -196,12 +194,12 @@ def _plan(
         warehouse.database.name,
         ledger.require() if ledger.exists() else None,
     )
-    return replace(_answer(question, planner, project, ledger, environ), question=question, basis=basis)
+    planner = Planner(settings, warehouse, project.partition_keys, operator, datetime.now(UTC), question, basis)
+    return _answer(planner, project, ledger, environ)
 
 
-def _answer(
-    question: Question, planner: Planner, project: Project, ledger: Ledger, environ: Mapping[str, str]
-) -> RecoveryPlan:
+def _answer(planner: Planner, project: Project, ledger: Ledger, environ: Mapping[str, str]) -> RecoveryPlan:
+    question = planner.question
     if question.mode == "backfill":
         asset = question.asset or SILVER
         found = _partitions(ledger, asset, environ)
@@ -310,11 +308,11 @@ def _carry_out(
     *,
     as_json: bool,
 ) -> int:
-    """Execute what is due and tell what came of it; 0 when it went as planned and nothing is held."""
+    """Execute what is due and print the result; 0 when it went as planned and nothing is held."""
     if not stored.plan.due:
-        return tell_nothing(stored.plan, as_json)
+        return print_nothing_due(stored.plan, as_json)
     _execute(stored.plan, executor, project, ledger, environ)
-    return tell_story(tell_recovery(stored, ledger), as_json) or (1 if stored.plan.held else 0)
+    return print_story(read_story(stored, ledger), as_json) or (1 if stored.plan.held else 0)
 
 
 def _execute(

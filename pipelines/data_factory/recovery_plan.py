@@ -1,4 +1,4 @@
-"""The recovery plan: which partitions a retry, rerun, replay or backfill runs again, why, and what it must come to.
+"""The recovery plan: which partitions a retry, rerun, replay or backfill runs again, why, and the expected result.
 
 Four verbs, kept apart:
 
@@ -8,8 +8,8 @@ Four verbs, kept apart:
 * `backfill` what is missing: the partitions of the definition that the ledger knows no good materialization of.
 
 A plan is a document of its own and writes nothing else. Each target is one `BackfillPlan`, by the planner that the
-asset `week06/ops/backfill_plan` has, with what the runs must come to. A target that would only fail again is held,
-with the reason. A plan is named by its SHA-256, so that what is carried out is what was reviewed.
+asset `week06/ops/backfill_plan` has, with the result that its run must have. A target that would only fail again is
+held, with the reason. A plan is named by its SHA-256, so that what is carried out is what was reviewed.
 `pipelines.data_factory.recovery_saved` reads it again.
 """
 
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from run_evidence.ledger import Ledger
 
 COMMAND: Final = "python -m pipelines.recovery"
-FORMAT: Final = "recovery_plan_v2"
+FORMAT: Final = "recovery_plan_v1"
 GAPS: Final = frozenset({"missing", "failed", "wiped", "skipped", "unknown"})
 """The states of the view `partitions` that a backfill fills; what is `stale` takes a rerun."""
 
 _PENDING: Final = "pending"
-"""A run goes on, or was not read whole after its end: what it came to is not known, so it is held."""
+"""A run of the partition is open, so its verdict is not known and the target is held."""
 
 _ENDED: Final = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 
@@ -115,8 +115,8 @@ class RecoveryPlan:
     """What was asked for, by whom and when, and the targets in order of their days.
 
     `ledger_size` is how many sealed entries the ledger had when it was asked what is missing, and
-    `asked_partition_count` of how many partitions it was asked; None when it was not. A plan without `question` and
-    `basis` can be told, but not be made again, and so not be carried out from its file.
+    `asked_partition_count` of how many partitions it was asked; None when it was not. The same `question` over the
+    same `basis` makes the same plan, unless something changed.
     """
 
     mode: Verb
@@ -124,10 +124,10 @@ class RecoveryPlan:
     operator: str
     timestamp: str
     targets: tuple[Target, ...]
-    ledger_size: int | None = None
-    asked_partition_count: int | None = None
-    question: Question | None = None
-    basis: Basis | None = None
+    ledger_size: int | None
+    asked_partition_count: int | None
+    question: Question
+    basis: Basis
 
     @property
     def due(self) -> tuple[Target, ...]:
@@ -148,8 +148,8 @@ class RecoveryPlan:
             "asked": self.asked,
             "operator": self.operator,
             "timestamp": self.timestamp,
-            "question": asdict(self.question) if self.question else None,
-            "basis": asdict(self.basis) if self.basis else None,
+            "question": asdict(self.question),
+            "basis": asdict(self.basis),
             "ledger_size": self.ledger_size,
             "asked_partition_count": self.asked_partition_count,
             "window_start": min((plan.window_start for plan in windows), default=None),
@@ -202,13 +202,18 @@ class LedgerFound:
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Plans from sources and warehouse as they are. `keys` are the partitions of the definition, in order."""
+    """Plans from sources and warehouse as they are. `keys` are the partitions of the definition, in order.
+
+    A plan states the `question` that it answers, and the `basis` it answers it by.
+    """
 
     settings: SourceSettings
     warehouse: Warehouse
     keys: Sequence[str]
     operator: str
     now: datetime
+    question: Question
+    basis: Basis
 
     def retry(self, run: RunFound) -> RecoveryPlan:
         """Plan to go on with a run from where it failed. Raises: UsageError when it did not fail."""
@@ -264,8 +269,7 @@ class Planner:
                 run = f" in run {found.run_id[:8]}" if found.run_id else ""
                 target = self._target("backfill", day, f"{found.state}{run}{said}")
                 targets.append(replace(target, held=_PENDING) if found.state == _PENDING else target)
-        plan = self._plan("backfill", asked, targets)
-        return replace(plan, ledger_size=known.size, asked_partition_count=len(set(days)))
+        return self._plan("backfill", asked, targets, known.size, len(set(days)))
 
     def require(self, days: Iterable[str]) -> list[str]:
         """Return the days, each once. Raises: UsageError when one is no partition of the definition, or none is."""
@@ -283,8 +287,11 @@ class Planner:
             )
         return wanted
 
-    def _plan(self, mode: Verb, asked: str, targets: Sequence[Target]) -> RecoveryPlan:
-        return RecoveryPlan(mode, asked, self.operator, format_instant(self.now), tuple(targets))
+    def _plan(
+        self, mode: Verb, asked: str, targets: Sequence[Target], size: int | None = None, count: int | None = None
+    ) -> RecoveryPlan:
+        now = format_instant(self.now)
+        return RecoveryPlan(mode, asked, self.operator, now, tuple(targets), size, count, self.question, self.basis)
 
     def _target(self, mode: Verb, day: str, why: str, run_id: str | None = None) -> Target:
         plan = plan_backfill(self.settings, self.warehouse, day, operator=self.operator, now=self.now)
@@ -339,7 +346,7 @@ class Planner:
 def partitions_found(ledger: Ledger, asset_key: str) -> LedgerFound:
     """Return what the ledger knows of an asset's partitions.
 
-    Raises: NotALedgerError when there is no ledger: what is missing cannot be told from what nobody recorded.
+    Raises: NotALedgerError when there is no ledger: without one, missing and not recorded look the same.
     """
     with open_snapshot(ledger, views=("partitions", "events", "runs")) as snapshot:
         rows = snapshot.rows(load_query("partition_states"), {"asset_key": asset_key})

@@ -119,7 +119,7 @@ def carry_out(
 ) -> None:
     """Execute the targets that are due, one after the other, for `executor`; one that fails holds up no other.
 
-    `ended` is told each target, its run and whether that succeeded, as soon as it has ended.
+    `ended` is called with each target, its run and whether that succeeded, as soon as it has ended.
     """
     job = project.job
     runs: dict[str, str] = {}

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_FIRST_FORMAT: Final = "recovery_plan_v1"
-"""Of the plans that do not name their format: they do not have the question either, and can only be told."""
 
 _NAMED: Final = re.compile(r"recovery_plan_v(\d{1,9})", re.ASCII)
 _NOT_COMPARED: Final = frozenset({"operator", "timestamp"})
@@ -98,30 +96,23 @@ def read_recovery_plan(path: Path) -> StoredPlan:
     try:
         text = path.read_bytes().decode("utf-8")
         found = json.loads(text)
-        _require_format(path, found.get("format", _FIRST_FORMAT))
+        _require_format(path, found["format"])
         plan = _plan_of(found)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: this is no recovery plan: {error}", next_step=_PLAN_AGAIN) from error
     return StoredPlan(plan, path.stem.rpartition("-")[2], text, path)
 
 
-def require_unaltered(stored: StoredPlan) -> tuple[Question, Basis]:
-    """Return what a plan asked and rests on. Raises: InputError when its file is not what was written."""
-    plan = stored.plan
+def require_unaltered(stored: StoredPlan) -> None:
+    """Pass if a plan's file is what was written. Raises: InputError."""
     if stored.altered:
         raise InputError(
             f"{stored.path}: the file was changed after the plan was made: it is named by {stored.plan_id!r:.60}, "
             f"and its SHA-256 begins {stored.sha256[:ID_LENGTH]}",
             next_step=_PLAN_AGAIN,
         )
-    if plan.question is None or plan.basis is None:
-        raise InputError(
-            f"{stored.path}: the plan does not say what it rests on, so it can be told and not be carried out",
-            next_step=f"plan again: {COMMAND} --mode {plan.mode}",
-        )
-    if plan.text != stored.text:
+    if stored.plan.text != stored.text:
         raise InputError(f"{stored.path}: the file was not written by this command", next_step=_PLAN_AGAIN)
-    return plan.question, plan.basis
 
 
 def changes_since(plan: RecoveryPlan, anew: RecoveryPlan) -> list[Change]:
@@ -129,16 +120,14 @@ def changes_since(plan: RecoveryPlan, anew: RecoveryPlan) -> list[Change]:
     return [*_of_basis(plan.basis, anew.basis), *_of_targets(plan, anew)]
 
 
-def _of_basis(before: Basis | None, now: Basis | None) -> Iterator[Change]:
-    for f in fields(Basis):
-        was, is_now = getattr(before, f.name, None), getattr(now, f.name, None)
-        if f.name != "steps":
-            if was != is_now:
-                yield Change(None, f.name, was, is_now)
-            continue
-        for step in sorted(set(was or ()) ^ set(is_now or ())):
-            there = ("there", "not there") if step in (was or ()) else ("not there", "there")
-            yield Change(None, f"step {step}", *there)
+def _of_basis(before: Basis, now: Basis) -> Iterator[Change]:
+    for name in (f.name for f in fields(Basis) if f.name != "steps"):
+        was, is_now = getattr(before, name), getattr(now, name)
+        if was != is_now:
+            yield Change(None, name, was, is_now)
+    for step in sorted(set(before.steps) ^ set(now.steps)):
+        there = ("there", "not there") if step in before.steps else ("not there", "there")
+        yield Change(None, f"step {step}", *there)
 
 
 def _of_targets(plan: RecoveryPlan, anew: RecoveryPlan) -> Iterator[Change]:
@@ -157,7 +146,7 @@ def _of_targets(plan: RecoveryPlan, anew: RecoveryPlan) -> Iterator[Change]:
 
 
 def _require_format(path: Path, stated: object) -> None:
-    if stated in (FORMAT, _FIRST_FORMAT):
+    if stated == FORMAT:
         return
     if isinstance(stated, str) and _NAMED.fullmatch(stated):
         raise InputError(
@@ -169,12 +158,11 @@ def _require_format(path: Path, stated: object) -> None:
 
 def _plan_of(found: dict[str, Any]) -> RecoveryPlan:
     names = [f.name for f in fields(BackfillPlan)]
-    more = [f.name for f in fields(Target) if f.name not in {"plan", "input_snapshot_id"}]
+    more = [f.name for f in fields(Target) if f.name != "plan"]
     targets = tuple(
         Target(
             BackfillPlan(**{name: each[name] for name in names}),
             **{name: each[name] for name in more},
-            input_snapshot_id=each.get("input_snapshot_id"),
         )
         for each in found["targets"]
     )
@@ -185,9 +173,9 @@ def _plan_of(found: dict[str, Any]) -> RecoveryPlan:
         found["timestamp"],
         targets,
         found["ledger_size"],
-        found.get("asked_partition_count"),
-        _question(found.get("question")),
-        _basis(found.get("basis")),
+        found["asked_partition_count"],
+        _question(found["question"]),
+        Basis(**{**found["basis"], "steps": tuple(found["basis"]["steps"])}),
     )
 
 
@@ -196,15 +184,9 @@ def _verb(text: str) -> Verb:
     return verbs[text]
 
 
-def _question(found: dict[str, Any] | None) -> Question | None:
-    if found is None:
-        return None
+def _question(found: dict[str, Any]) -> Question:
     days = found["partitions"]
     texts = [value for name, value in found.items() if name != "partitions" and value is not None]
     if not isinstance(days, list) or not all(isinstance(each, str) for each in [*days, *texts]):
         raise TypeError("the question is of other than names")
     return Question(**{**found, "mode": _verb(found["mode"]), "partitions": tuple(days)})
-
-
-def _basis(found: dict[str, Any] | None) -> Basis | None:
-    return None if found is None else Basis(**{**found, "steps": tuple(found["steps"])})

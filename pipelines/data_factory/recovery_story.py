@@ -1,7 +1,7 @@
-"""A recovery told as one story: the plan, the runs that carry its id in the ledger, and whether they came to it.
+"""A recovery as one story: the plan, the runs that carry its id in the ledger, and whether they did what it says.
 
 Derived from the plan's file and the ledger each time it is asked for. What differs from the plan is a finding; a
-plan of which nothing was run has not been carried out, and what a run that is not closed came to is not known.
+plan of which nothing was run has not been carried out, and an open run has no verdict.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ class Story:
 
     @property
     def as_planned(self) -> bool:
-        """Whether something was planned, all of it was run, and it came to what was planned."""
+        """Whether something was planned, all of it was run, and it had the planned result."""
         return bool(self.plan.due) and not self.findings
 
     @property
     def executed_by(self) -> tuple[str, ...]:
-        """Who carried the plan out, by name; runs from before that was recorded name nobody."""
+        """Who carried the plan out, by name; a run whose tag somebody removed names nobody."""
         return tuple(sorted({run.executed_by for run in self.runs if run.executed_by is not None}))
 
     def to_document(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class Story:
         }
 
 
-def tell_recovery(stored: StoredPlan, ledger: Ledger) -> Story:
+def read_story(stored: StoredPlan, ledger: Ledger) -> Story:
     """Put a plan and its runs together. Raises: NotALedgerError when there is no ledger."""
     parameters = {"plan_id": stored.plan_id, "bronze": BRONZE, "silver": SILVER}
     with open_snapshot(ledger, views=("events", "runs", "materializations")) as snapshot:
@@ -117,7 +117,7 @@ def _of_target(target: Target, runs: Sequence[RunOfPlan]) -> list[StoryFinding]:
         return [StoryFinding("run_not_succeeded", day, f"run {last.run_id[:8]} {last.status}")]
     found = []
     if last.verdict not in _GOOD:
-        text = f"run {last.run_id[:8]} succeeded in Dagster, and came to {last.verdict}"
+        text = f"run {last.run_id[:8]} succeeded in Dagster, and its verdict is {last.verdict}"
         found.append(StoryFinding("run_not_passed", day, text))
     expected = target.plan.expected_input_count
     if last.output_row_count is None or last.output_row_count != expected:

@@ -32,7 +32,7 @@ def run(command: Callable[[Sequence[str], Mapping[str, str]], int]) -> NoReturn:
     sys.exit(code)
 
 
-def tell_sources(result: IngestResult, *, as_json: bool) -> int:
+def print_sources(result: IngestResult, *, as_json: bool) -> int:
     """Print what became of each source and the counts; return 1 when any was refused, else 0."""
     if as_json:
         out_json(result.to_document())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipelines.ingestion.command import run, tell_sources
+from pipelines.ingestion.command import print_sources, run
 from pipelines.ingestion.documents import DOCUMENT_CONTRACT, DocAsset
 from pipelines.ingestion.gate import AssetJudgement, judge_manifest
 from pipelines.ingestion.object_store import object_key
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     settings = SourceSettings(given.manifests, bucket=environ.get("MINIO_BUCKET"))
     warehouse = None if given.dry_run else warehouse_of(environ)
     stamp = BatchStamp(environ.get("TRACE_ID") or "doc_ingest", release_of(environ), datetime.now(UTC))
-    return tell_sources(ingest_documents(settings, store_of(environ), warehouse, stamp), as_json=given.json)
+    return print_sources(ingest_documents(settings, store_of(environ), warehouse, stamp), as_json=given.json)
 
 
 if __name__ == "__main__":

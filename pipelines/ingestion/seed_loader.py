@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pipelines.ingestion.command import run, tell_sources
+from pipelines.ingestion.command import print_sources, run
 from pipelines.ingestion.gate import judge_manifest
 from pipelines.ingestion.result import IngestResult, Outcome, outcome_of, outcome_of_problem
 from pipelines.manifests import Judgement, SourceSettings, scan_manifests
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     given = parser.parse_args(arguments)
     settings = SourceSettings(given.manifests, bucket=environ.get("MINIO_BUCKET"))
     result = load_seeds(settings)
-    return tell_sources(result, as_json=given.json) or (0 if result.success_count else 1)
+    return print_sources(result, as_json=given.json) or (0 if result.success_count else 1)
 
 
 if __name__ == "__main__":

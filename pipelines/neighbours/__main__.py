@@ -46,7 +46,7 @@ def _lakehouse(environ: Mapping[str, str]) -> int:
         for name, made in built.items()
     ]
     out(*table(["table", "snapshot", "rows", ""], rows))
-    _tell_reports(environ, place.documents)
+    _print_reports(environ, place.documents)
     return 0
 
 
@@ -56,11 +56,11 @@ def _mart(environ: Mapping[str, str]) -> int:
     out(*table(["node", "dbt says"], [[name, status] for name, status in built.statuses.items()]))
     failed = f"{len(built.failed)} of {len(built.statuses)} nodes failed"
     out("", f"invocation {built.invocation_id}: {failed}, {built.metric_count} metrics registered")
-    _tell_reports(environ, place.documents)
+    _print_reports(environ, place.documents)
     return 1 if built.failed or not built.statuses else 0
 
 
-def _tell_reports(environ: Mapping[str, str], documents: Mapping[str, str]) -> None:
+def _print_reports(environ: Mapping[str, str], documents: Mapping[str, str]) -> None:
     for variable, path in documents.items():
         out(f"wrote {path}")
         if (read := environ.get(variable)) and read != path:

@@ -17,10 +17,10 @@ from dagster._core.execution.backfill import BulkActionStatus
 
 from pipelines import recovery
 from pipelines.data_factory import recovery_story
-from pipelines.data_factory.recovery_plan import LedgerFound, Planner
+from pipelines.data_factory.recovery_plan import Basis, LedgerFound, Planner, Question
 from pipelines.data_factory.recovery_runs import Project, carry_out
 from pipelines.data_factory.recovery_saved import Change, read_recovery_plan, write_recovery_plan
-from pipelines.data_factory.recovery_story import RunOfPlan, tell_recovery
+from pipelines.data_factory.recovery_story import RunOfPlan, read_story
 from pipelines.definitions import DATA_FACTORY_JOB, factory_definitions
 from pipelines.ingestion.settings import warehouse_of
 from pipelines.ingestion.warehouse import BatchStamp
@@ -92,7 +92,9 @@ class Shop:
     def planner(self) -> Planner:
         keys = [FIRST, SECOND, THIRD]
         settings = SourceSettings(self.root / "deliveries")
-        return Planner(settings, warehouse_of(os.environ), keys, "ada", datetime(2026, 4, 20, tzinfo=UTC))
+        basis = Basis("week06_data_factory", "3 days", ("step",), "deliveries", "warehouse.duckdb", None)
+        now = datetime(2026, 4, 20, tzinfo=UTC)
+        return Planner(settings, warehouse_of(os.environ), keys, "ada", now, Question("replay"), basis)
 
 
 @pytest.fixture
@@ -379,12 +381,12 @@ def test_where_the_result_is_not_the_plan_is_a_finding(shop: Shop) -> None:
         }
         assert counts["manifest_gate"] == {"MATERIALIZED": 1, "FAILED": 1, "IN_PROGRESS": 0}
         assert counts["ticket_fact_partitioned"] == {"MATERIALIZED": 1, "FAILED": 1, "IN_PROGRESS": 0}
-    story = tell_recovery(read_recovery_plan(path), shop.ledger)
+    story = read_story(read_recovery_plan(path), shop.ledger)
     found = [(finding.code, finding.partition) for finding in story.findings]
     assert found == [("output_differs", FIRST), ("inserted_differs", FIRST), ("run_not_succeeded", SECOND)]
     assert not story.as_planned
     path.write_text(path.read_text().replace('"expected_input_count": 1', '"expected_input_count": 2'))
-    changed = tell_recovery(read_recovery_plan(path), shop.ledger)
+    changed = read_story(read_recovery_plan(path), shop.ledger)
     assert changed.findings[0].code == "plan_changed"
 
 
@@ -534,8 +536,8 @@ def test_a_plan_whose_ground_has_moved_is_not_carried_out(
         (lambda text: text.replace('"ada"', '"eve"', 1), "was changed after the plan was made", "plan again"),
         (lambda text: text[:-1], "was changed after the plan was made", "plan again"),
         (lambda text: text[: len(text) // 2], "this is no recovery plan", "plan again"),
-        (lambda text: text.replace("recovery_plan_v2", "recovery_plan_v3"), "reads formats up to", "made it"),
-        (lambda text: text.replace("recovery_plan_v2", "other_v2"), "its format is 'other_v2'", "plan again"),
+        (lambda text: text.replace("recovery_plan_v1", "recovery_plan_v2"), "reads formats up to", "made it"),
+        (lambda text: text.replace("recovery_plan_v1", "other_v1"), "its format is 'other_v1'", "plan again"),
         (lambda _: '{"partition_key": "2026-04-17", "mode": "dry-run"}', "this is no recovery plan", "plan again"),
     ],
 )
@@ -555,21 +557,19 @@ def test_only_a_plan_as_it_was_written_is_carried_out(
     assert next_step in str(caught.value.next_step)
 
 
-def test_a_plan_that_does_not_say_what_it_rests_on_is_only_told(
-    shop: Shop, recover: Callable[..., tuple[int, Any]]
+@pytest.mark.parametrize("member", ["format", "question", "basis", "targets", "asked_partition_count"])
+def test_a_plan_that_lacks_something_is_none(
+    shop: Shop, recover: Callable[..., tuple[int, Any]], member: str
 ) -> None:
-    """As those are that were written before their format had a name."""
-    plan = shop.planner().replay_days([FIRST], "one")
-    document = plan.to_document()
-    for name in ("format", "question", "basis", "asked_partition_count"):
-        del document[name]
+    """Also where it is named by its own digest, so that nothing shows that it was changed."""
+    document = shop.planner().replay_days([FIRST], "one").to_document()
+    del document[member]
     text = json.dumps(document, indent=2) + "\n"
     path = shop.root / f"recovery-replay-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
     path.write_text(text)
-    assert not read_recovery_plan(path).altered
-    with pytest.raises(InputError, match="can be told and not be carried out") as caught:
+    with pytest.raises(InputError, match=f"this is no recovery plan.*{member}") as caught:
         recover("--plan", str(path), "--execute")
-    assert "--mode replay" in str(caught.value.next_step)
+    assert "plan again" in str(caught.value.next_step)
 
 
 def test_nobody_recovers_without_a_name(

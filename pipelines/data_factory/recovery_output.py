@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipelines.data_factory.recovery_story import Story
 
 
-def tell_plan(plan: RecoveryPlan, path: Path, as_json: bool, *, hint: bool = True) -> int:
+def print_plan(plan: RecoveryPlan, path: Path, as_json: bool, *, hint: bool = True) -> int:
     """Print a plan and where it is; `hint` says how it is carried out. Return 0."""
     if as_json:
         out_json({"plan_id": plan.plan_id, "path": str(path), "plan": plan.to_document()})
@@ -30,7 +30,7 @@ def tell_plan(plan: RecoveryPlan, path: Path, as_json: bool, *, hint: bool = Tru
     if shown:
         headers = ["partition", "why", "expected", "in Silver", "new events", "gap", "then"]
         out(*table(headers, [_target_row(target) for target in shown], [_style(target) for target in shown]))
-    _tell_held(target for target in plan.held if target.held == "no_delivery")
+    _print_held(target for target in plan.held if target.held == "no_delivery")
     out(f"guard   {IDEMPOTENCY_GUARD}")
     for target in plan.due:
         out(f"impact  {target.plan.partition_key}: {target.plan.downstream_impact}")
@@ -44,7 +44,7 @@ def _style(target: Target) -> str | None:
     return "yellow" if target.held else None
 
 
-def _tell_held(held: Iterable[Target]) -> None:
+def _print_held(held: Iterable[Target]) -> None:
     """Name the partitions that wait, those of one reason together."""
     found: dict[str, list[str]] = defaultdict(list)
     for target in held:
@@ -61,7 +61,7 @@ def _target_row(target: Target) -> list[str]:
     return [plan.partition_key, target.why, *map(shown_count, numbers), plan.gap_reason, then]
 
 
-def tell_nothing(plan: RecoveryPlan, as_json: bool) -> int:
+def print_nothing_due(plan: RecoveryPlan, as_json: bool) -> int:
     """Print that a plan has nothing to carry out, and why; return 1 when that is because all of it is held."""
     if as_json:
         out_json({"plan_id": plan.plan_id, "as_planned": not plan.held, "plan": plan.to_document(), "runs": []})
@@ -71,7 +71,7 @@ def tell_nothing(plan: RecoveryPlan, as_json: bool) -> int:
     return 1 if plan.held else 0
 
 
-def tell_changes(plan: RecoveryPlan, changes: Sequence[Change], command: str, as_json: bool) -> int:
+def print_changes(plan: RecoveryPlan, changes: Sequence[Change], command: str, as_json: bool) -> int:
     """Print what a plan rests on that changed, and the `command` that plans again; return 1."""
     if as_json:
         changed = [asdict(change) for change in changes]
@@ -84,7 +84,7 @@ def tell_changes(plan: RecoveryPlan, changes: Sequence[Change], command: str, as
     return 1
 
 
-def tell_story(story: Story, as_json: bool) -> int:
+def print_story(story: Story, as_json: bool) -> int:
     """Print a plan, its runs and what differs; return 0 when it went as planned, else 1."""
     if as_json:
         out_json(story.to_document())
@@ -120,7 +120,7 @@ def tell_story(story: Story, as_json: bool) -> int:
     for finding in story.findings:
         where = f"{finding.partition}: " if finding.partition else ""
         out(f"{styled('finding', 'red')}  {finding.code}: {where}{finding.text}")
-    _tell_held(plan.held)
+    _print_held(plan.held)
     done = f"{len(story.runs)} runs for {len(plan.due)} partitions, {len(plan.held)} held"
     word = styled("as planned", "green") if story.as_planned else styled("NOT as planned", "red")
     out(f"{word}: {done}, {len(story.findings)} findings")
