@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     of_folder.add_argument("--witness-key", **key, help="a witness that must have cosigned")
     for name, what in (("product", "A"), ("partition", "P"), ("to", "NAME"), ("origin", "LOG")):
         of_folder.add_argument(f"--{name}", metavar=what, help=f"the {name} it must be of")
-    of_folder.add_argument("--require", metavar="DECISION", help="exit with 1 where the decision is another one")
+    of_folder.add_argument("--require", metavar="DECISION", help="exit with 1 unless it is this or milder")
     of_folder.add_argument("--memory", metavar="DIR", type=Path, help="where to remember what was accepted")
     of_folder.add_argument("--no-memory", action="store_true", help="an older hand-over is accepted too")
     of_folder.set_defaults(run=_accept)

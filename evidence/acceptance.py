@@ -31,10 +31,11 @@ from run_evidence.evidence.handover_form import (
     STATEMENT,
     SignedOff,
     Stated,
+    decision_in_force,
     read_stated,
     statement_of,
 )
-from run_evidence.evidence.profile import HOLDING_BACK
+from run_evidence.evidence.profile import HOLDING_BACK, PROCEED
 from run_evidence.evidence.refusal import Refused
 from run_evidence.ledger import (
     IN_TOTO,
@@ -72,7 +73,7 @@ Event = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A hand-over that holds. `decision` is the recorded one; `proceeds` says whether it sets the partition free.
+    """A hand-over that is sound. `decision` is the recorded one; `proceeds` says whether to build on the partition.
 
     `sign_off` is a person's decision on it, where there is one: hold counts, whatever the evidence says.
 
@@ -98,15 +99,26 @@ class Accepted:
     supersedes: tuple[Mapping[str, Any], ...] = field(repr=False)
 
     def meets(self, required: str | None) -> bool:
-        """Return whether the decision is the one required, and nobody holds the delivery back; any meets `None`."""
-        return required is None or (self.decision == required and not _is_held(self.sign_off))
+        """Return whether the decision is the one required or a milder one, and nobody holds the delivery back.
+
+        `proceed` stands for any contract's own word, as in a gate. Any decision meets `None`.
+        """
+        if required is None or (self.sign_off is not None and self.sign_off.holds):
+            return required is None
+        order = (PROCEED, *HOLDING_BACK)
+        decided = self.decision if self.decision in HOLDING_BACK else PROCEED
+        if required not in order:
+            return self.decision == required
+        return order.index(decided) <= order.index(required)
 
     @property
     def told(self) -> list[str]:
         """Tell it to a person, in lines."""
         state, whom = "" if self.final else ", interim", f", for {self.to}" if self.to else ""
+        in_force = decision_in_force(self.decision, self.sign_off)
+        but = "" if in_force == self.decision else f"; the evidence says {self.decision}"
         return [
-            f"{self.decision}: {self.product} {self.partition}{whom}, {self.status}, run {self.run_id}{state}",
+            f"{in_force}: {self.product} {self.partition}{whom}, {self.status}, run {self.run_id}{state}{but}",
             f"recorded as entry {self.recorded_at} of {self.origin}, proved under {self.size} entries",
             *([f"signed off: {self.sign_off.sentence}"] if self.sign_off else []),
             *(f"signed by {key}" for key in self.signed_by),
@@ -164,7 +176,7 @@ def accept(
         AcceptedMemory(Path(memory)).advance((head.origin, stated.product, stated.partition), last)
     return Accepted(
         decision=stated.decision,
-        proceeds=stated.decision not in HOLDING_BACK and not _is_held(sign_off),
+        proceeds=decision_in_force(stated.decision, sign_off) not in {*HOLDING_BACK, HELD},
         status=stated.status,
         product=stated.product,
         partition=stated.partition,
@@ -180,10 +192,6 @@ def accept(
         sign_off=sign_off,
         supersedes=supersedes,
     )
-
-
-def _is_held(sign_off: SignedOff | None) -> bool:
-    return sign_off is not None and sign_off.decision == HELD
 
 
 class _Folder:

@@ -128,8 +128,8 @@ def sign_off(
 
     Example: ledger sign-off --product a/b --partition 2026-04-17 --actor ana --decision hold --reason "a recount"
     """
-    from run_evidence.evidence.gate_policy import PROCEED
     from run_evidence.evidence.gate_subject import Asked
+    from run_evidence.evidence.profile import PROCEED
     from run_evidence.evidence.sign_off import sign_off as run
 
     session: Session = ctx.obj

@@ -61,7 +61,8 @@ def handover(
         _out_json({**asdict(done), "folder": str(done.folder)})
         return
     delivered, interim = chosen.profiles[-1].product, "" if done.final else ", interim"
-    out(f"{done.decision}: {delivered} {partition}, run {done.run_id}{interim}")
+    but = "" if done.in_force == done.decision else f"; the evidence says {done.decision}"
+    out(f"{done.in_force}: {delivered} {partition}, run {done.run_id}{interim}{but}")
     state = "" if done.changed else " is as it was"
     out(f"{done.folder}{state}, supersedes {counted(done.superseded, 'document')}")
     say(f"To check it, with the key given by another way: ledger accept {done.folder} --key '{done.vkey}'")
@@ -85,7 +86,11 @@ def accept(  # noqa: PLR0913, PLR0917 - one argument for each option
     ] = None,
     require: Annotated[
         str | None,
-        typer.Option("--require", metavar="DECISION", help="Exit with 1 where the decision is another one."),
+        typer.Option(
+            "--require",
+            metavar="DECISION",
+            help="Exit with 1 unless the decision is this or a milder one; proceed: any word.",
+        ),
     ] = None,
     memory: Annotated[
         Path | None,

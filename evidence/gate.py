@@ -21,10 +21,10 @@ from run_evidence.evidence.contradictions import (
 )
 from run_evidence.evidence.corrections import Correction, corrections_of
 from run_evidence.evidence.data_changes import Change, read_changes
-from run_evidence.evidence.gate_policy import PROCEED, RULES, GatePolicy, required_decision
+from run_evidence.evidence.gate_policy import RULES, GatePolicy, required_decision
 from run_evidence.evidence.gate_subject import SHORT_ID, Asked, Part, Subject, read_subject
 from run_evidence.evidence.prefix import open_prefix, resolve_run
-from run_evidence.evidence.profile import HOLDING_BACK
+from run_evidence.evidence.profile import HOLDING_BACK, PROCEED
 from run_evidence.evidence.profile_history import NO_PROFILES, Profiles
 from run_evidence.evidence.sign_off import SignOff, sign_offs_of
 from run_evidence.evidence.signing import read_signing

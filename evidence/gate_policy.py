@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from run_evidence.evidence.profile import DRY_RUN_ONLY, HOLD, REVIEW, DeliveryProfile
+from run_evidence.evidence.profile import DRY_RUN_ONLY, HOLD, PROCEED, REVIEW, DeliveryProfile
 from run_evidence.ledger import TrustPolicy, UsageError
 
-PROCEED: Final = "proceed"
 REQUIRABLE: Final = (PROCEED, REVIEW, DRY_RUN_ONLY)
 """What can be required, the strictest first: this decision, or a freer one."""
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from run_evidence.evidence.gate_policy import NEXT, PROCEED, GatePolicy
+from run_evidence.evidence.gate_policy import NEXT, GatePolicy
+from run_evidence.evidence.profile import PROCEED
 from run_evidence.ledger import (
     InputError,
     UsageError,

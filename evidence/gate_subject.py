@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from run_evidence.evidence.delivery import HOLDING, Delivery, by_profile, deliveries, delivery_of
 from run_evidence.evidence.facts import JudgedRun, RunRow, read_plans_beside, read_rows, read_runs
-from run_evidence.evidence.gate_policy import PROCEED
-from run_evidence.evidence.profile import HOLD, HOLDING_BACK, REVIEW, DeliveryProfile
+from run_evidence.evidence.profile import HOLD, HOLDING_BACK, PROCEED, REVIEW, DeliveryProfile
 from run_evidence.evidence.verdict import RunVerdict
 from run_evidence.ledger import IntegrityError, UsageError
 

@@ -35,6 +35,7 @@ from run_evidence.evidence.handover_form import (
     SUPERSEDED,
     SignedOff,
     Stated,
+    decision_in_force,
     statement_of,
 )
 from run_evidence.evidence.markdown import code, table, text
@@ -76,10 +77,14 @@ _ANOTHER: Final = "name an empty folder with --out DIR, or the one of this produ
 
 @dataclass(frozen=True, slots=True)
 class HandedOver:
-    """What a folder holds now. `changed` is false where it held just this before; `superseded` counts documents."""
+    """What a folder holds now. `changed` is false where it held just this before; `superseded` counts documents.
+
+    `decision` is that of the evidence, `in_force` the one that counts: `hold` where a person holds the delivery.
+    """
 
     folder: Path
     decision: str
+    in_force: str
     run_id: str
     final: bool
     superseded: int
@@ -154,16 +159,17 @@ def hand_over(
     known = _recorded(ledger, stated.product, partition)
     superseded = list(_superseded(ledger, by, stated, earlier, known, before))
     signed_off = _signed_off(ledger, current, partition)
+    in_force = decision_in_force(stated.decision, signed_off)
     files = _files(current, stated, superseded, signed_off, signer, origin)
     files[INDEX] = _index(files, current, stated, superseded, signed_off, origin, vkey)
     newest = [each.index_sha256 for each in known if each.to == to][-1:]
     if newest == [_sha256(files[INDEX])] and before.get(INDEX) == files[INDEX] and _holds(folder, vkey):
-        return _told(folder, stated, superseded, vkey, changed=False)
+        return HandedOver(folder, stated.decision, in_force, run_id, stated.final, len(superseded), vkey, False)
     record_handover(ledger, stated, files[INDEX], newest)  # what stands again is recorded again, as the newest
     files |= _proved(ledger, files[INDEX], current, stated, signed_off, vkey)
     _write(folder, files, before)
     accept(folder, vkey)  # what this ledger's own key does not accept is handed over to nobody
-    return _told(folder, stated, superseded, vkey, changed=True)
+    return HandedOver(folder, stated.decision, in_force, run_id, stated.final, len(superseded), vkey, True)
 
 
 def _derived_if_sound(ledger: Ledger, run_id: str, as_of: AsOf, profile: ProfileHistory) -> DerivedDocuments | None:
@@ -172,10 +178,6 @@ def _derived_if_sound(ledger: Ledger, run_id: str, as_of: AsOf, profile: Profile
         return derive_run_documents(ledger, run_id, as_of, profile)
     except (LedgerError, KeyError, TypeError, ValueError):
         return None
-
-
-def _told(folder: Path, stated: Stated, superseded: Sequence[_Document], vkey: str, *, changed: bool) -> HandedOver:
-    return HandedOver(folder, stated.decision, stated.run_id, stated.final, len(superseded), vkey, changed)
 
 
 def _holds(folder: Path, vkey: str) -> bool:
@@ -457,7 +459,8 @@ def _readme(
 ) -> str:
     """Tell the recipient what to read first and how to check it."""
     for_whom = f" for {text(stated.to)}" if stated.to else ""
-    state = "" if stated.final else " The run is not closed in the ledger: this is interim."
+    in_force = decision_in_force(stated.decision, signed_off)
+    state = "" if stated.final else " The run is open in the ledger: this is interim."
     files = [
         [code(EVIDENCE), f"what your program reads: the evidence, by the contract {code(stated.contract)}"],
         [code(INDEX), "what is in this folder, each file with its SHA-256, and what this supersedes"],
@@ -468,11 +471,12 @@ def _readme(
         [code(POLICY), "whom to trust, as a C2SP tlog-policy; compare it with the key that you were given"],
     ]
     lines = [
-        f"# {code(stated.product)}, partition {code(stated.partition)}: {code(stated.decision)}",
+        f"# {code(stated.product)}, partition {code(stated.partition)}: {code(in_force)}",
         "",
         f"Hand-over{for_whom} of run {code(stated.run_id)}, status {code(stated.status)}.{state}",
         f"From the log {code(origin)}.",
         *([f"Signed off: {text(signed_off.sentence)}"] if signed_off else []),
+        *([f"The evidence says {code(stated.decision)}."] if in_force != stated.decision else []),
         "",
         "**Check it before you read on**: nothing in this folder is to be believed before, this page neither.",
         "",

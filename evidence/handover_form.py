@@ -52,6 +52,11 @@ class Stated:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
+def decision_in_force(decision: str, sign_off: SignedOff | None) -> str:
+    """Return the decision that counts: `hold` where a person holds the delivery, else that of the evidence."""
+    return HELD if sign_off is not None and sign_off.holds else decision
+
+
 STATED: Final = tuple(field.name for field in fields(Stated))
 
 
@@ -74,6 +79,11 @@ class SignedOff:
     actor: str
     reason: str
     signed_at: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether a person holds the delivery back, whatever the evidence says."""
+        return self.decision == HELD
 
     @property
     def sentence(self) -> str:

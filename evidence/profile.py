@@ -22,6 +22,9 @@ FRAME: Final = (
 )
 """What every hand-over document has, whatever the profile."""
 
+PROCEED: Final = "proceed"
+"""Stands for any profile's own word to proceed: as what is required, and as what a person decides."""
+
 REVIEW: Final = "manual_review_required"
 DRY_RUN_ONLY: Final = "dry_run_only"
 HOLD: Final = "hold_downstream"

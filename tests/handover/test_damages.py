@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from run_evidence.evidence import Refused, accept
+from run_evidence.evidence.profile import HOLDING_BACK
 from run_evidence.ledger.tlog.keys import format_vkey
 from tests.handover.consumer import Consumer, Rejected
 from tests.handover.damages import DAMAGES, DAY, NEXT_DAY, PAGE, TO, Damage, World, damaged, refusal, shown, written
@@ -85,9 +87,14 @@ def test_who_holds_a_delivery_holds_it_whatever_the_evidence_says(world: World, 
         "as agreed",
     )
     assert (accepted.decision, accepted.proceeds) == ("proceed_to_week07", False)
-    assert not accepted.meets("proceed_to_week07")
+    assert not any(map(accepted.meets, ("proceed_to_week07", "proceed", *HOLDING_BACK)))
+    assert accepted.meets(None)
     assert "hold by Ada" in "\n".join(accepted.told)
-    assert "hold by Ada" in (world.root / "held" / "README.md").read_text(encoding="utf-8")
+    assert re.match("hold: .*; the evidence says proceed_to_week07$", accepted.told[0])
+    title, *_, readme = (world.root / "held" / "README.md").read_text(encoding="utf-8").partition("\n")
+    assert title.endswith(f"{DAY}`: `hold`")
+    assert "hold by Ada" in readme
+    assert "The evidence says `proceed_to_week07`." in readme
     assert consumer.accept(world.root / "held", DAY, TO) == "hold"
     before = accept(world.root / "before it is held", VKEY)
     assert (before.sign_off, before.proceeds, before.meets("proceed_to_week07")) == (None, True, True)
