@@ -8,6 +8,7 @@ import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -286,6 +287,31 @@ def test_a_file_that_is_no_database_is_said_so(tmp_path: Path) -> None:
     path.write_text("not a database" * 1000)
     with pytest.raises(EnvironmentFault, match="not a usable DuckDB file"), DuckDBFile(path).writing():
         pass
+
+
+def test_a_damaged_file_is_said_so(tmp_path: Path) -> None:
+    """As one is that a process left which was killed while DuckDB wrote a block."""
+    path = tmp_path / "w.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE t AS SELECT range AS a FROM range(10)")
+    content = bytearray(path.read_bytes())
+    content[12_288 + 100 : 12_288 + 200] = bytes(100)  # in the first block
+    path.write_bytes(content)
+    with pytest.raises(EnvironmentFault, match="not a usable DuckDB file"), DuckDBFile(path).reading():
+        pass
+
+
+def test_a_batch_is_in_the_log_until_that_has_grown(tmp_path: Path) -> None:
+    """The file itself, which a kill could damage, is not written at the end of each transaction."""
+    database = DuckDBFile(tmp_path / "w.duckdb")
+    with database.writing() as run:
+        run("CREATE TABLE t AS SELECT range AS a FROM range(10)")
+    before = database.path.read_bytes()
+    with database.writing() as run:
+        run("INSERT INTO t SELECT range FROM range(10)")
+    assert database.path.read_bytes() == before
+    with database.reading() as run:
+        assert run("SELECT count(*) FROM t") == [(20,)]
 
 
 def test_reading_makes_no_file(tmp_path: Path) -> None:
