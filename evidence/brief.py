@@ -17,10 +17,12 @@ from run_evidence.evidence.gate import declared_for, gate_within, judge_gate
 from run_evidence.evidence.gate_policy import GatePolicy
 from run_evidence.evidence.gate_policy_file import read_gate_policy
 from run_evidence.evidence.gate_subject import Asked
+from run_evidence.evidence.handover_form import HELD
 from run_evidence.evidence.page.making import make_page, write_page
 from run_evidence.evidence.prefix import open_prefix
 from run_evidence.evidence.profile import DRY_RUN_ONLY, HOLD
 from run_evidence.evidence.profile_history import Profiles, read_profiles
+from run_evidence.evidence.sign_off import Decided, read_decided
 from run_evidence.evidence.verdict import LEFT_OUT
 
 if TYPE_CHECKING:
@@ -43,8 +45,8 @@ class LeftOut:
 class Brief:
     """A run's verdict, and its decision where it delivers something by a profile.
 
-    Of several decisions it is the one that holds back most. `left_out` is empty for a run that delivers nothing.
-    `ended_at` in microseconds, `None` while the run goes on.
+    Of several decisions it is the one that holds back most, `hold` where a person holds one. `left_out` is empty
+    for a run that delivers nothing. `ended_at` in microseconds, `None` while the run is open.
     """
 
     run_id: str
@@ -63,19 +65,20 @@ def read_briefs(ledger: Ledger, run_ids: Sequence[str]) -> tuple[dict[str, Brief
     with open_prefix(ledger) as prefix:
         profiles = read_profiles(ledger, prefix.snapshot)
         found, damaged = read_sound_runs(prefix, run_ids)
-        return {run_id: _brief(facts, profiles) for run_id, facts in found.items()}, damaged
+        decided = read_decided(prefix, found, profiles)
+        return {run_id: _brief(facts, profiles, decided[run_id]) for run_id, facts in found.items()}, damaged
 
 
-def _brief(facts: JudgedRun, profiles: Profiles) -> Brief:
+def _brief(facts: JudgedRun, profiles: Profiles, decided: Sequence[Decided]) -> Brief:
     holding = profiles.of_run(facts.row)
-    delivered = deliveries(facts, *holding)
+    held = any(each.in_force == HELD for each in decided)
     return Brief(
         run_id=facts.row.run_id,
         final=facts.final,
         ended_at=facts.row.ended_at,
         verdict=facts.verdict.verdict,
-        decision=_worst(delivered),
-        left_out=tuple(_left_out(by_profile(facts, *holding))) if delivered and facts.final else (),
+        decision=HELD if held else _worst(deliveries(facts, *holding)),
+        left_out=tuple(_left_out(by_profile(facts, *holding))) if decided and facts.final else (),
     )
 
 

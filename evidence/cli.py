@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,10 +15,10 @@ from run_evidence.ledger.cli.session import Session, complete_asset, complete_pa
 from run_evidence.ledger.terminal import is_terminal, out, out_json, out_paged, say
 
 if TYPE_CHECKING:
-    from run_evidence.evidence.delivery import Delivery
     from run_evidence.evidence.facts import RunRow
     from run_evidence.evidence.files import WrittenDocuments
     from run_evidence.evidence.profile_history import ProfileHistory, Profiles
+    from run_evidence.evidence.sign_off import Decided
     from run_evidence.evidence.verdict import RunVerdict
     from run_evidence.ledger import AsOf, Ledger
 
@@ -95,10 +95,10 @@ def runs(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     Example: ledger runs --since 12h --verdict '!passed'
     """
-    from run_evidence.evidence.delivery import deliveries
     from run_evidence.evidence.facts import read_sound_runs
     from run_evidence.evidence.prefix import open_prefix
     from run_evidence.evidence.run_filter import RunFilter, parse_list, parse_verdicts
+    from run_evidence.evidence.sign_off import read_decided
     from run_evidence.ledger import parse_as_of, parse_moment
 
     session: Session = ctx.obj
@@ -118,14 +118,13 @@ def runs(  # noqa: PLR0913, PLR0917 - one argument for each option
     with open_prefix(ledger, parse_as_of(as_of, as_of_occurred)) as prefix:
         rows, verdicts, total = wanted.find(prefix, limit)
         sound = read_sound_runs(prefix, [row.run_id for row in rows])[0] if chosen else {}
-        found = {run_id: deliveries(facts, *chosen.of_run(facts.row)) for run_id, facts in sound.items()}
-        delivered = found if chosen else None
+        decided = read_decided(prefix, sound, chosen) if chosen else None
     if as_json:
-        out_json([_run_json(row, verdicts[row.run_id], delivered) for row in rows])
+        out_json([_run_json(row, verdicts[row.run_id], decided) for row in rows])
     elif rows:
         from run_evidence.evidence.terminal import tell_runs
 
-        out_paged(*tell_runs(rows, verdicts, _width(), delivered))
+        out_paged(*tell_runs(rows, verdicts, _width(), decided))
         if total > len(rows):
             say(f"({len(rows)} of {total} runs, the newest; -n {total} lists all)")
     else:
@@ -284,14 +283,12 @@ def _no_runs(as_of: str | None) -> str:
     return f"The ledger had no runs as of {as_of}. Next: ledger runs lists those it has now"
 
 
-def _run_json(
-    row: RunRow, verdict: RunVerdict, delivered: Mapping[str, Sequence[Delivery]] | None = None
-) -> dict[str, Any]:
+def _run_json(row: RunRow, verdict: RunVerdict, decided: Mapping[str, Sequence[Decided]] | None) -> dict[str, Any]:
     from run_evidence.evidence.document import timestamp
 
-    decided = [{"partition": d.partition, "decision": d.decision} for d in (delivered or {}).get(row.run_id, ())]
+    delivered = None if decided is None else [asdict(each) for each in decided.get(row.run_id, ())]
     return {
-        **({"deliveries": decided} if delivered is not None else {}),
+        **({"deliveries": delivered} if delivered is not None else {}),
         "run_id": row.run_id,
         "job_name": row.job_name,
         "partition": row.partition,

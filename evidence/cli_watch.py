@@ -71,15 +71,15 @@ def _changes(ledger: Ledger, chosen: Profiles, limit: int, every: float, *, once
 
 
 def _newest(ledger: Ledger, chosen: Profiles, limit: int) -> _Found:
-    from run_evidence.evidence.delivery import deliveries
     from run_evidence.evidence.facts import read_sound_runs
     from run_evidence.evidence.prefix import open_prefix
     from run_evidence.evidence.run_filter import RunFilter
+    from run_evidence.evidence.sign_off import read_decided
     from run_evidence.evidence.terminal import tell_runs
 
     with open_prefix(ledger) as prefix:
         rows, verdicts, _ = RunFilter().find(prefix, limit)
         sound = read_sound_runs(prefix, [row.run_id for row in rows])[0] if chosen else {}
-    delivered = {run_id: deliveries(facts, *chosen.of_run(facts.row)) for run_id, facts in sound.items()}
-    lines = tell_runs(rows, verdicts, _width(), delivered if chosen else None) if rows else ["No runs yet."]
+        decided = read_decided(prefix, sound, chosen) if chosen else None
+    lines = tell_runs(rows, verdicts, _width(), decided) if rows else ["No runs yet."]
     return rows, verdicts, lines

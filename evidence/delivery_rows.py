@@ -13,6 +13,7 @@ import orjson
 
 from run_evidence.evidence.delivery import reason_codes
 from run_evidence.evidence.files import EVIDENCE, is_evidence_of
+from run_evidence.evidence.handover_form import decision_in_force
 from run_evidence.evidence.prefix import Prefix
 from run_evidence.evidence.profile import HOLD
 from run_evidence.evidence.profile_data import profile_digest
@@ -67,6 +68,7 @@ def _row(latest: LatestDelivery, sign_off: SignOff | None, recorded: Mapping[str
         "closed": row.closed,
         "verdict": verdict.verdict,
         "decision": delivery.decision,
+        "in_force": decision_in_force(delivery.decision, sign_off),
         "reason_code": verdict.reason_code,
         "reason": verdict.reason,
         "reason_codes": list(reason_codes(delivery)),
@@ -90,6 +92,7 @@ def _unreadable(history: ProfileHistory, run: DamagedRun) -> Iterator[Row]:
             "run_id": run.run_id,
             "verdict": "unknown",
             "decision": HOLD,
+            "in_force": HOLD,
             "reason_code": "run_not_readable",
             "reason": run.problem,
             "reason_codes": ["run_not_readable"],

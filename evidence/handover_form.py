@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 SCHEMA: Final = "run_evidence_handover_v1"
 PREDICATE: Final = "urn:run-evidence-ledger:handover:v1"
@@ -52,7 +52,15 @@ class Stated:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def decision_in_force(decision: str, sign_off: SignedOff | None) -> str:
+class MayHold(Protocol):
+    """A person's decision on a delivery."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it holds the delivery back."""
+
+
+def decision_in_force(decision: str, sign_off: MayHold | None) -> str:
     """Return the decision that counts: `hold` where a person holds the delivery, else that of the evidence."""
     return HELD if sign_off is not None and sign_off.holds else decision
 

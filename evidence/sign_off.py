@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from run_evidence.evidence.corrections import corrections_of
 from run_evidence.evidence.data_changes import read_changes
+from run_evidence.evidence.delivery import Delivery, deliveries
 from run_evidence.evidence.document import timestamp
 from run_evidence.evidence.facts import read_events_by_id
 from run_evidence.evidence.gate_subject import Asked, Part, Subject, read_subject
-from run_evidence.evidence.handover_form import HELD, SIGNED_OFF
+from run_evidence.evidence.handover_form import HELD, SIGNED_OFF, decision_in_force
 from run_evidence.evidence.prefix import sealed_prefix
 from run_evidence.evidence.profile import PROCEED
 from run_evidence.evidence.profile_history import NO_PROFILES, Profiles
@@ -34,7 +35,7 @@ from run_evidence.ledger import (
 )
 
 if TYPE_CHECKING:
-    from run_evidence.evidence.delivery import Delivery
+    from run_evidence.evidence.facts import JudgedRun
     from run_evidence.evidence.prefix import Prefix
     from run_evidence.ledger import Ledger
 
@@ -68,6 +69,11 @@ class SignOff:
     def actor(self) -> str:
         """Who decided it, as they said."""
         return str(self.said["actor"])
+
+    @property
+    def holds(self) -> bool:
+        """Whether it holds the delivery back now, whatever the evidence says."""
+        return self.decision == HELD and self.lapsed is None
 
     @property
     def sentence(self) -> str:
@@ -194,6 +200,31 @@ def read_sign_offs(prefix: Prefix, deliveries: Sequence[Delivery]) -> list[SignO
     every = [SignOff(index, event_id, at, events[event_id].data) for index, event_id, at, _ in rows]
     sound = [each for each in every if _is_sound(prefix, each)]
     return [_last_of(prefix, delivery, sound) for delivery in deliveries]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The decision of the evidence on a partition, and the one in force: `hold` where a person holds it."""
+
+    partition: str
+    decision: str
+    in_force: str
+
+
+def read_decided(
+    prefix: Prefix, runs: Mapping[str, JudgedRun], profiles: Profiles
+) -> dict[str, tuple[Decided, ...]]:
+    """Return what is decided on the partitions that each run delivers by the profiles that hold for it."""
+    of_run = {run_id: deliveries(facts, *profiles.of_run(facts.row)) for run_id, facts in runs.items()}
+    every = [delivery for found in of_run.values() for delivery in found]
+    signed_off = iter(read_sign_offs(prefix, every))
+    return {
+        run_id: tuple(
+            Decided(each.partition, each.decision, decision_in_force(each.decision, next(signed_off)))
+            for each in found
+        )
+        for run_id, found in of_run.items()
+    }
 
 
 def _is_sound(prefix: Prefix, found: SignOff) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from run_evidence.evidence.delivery import Delivery, deliveries, measured
 from run_evidence.evidence.document import timestamp
 from run_evidence.evidence.facts import QUERIES, JudgedRun, RunRow, read_plans_beside, read_rows, read_sound_runs
+from run_evidence.evidence.handover_form import HELD, decision_in_force
 from run_evidence.evidence.markdown import code, table, text
 from run_evidence.evidence.prefix import query_digests
 from run_evidence.evidence.profile import DRY_RUN_ONLY, HOLD, REVIEW, DeliveryProfile, Field
@@ -35,6 +36,7 @@ _HELD_BACK: Final[Mapping[str, tuple[str, str]]] = {
     REVIEW: ("needs a person's review", "need a person's review"),
     DRY_RUN_ONLY: ("was a dry run", "were dry runs"),
     HOLD: ("is held back", "are held back"),
+    HELD: ("is held by a person", "are held by a person"),
 }
 """The decisions in the order in which they are counted, and what they say of one partition and of several."""
 
@@ -67,14 +69,16 @@ def derive_delivery_summary(
     by = history_of(profile)
     profile = by.profiles[-1]
     partitions, damaged = latest_deliveries(prefix, by, run_ids)
-    lines = [heading(profile), "", *_opening(prefix, profile, partitions, damaged), ""]
-    if partitions:
-        lines += [*_overview(partitions), ""]
     signed_off = read_sign_offs(prefix, [partition.delivery for partition in partitions])
-    for partition, found in zip(partitions, signed_off, strict=True):
+    in_force = [decision_in_force(p.delivery.decision, o) for p, o in zip(partitions, signed_off, strict=True)]
+    lines = [heading(profile), "", *_opening(prefix, profile, partitions, in_force, damaged), ""]
+    if partitions:
+        lines += [*_overview(partitions, in_force), ""]
+    for partition, found, decision in zip(partitions, signed_off, in_force, strict=True):
         delivery = partition.delivery
-        lines += [f"## {code(delivery.partition)}: {code(delivery.decision)}", "", _product(delivery)]
+        lines += [f"## {code(delivery.partition)}: {code(decision)}", "", _product(delivery)]
         lines += [f"- Sign-off: {text(found.sentence)}"] if found else []
+        lines += [f"- The evidence says {code(delivery.decision)}"] if decision != delivery.decision else []
         within = delivery.facts.row.partition
         lines += [*_run_section(delivery.facts, delivery.verdict, delivery.outcomes, within), ""]
     of_sign_offs = SIGN_OFF_QUERIES if any(signed_off) else ()
@@ -161,7 +165,11 @@ def _planned(prefix: Prefix, profile: DeliveryProfile) -> tuple[set[tuple[str, s
 
 
 def _opening(
-    prefix: Prefix, profile: DeliveryProfile, partitions: Sequence[LatestDelivery], damaged: Sequence[DamagedRun]
+    prefix: Prefix,
+    profile: DeliveryProfile,
+    partitions: Sequence[LatestDelivery],
+    in_force: Sequence[str],
+    damaged: Sequence[DamagedRun],
 ) -> Iterator[str]:
     yield _as_of(prefix)
     yield ""
@@ -174,8 +182,7 @@ def _opening(
         yield "No run planned a partition of this delivery, so there is nothing to hand over."
         return
     freeing = {p.delivery.profile.proceed for p in partitions}  # one word where its profile changed
-    decisions = (p.delivery.decision for p in partitions)
-    yield f"{decided([profile.proceed if d in freeing else d for d in decisions], profile.proceed)}."
+    yield f"{decided([profile.proceed if d in freeing else d for d in in_force], profile.proceed)}."
     yield "The latest run of each partition counts, of those that planned the product; documents of earlier"
     yield "runs stay, and count no more. A program reads `run_evidence/`: of the run named here the file that says"
     yield "`final` and has the largest number (the size of the log it was derived from), of two the signed one."
@@ -224,17 +231,17 @@ def _as_of(prefix: Prefix) -> str:
     return f"{where} {words[0].upper()}{words[1:]}."
 
 
-def _overview(partitions: Sequence[LatestDelivery]) -> list[str]:
+def _overview(partitions: Sequence[LatestDelivery], in_force: Sequence[str]) -> list[str]:
     rows = [
         [
             code(p.delivery.partition),
-            code(p.delivery.decision),
+            code(decision),
             code(p.delivery.verdict.verdict),
             text(p.delivery.verdict.denominators.sentence),
             code(p.delivery.facts.row.run_id),
             str(len(p.run_ids)),
         ]
-        for p in partitions
+        for p, decision in zip(partitions, in_force, strict=True)
     ]
     return table(["partition", "decision", "verdict", "planned items", "latest run", "runs"], rows)
 

@@ -12,6 +12,7 @@ from run_evidence.evidence.contradictions import declared_by, find_contradiction
 from run_evidence.evidence.delivery import Delivery, by_profile, deliveries
 from run_evidence.evidence.document import timestamp
 from run_evidence.evidence.facts import JudgedRun, RunRow
+from run_evidence.evidence.handover_form import decision_in_force
 from run_evidence.evidence.recorded_event import Recorded
 from run_evidence.evidence.report import statement
 from run_evidence.evidence.sign_off import read_sign_offs
@@ -22,7 +23,7 @@ from run_evidence.ledger.terminal import VERDICT_STYLES, printable, shortened, s
 if TYPE_CHECKING:
     from run_evidence.evidence.prefix import Prefix
     from run_evidence.evidence.profile import DeliveryProfile
-    from run_evidence.evidence.sign_off import SignOff
+    from run_evidence.evidence.sign_off import Decided, SignOff
     from run_evidence.ledger import Outcome
 
 _SHORT_ID: Final = 8
@@ -64,16 +65,17 @@ def tell_runs(
     rows: Sequence[RunRow],
     verdicts: Mapping[str, RunVerdict],
     width: int | None,
-    delivered: Mapping[str, Sequence[Delivery]] | None = None,
+    decided: Mapping[str, Sequence[Decided]] | None = None,
 ) -> list[str]:
     """Return the lines of a table of runs, one row each, wrapped to `width` columns (`None`: never wrapped).
 
     The job has a column only where there are several; else it is the line above. Names longer than their column
-    are shortened; `ledger runs --json` has them whole. `delivered` has each run's deliveries, for their decisions.
+    are shortened; `ledger runs --json` has them whole. `decided` has what is decided on each
+    run's partitions.
     """
     jobs = sorted({row.job_name or "" for row in rows})
     several = len(jobs) > 1
-    decided = ["decision"] if delivered is not None else []
+    column = ["decision"] if decided is not None else []
     headers = [
         "started",
         "run",
@@ -81,21 +83,21 @@ def tell_runs(
         "partition",
         "dagster",
         "verdict",
-        *decided,
+        *column,
         "items",
     ]
     cells = []
     for row in rows:
-        what = [_decisions((delivered or {}).get(row.run_id, ()))] if decided else []
+        what = [] if decided is None else [_decisions(decided.get(row.run_id, ()))]
         cells.append(_cells(row, verdicts[row.run_id], what, several=several))
     styles = [VERDICT_STYLES[verdicts[row.run_id].verdict] for row in rows]
     body = wrapped_table(headers, cells, styles, width)
     return body if several else [f"{styled('job', 'dim')} {jobs[0]}", "", *body]
 
 
-def _decisions(delivered: Sequence[Delivery]) -> str:
-    """Name the decision on a run's partitions: the only one, or how many partitions have each."""
-    found = Counter(delivery.decision for delivery in delivered)
+def _decisions(decided: Sequence[Decided]) -> str:
+    """Name the decision in force on a run's partitions: the only one, or how many partitions have each."""
+    found = Counter(each.in_force for each in decided)
     if len(found) == 1:
         return next(iter(found))
     return ", ".join(f"{count} {decision}" for decision, count in found.items())
@@ -206,7 +208,9 @@ def _head(
     if count := len(verdict.corrections):
         told.append(("amended", f"it rests on events that were corrected since ({count}, see Corrections)"))
     for delivery, found in zip(delivered, signed_off, strict=True):
-        told.append(("decision", f"{delivery.decision} for {delivery.partition}"))
+        in_force = decision_in_force(delivery.decision, found)
+        but = "" if in_force == delivery.decision else f"; the evidence says {delivery.decision}"
+        told.append(("decision", f"{in_force} for {delivery.partition}{but}"))
         if found is not None:
             told.append(("sign-off", f"{found.sentence} ({delivery.partition})"))
     told += [("partition", row.partition or ""), ("dagster", f"{row.status}, {_span(row)}")]

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from run_evidence.evidence.document import Document, timestamp
+from run_evidence.evidence.handover_form import HELD as HELD_BY_PERSON
 from run_evidence.evidence.page.words import DECISIONS, HELD, LETTERS, PROCEEDS, Headline
 from run_evidence.evidence.profile import HOLD, HOLDING_BACK
 from run_evidence.evidence.words import counted
@@ -24,6 +25,7 @@ VIEWS: Final = ("deliveries", "assets")
 """The ledger's views that an index needs beside those of the documents."""
 
 _NO_PARTITION: Final = "no partition"
+_HOLDS: Final = frozenset({HOLD, HELD_BY_PERSON})
 
 
 def index_document(prefix: Prefix) -> Document:
@@ -59,7 +61,7 @@ def index_document(prefix: Prefix) -> Document:
 
 def _delivery(row: Sequence[Any]) -> Document:
     product, partition, decision, verdict, reason, run_id, sign_off = row
-    words = DECISIONS.get(decision, HELD if decision == HOLD else PROCEEDS)
+    words = DECISIONS.get(decision, HELD if decision in _HOLDS else PROCEEDS)
     return {
         "product": product,
         "partition": partition or "",
@@ -92,9 +94,10 @@ def _run(row: Sequence[Any]) -> Document:
 def _headline(deliveries: Sequence[Document], runs: Sequence[Document]) -> tuple[Headline, str]:
     """Count the deliveries that may proceed; where nothing is delivered, the runs that passed."""
     if deliveries:
-        held = Counter(each["decision"] for each in deliveries if each["decision"] in HOLDING_BACK)
+        back = (*HOLDING_BACK, HELD_BY_PERSON)
+        held = Counter(each["decision"] for each in deliveries if each["decision"] in back)
         proceed = len(deliveries) - held.total()
-        others = [f"{held[name]} {name.replace('_', ' ')}" for name in HOLDING_BACK if held[name]]
+        others = [f"{held[name]} {name.replace('_', ' ')}" for name in back if held[name]]
         sentence = ", ".join([f"{proceed} of {len(deliveries)} partitions may proceed", *others])
         return (HELD if held else PROCEEDS), sentence
     verdicts = Counter(each["verdict"] for each in runs)

@@ -10,6 +10,7 @@
 -- asset_key: the asset that the run made of the delivery: the product, or where it did not plan that the one furthest downstream
 -- verdict: the verdict on the run's part in the partition; what the profile says may be missing is optional. unknown where the run cannot be read
 -- decision: what may be done with it: the profile's own word for proceed, manual_review_required, dry_run_only or hold_downstream
+-- in_force: the decision that counts: hold where a person holds the partition (sign_off), else decision
 -- reason_code: why the verdict is not passed, as a code
 -- reason: why, in words: the item that weighs most
 -- reason_codes: every reason there is, the gravest first, as in the hand-over document
@@ -20,7 +21,7 @@
 -- signed_off_at: when, UTC
 -- sign_off_lapsed: why that does not hold any more
 SELECT product, partition, profile, profile_sha256, run_id, make_timestamptz(ended_at) AS ended_at, closed, asset_key,
-    verdict, decision, reason_code, reason, coalesce(reason_codes, []) AS reason_codes,
+    verdict, decision, in_force, reason_code, reason, coalesce(reason_codes, []) AS reason_codes,
     coalesce(superseded, []) AS superseded, coalesce(evidence, []) AS evidence,
     sign_off, signed_off_by, make_timestamptz(signed_off_at) AS signed_off_at, sign_off_lapsed
 FROM delivery_rows

@@ -11,5 +11,13 @@ UNION ALL
 SELECT index, run_id, false, 0
 FROM amendments
 WHERE run_id <> '' AND index >= $from
+UNION ALL  -- who holds a delivery, or lets it proceed, changes the decision on its run
+SELECT index, data->>'$.run_id', false, 0
+FROM events
+WHERE event_type = 'delivery.signed_off.v1' AND data->>'$.run_id' <> '' AND index >= $from
+UNION ALL  -- and so does who withdraws that
+SELECT amendments.index, events.data->>'$.run_id', false, 0
+FROM amendments JOIN events ON events.event_id = amendments.target_event_id
+WHERE events.event_type = 'delivery.signed_off.v1' AND events.data->>'$.run_id' <> '' AND amendments.index >= $from
 ORDER BY index
 LIMIT $limit

@@ -80,7 +80,9 @@ def test_a_row_says_why_and_what_was_decided(call: Call) -> None:
     assert "hold_downstream" in said.out
     assert "Failure" in said.out or "failed" in said.out
     (run,) = call("runs", "--verdict", "passed", "--json", *PROFILE).json
-    assert run["deliveries"] == [{"partition": DAY, "decision": "proceed_to_week07"}]
+    assert run["deliveries"] == [
+        {"partition": DAY, "decision": "proceed_to_week07", "in_force": "proceed_to_week07"}
+    ]
 
 
 @pytest.mark.usefixtures("runs")

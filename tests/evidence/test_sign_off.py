@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from calling import Ask, Call
 from evidence_runs import DAY, FACT, START, Story, Tell, failed_run, good_run, open_run, warned_run
 from test_gate import HOUR, LATER, OF_FACT, RUN, failing, got, marks, of_release, outside
 
+from pipelines.delivery import WEEK06
+from run_evidence.evidence.profile_data import declaration
 from run_evidence.ledger import Event, Ledger, UsageError, open_snapshot
 from run_evidence.ledger.admin.amend import amend, erase, void
 
@@ -72,6 +75,41 @@ def test_who_released_it_when_why_and_on_what_is_recorded(told: Tell, call: Call
     assert (shown["event_id"], shown["lapsed"], shown["basis_sha256"]) == (event_id, None, data["basis_sha256"])
     with open_snapshot(ledger, views=("runs",)) as snapshot:
         assert snapshot.rows("SELECT run_id FROM runs") == [(RUN,)]
+
+
+def decisions_shown(call: Call, folder: Path) -> set[str]:
+    """Return the decision on the partition wherever a person or a program reads it."""
+    page, summary = folder / "index.html", folder / "reports" / "week06_delivery_summary.md"
+    assert call("page", "--index", "-o", str(page)).code == 0
+    assert call("report", RUN, "--out", str(folder / "reports")).code == 0
+    overview = re.search(rf"^\| `{DAY}` \| `(\w+)` \|", summary.read_text(), re.MULTILINE)
+    heading = re.search(rf"^## `{DAY}`: `(\w+)`$", summary.read_text(), re.MULTILINE)
+    of_page = re.search(r'data-p="deliveries.0.decision">(\w+)<', page.read_text())
+    shown = re.search(r"^  decision +(\w+) for", call("show", RUN).out, re.MULTILINE)
+    (row,) = call("query", "SELECT in_force FROM deliveries", "-f", "json").json
+    (listed,) = call("runs", "--json").json
+    assert overview
+    assert heading
+    assert of_page
+    assert shown
+    found = {overview[1], heading[1], of_page[1], shown[1], row["in_force"], listed["deliveries"][0]["in_force"]}
+    assert all(word in call("runs").out for word in found)
+    return found
+
+
+@pytest.mark.soak  # each place in turn, three times
+def test_who_holds_it_holds_it_wherever_its_decision_is_read(told: Tell, call: Call, tmp_path: Path) -> None:
+    """In lists, pages, summaries and SQL, until that is withdrawn; what counts the deliveries counts it as held."""
+    ledger = told(good_run(RUN))
+    ledger.append(declaration([WEEK06], (), START))
+    ledger.seal()
+    assert decisions_shown(call, tmp_path / "before") == {"proceed_to_week07"}
+    held = sign(call, "hold")
+    assert decisions_shown(call, tmp_path / "held") == {"hold"}
+    assert "1 is held by a person" in (tmp_path / "held/reports/week06_delivery_summary.md").read_text()
+    assert "0 of 1 partitions may proceed, 1 hold" in (tmp_path / "held/index.html").read_text()
+    assert call("void", held, "--reason", "counted anew", "--actor", "ana").code == 0
+    assert decisions_shown(call, tmp_path / "after") == {"proceed_to_week07"}
 
 
 def newer_run(ledger: Ledger) -> None:

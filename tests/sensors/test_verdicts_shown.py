@@ -12,8 +12,11 @@ from holding import assert_holds, outcomes, rows, sync
 from stores import StorageConfig
 
 from run_evidence.evidence import DeliveryProfile, write_run_documents
+from run_evidence.evidence.gate_subject import Asked
+from run_evidence.evidence.profile_history import declared_profiles
+from run_evidence.evidence.sign_off import sign_off
 from run_evidence.ledger import Ledger, read_plan
-from run_evidence.ledger.admin.amend import amend
+from run_evidence.ledger.admin.amend import amend, void
 from run_evidence.sensors import OptionalDependency, report_evidence, skip, verdict_check, with_ledger
 from run_evidence.sensors.show_verdicts import show_verdicts
 
@@ -170,6 +173,23 @@ def test_own_tags_are_no_evidence_and_others_are(project: Project) -> None:
     project.tick()
     assert entries(project.ledger) == size
     assert project.tags(run_id) == {"ledger/verdict": "passed", "ledger/decision": "ready"}
+
+
+def test_a_hold_is_a_decision_too(project: Project) -> None:
+    """Until it is withdrawn; the verdict is the evidence's all the same."""
+    run_id = project.run()
+    project.tick()
+    about = Asked(product="shop/orders", partition=DAY)
+    profiles = declared_profiles(project.ledger)
+    held, _ = sign_off(project.ledger, about, actor="ana", decision="hold", reason="a recount", profiles=profiles)
+    project.ledger.seal()
+    assert project.tick() == "1 runs tagged"
+    assert project.tags(run_id) == {"ledger/verdict": "passed", "ledger/decision": "hold"}
+    void(project.ledger, held, actor="ana", reason="counted")
+    project.ledger.seal()
+    assert project.tick() == "1 runs tagged"
+    assert project.tags(run_id) == {"ledger/verdict": "passed", "ledger/decision": "ready"}
+    assert project.tick() == "0 runs tagged"
 
 
 def evaluate_late(instance: dg.DagsterInstance, run_id: str) -> None:
