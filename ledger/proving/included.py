@@ -29,7 +29,7 @@ def require_included(ledger: Ledger, snapshot: Snapshot, head: Checkpoint, event
     """
     columns = ", ".join(f"epoch_us({name})" if name in _MOMENTS else name for name in COLUMNS)
     sql = (
-        f"SELECT index, entry, {columns} FROM all_entries "  # noqa: S608 - our own names
+        f"SELECT index, entry, {columns} FROM stored_entries "  # noqa: S608 - our own names
         "WHERE index IS NOT NULL AND event_id IN (SELECT unnest($ids::VARCHAR[])) ORDER BY index"
     )
     rows = snapshot.rows(sql, {"ids": sorted(event_ids)})

@@ -1,7 +1,8 @@
 """The snapshot of who asks a ledger again and again: open as long as nothing was added to it.
 
 Most of what a small question costs is the database it is asked in, and binding the views. What was opened for one
-question answers the next one too, until an object came into the inbox, or a commit to the log.
+question answers the next one too, until an object came into the inbox, or a commit to the log. What is asked for
+again and again is held in memory (`Held`).
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Final
 
 from run_evidence.ledger.errors import UsageError
+from run_evidence.ledger.query.held import Held
 from run_evidence.ledger.query.snapshot import open_snapshot
 from run_evidence.ledger.storage import inbox
 from run_evidence.ledger.storage.layout import PAYLOADS
@@ -35,12 +37,12 @@ class KeptSnapshot:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._free = threading.Lock()
-        self._open: tuple[object, Snapshot] | None = None
+        self._open: tuple[object, Snapshot, Held] | None = None
         self._end: Callable[[], object] = lambda: None
         _ALL.add(self)
 
     @contextlib.contextmanager
-    def current(self, as_of: AsOf, views: Iterable[str], limits: Limits) -> Iterator[Snapshot]:
+    def current(self, as_of: AsOf, views: Collection[str], limits: Limits) -> Iterator[Snapshot]:
         """Give a snapshot that has these views at least. Raises: what `open_snapshot` raises."""
         if not self._free.acquire(blocking=False):
             with open_snapshot(self._ledger, as_of, sorted(views), limits=limits) as own:
@@ -56,20 +58,22 @@ class KeptSnapshot:
         finally:
             self._free.release()
 
-    def _newest(self, as_of: AsOf, views: Iterable[str], limits: Limits) -> Snapshot:
+    def _newest(self, as_of: AsOf, views: Collection[str], limits: Limits) -> Snapshot:
         import duckdb
 
         key = (as_of, limits, state_of(self._ledger))  # before it is opened: what comes then is noticed
-        if self._open is not None and self._open[0] == key:
+        if self._open is not None and self._open[0] == key and self._open[2].is_true:
+            _, snapshot, held = self._open
             with contextlib.suppress(duckdb.Error):  # what is wrong with a segment is said where it is opened
-                self._open[1].add_views(views)
-                return self._open[1]
+                snapshot.add_views(views)
+                held.ask(views)
+                return snapshot
         self._forget()
         stack = contextlib.ExitStack()
         snapshot = stack.enter_context(open_snapshot(self._ledger, as_of, sorted(views), limits=limits))
         self._end = weakref.finalize(self, stack.close)
         if not snapshot.damaged:  # what is damaged may be repaired in its place
-            self._open = key, snapshot
+            self._open = key, snapshot, Held(snapshot, views)
         return snapshot
 
     def close(self) -> None:

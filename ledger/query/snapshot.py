@@ -81,7 +81,8 @@ class Snapshot:
     """A prefix of the ledger: `sealed` entries of the log that count, and `unsealed` ones that are visible.
 
     `damaged` names inbox objects that cannot be read, or are of a newer program; their entries are not in the
-    snapshot. `memory_bytes` is what the database may take by its `limits`, and as much again an answer.
+    snapshot. `files` are those that it reads: segments and payloads. `memory_bytes` is what the database may take
+    by its `limits`, and as much again an answer.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -89,6 +90,7 @@ class Snapshot:
     sealed: int
     unsealed: int
     damaged: tuple[str, ...]
+    files: tuple[str, ...]
     limits: Limits
     memory_bytes: int
     add_views: Callable[[Iterable[str]], None]
@@ -149,16 +151,21 @@ def open_snapshot(
         _add_entries(connection, log, list(unsealed.values()), as_of)
         files = add_payloads(connection, ledger.store, log, arrived) if payloads else None
         sealed = log.size if as_of.size is None else as_of.size
+        readable = (*(str(s.path) for s in log.segments), *(files or ()))
         made: set[str] = set()
 
         def add_views(wanted: Iterable[str]) -> None:
+            if made.issuperset(wanted):
+                return
             ending = "" if files is not None else "_whole" if payloads else "_recorded"
             _add_views(connection, wanted, made, ending, lambda view: _calculated(ledger, snapshot, as_of, view))
 
-        snapshot = Snapshot(connection, log, sealed, len(unsealed), tuple(damaged), limits, memory_bytes, add_views)
+        damage = tuple(damaged)
+        snapshot = Snapshot(
+            connection, log, sealed, len(unsealed), damage, readable, limits, memory_bytes, add_views
+        )
         add_views(views)
-        readable = [*(str(s.path) for s in log.segments), *(files or ())]
-        connection.execute("SET allowed_paths = $paths", {"paths": readable})
+        connection.execute("SET allowed_paths = $paths", {"paths": list(readable)})
         connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         yield snapshot
 
@@ -176,9 +183,10 @@ def _read_inbox(ledger: Ledger) -> tuple[dict[Key, Row], list[str]]:
 
 
 def _add_entries(connection: duckdb.DuckDBPyConnection, log: Log, unsealed: list[Row], as_of: AsOf) -> None:
-    """Make the table `unsealed_entries` and, over it and the segments, the view `all_entries`.
+    """Make the table `unsealed_entries`; over it and the segments, the views `stored_entries` and `all_entries`.
 
-    Its column `place` tells entries apart that have no index yet: theirs is negative.
+    Both are the same, until entries are held in memory: then `all_entries` has no bytes of theirs. The column
+    `place` tells entries apart that have no index yet: theirs is negative.
     """
     import duckdb
 
@@ -198,7 +206,8 @@ def _add_entries(connection: duckdb.DuckDBPyConnection, log: Log, unsealed: list
         mixed = ", union_by_name = true" if VERSION > 1 else ""
         source = f"SELECT *, index AS place FROM read_parquet([{paths}]{mixed}) UNION ALL BY NAME {source}"  # noqa: S608 - no parameters in views
     try:
-        connection.execute(f"CREATE VIEW all_entries AS SELECT * FROM ({source}) WHERE {as_of.condition()}")  # noqa: S608
+        connection.execute(f"CREATE VIEW stored_entries AS SELECT * FROM ({source}) WHERE {as_of.condition()}")  # noqa: S608
+        connection.execute("CREATE VIEW all_entries AS FROM stored_entries")
     except duckdb.Error as error:  # the SQL is ours, so it is a segment that is wrong
         raise unreadable_segment(error) from None
 

@@ -5,4 +5,4 @@
 -- entry: the canonical JSON bytes
 -- leaf_hash: SHA-256(0x00 || entry), RFC 6962, hex
 SELECT index, event_id, entry, sha256('\x00'::BLOB || entry) AS leaf_hash
-FROM all_entries
+FROM stored_entries

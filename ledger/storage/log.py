@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -195,6 +196,19 @@ def log_state(store: Store) -> tuple[object, ...]:
         return ()
     stat = newest.stat(follow_symlinks=False)
     return newest.name, stat.st_ino, stat.st_mtime_ns, stat.st_size, _newest_checkpoint(store)
+
+
+def files_state(paths: Iterable[str]) -> tuple[object, ...]:
+    """Return what is another value when a file was written to, exchanged or removed; a file takes a microsecond."""
+    found: list[object] = []
+    for path in paths:
+        try:
+            stat = Path(path).stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
+    return tuple(found)
 
 
 def _has_commits(folder: Path) -> bool:
