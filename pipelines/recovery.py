@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_REPORT_DIR: Final = "reports/week06"
 _NAMED_RUNS: Final = 4
+_UNCHANGED: Final = "nothing that it rests on has changed"
 _TAKES: Final[Mapping[str, frozenset[str]]] = {
     "retry": frozenset({"run", "partition"}),
     "rerun": frozenset({"run", "partition", "batch"}),
@@ -76,9 +77,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     plan = _plan(question, operator, project, ledger, environ)
     path = write_recovery_plan(plan, reports)
     if not given.execute:
-        return print_plan(plan, path, given.json)
+        return print_plan(plan, path, given.json, hint="nothing was written but the plan")
     if not given.json:
-        print_plan(plan, path, as_json=False, hint=False)
+        print_plan(plan, path, as_json=False)
         out("")
     return _carry_out(read_recovery_plan(path), operator, project, ledger, environ, as_json=given.json)
 
@@ -105,9 +106,9 @@ def _saved(given: argparse.Namespace, ledger: Ledger, environ: Mapping[str, str]
     if changes:
         return print_changes(plan, changes, plan.question.command, given.json)
     if not given.execute:
-        return print_plan(plan, stored.path, given.json)
+        return print_plan(plan, stored.path, given.json, hint=_UNCHANGED)
     if not given.json:
-        out(f"plan {plan.plan_id}  nothing that it rests on has changed since {plan.timestamp}")
+        out(f"plan {plan.plan_id}  {_UNCHANGED} since {plan.timestamp}")
     return _carry_out(stored, executor, project, ledger, environ, as_json=given.json)
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pipelines.data_factory.recovery_story import Story
 
 
-def print_plan(plan: RecoveryPlan, path: Path, as_json: bool, *, hint: bool = True) -> int:
-    """Print a plan and where it is; `hint` says how it is carried out. Return 0."""
+def print_plan(plan: RecoveryPlan, path: Path, as_json: bool, *, hint: str | None = None) -> int:
+    """Print a plan and where it is, and with a `hint` of what it stands on how it is carried out. Return 0."""
     if as_json:
         out_json({"plan_id": plan.plan_id, "path": str(path), "plan": plan.to_document()})
         return 0
@@ -36,7 +36,7 @@ def print_plan(plan: RecoveryPlan, path: Path, as_json: bool, *, hint: bool = Tr
         out(f"impact  {target.plan.partition_key}: {target.plan.downstream_impact}")
     out(f"{len(plan.due)} to carry out, {len(plan.held)} held; {path}")
     if hint and plan.due:
-        say(f"nothing was written but the plan. Next, once it is reviewed: {COMMAND} --plan {path} --execute")
+        say(f"{hint}. Next, once it is reviewed: {COMMAND} --plan {path} --execute")
     return 0
 
 
