@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipelines.data_factory.reconciliation import Reconciliation, days_to_reconcile, reconcile_partition
-from pipelines.ingestion.command import run
+from pipelines.ingestion.command import run, shown_count
 from pipelines.ingestion.settings import DEFAULT_MANIFEST_PATH, warehouse_of
 from pipelines.manifests import SourceSettings
 from pipelines.partitions import daily_window
@@ -89,11 +89,6 @@ def _row(partition: str, counts: SourceCounts) -> list[str]:
     )
     gate = f"{counts.judgement}{late}"
     return [partition, counts.batch_id or "", counts.source_id, gate, *map(shown_count, numbers)]
-
-
-def shown_count(count: int | None) -> str:
-    """Write a count; what is not known is no zero."""
-    return "?" if count is None else str(count)
 
 
 def _recorded(found: Reconciliation) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.data_factory.recovery import IDEMPOTENCY_GUARD
 from pipelines.data_factory.recovery_plan import COMMAND
-from pipelines.reconcile import shown_count
+from pipelines.ingestion.command import shown_count
 from run_evidence.ledger.terminal import VERDICT_STYLES, out, out_json, say, styled, table
 
 if TYPE_CHECKING:

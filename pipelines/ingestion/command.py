@@ -32,6 +32,11 @@ def run(command: Callable[[Sequence[str], Mapping[str, str]], int]) -> NoReturn:
     sys.exit(code)
 
 
+def shown_count(count: int | None) -> str:
+    """Write a count; what is not known is no zero."""
+    return "?" if count is None else str(count)
+
+
 def print_sources(result: IngestResult, *, as_json: bool) -> int:
     """Print what became of each source and the counts; return 1 when any was refused, else 0."""
     if as_json:

@@ -47,10 +47,6 @@ class Produced:
     root: Path
     ledger: Ledger
 
-    @property
-    def warehouse_file(self) -> Path:
-        return self.root / "warehouse.duckdb"
-
 
 def _environment(root: Path) -> dict[str, str]:
     return {
@@ -94,7 +90,8 @@ def inbox(tmp_path: Path) -> Inbox:
 
 @pytest.fixture
 def warehouse(produced: Produced, tmp_path: Path) -> Warehouse:
-    shutil.copy(produced.warehouse_file, tmp_path / "warehouse.duckdb")
+    for path in produced.root.glob("warehouse.duckdb*"):  # the file, and its log
+        shutil.copy(path, tmp_path)
     return Warehouse(DuckDBFile(tmp_path / "warehouse.duckdb"))
 
 
