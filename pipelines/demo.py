@@ -115,7 +115,8 @@ def _prepare(root: Path) -> None:
         if name.startswith("WEEK06_") or name in _OF_A_DEPLOYMENT:
             del os.environ[name]
     os.environ.update(settings)
-    (root / "warehouse.duckdb").unlink(missing_ok=True)
+    for file in root.glob("warehouse.duckdb*"):  # and its log
+        file.unlink()
 
 
 def _hush() -> None:

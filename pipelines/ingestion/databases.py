@@ -203,7 +203,7 @@ class DuckDBFile:
                 if not isinstance(error, duckdb.IOException) or "lock" not in str(error):
                     raise EnvironmentFault(
                         f"{self.path}: not a usable DuckDB file: {error}",
-                        next_step="point DATABASE_URL at another file, or move this one away",
+                        next_step=f"point DATABASE_URL at another file, or move {self.path.name}* away",
                     ) from error
                 if time.monotonic() + pause_s > deadline:
                     raise EnvironmentFault(
