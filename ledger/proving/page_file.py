@@ -13,10 +13,11 @@ import binascii
 import gzip
 import hashlib
 import json
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from html.parser import HTMLParser
+from html import unescape
 from typing import TYPE_CHECKING, Any, Final
 
 from run_evidence.ledger.errors import IntegrityError, UsageError
@@ -35,6 +36,9 @@ _DOCUMENT: Final = b'<script type="text/plain" id="document">'
 _PROOF: Final = b'<script type="text/plain" id="proof">'
 _END: Final = b"</script>"
 _VOID: Final = frozenset({"br", "col", "hr", "img", "input", "link", "meta", "wbr"})
+_TAG: Final = re.compile(r"<(/?)([a-z][a-z0-9]*)((?:\s[^<>]*)?)>")
+_ATTRIBUTE: Final = re.compile(r'\s([A-Za-z][A-Za-z0-9:_-]*)(?:="([^"]*)")?')
+_JSON: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +67,11 @@ def drawn_digests(page: bytes) -> Mapping[str, str]:
 
     Raises: IntegrityError where the page has no place for a document and a proof.
     """
-    digest = _Digest()
-    digest.feed(page.decode())
-    digest.close()
-    return {"page_sha256": hashlib.sha256(b"".join(_parts(page)[::2])).hexdigest(), "main_sha256": digest.sha256()}
+    drawn = "\n".join(_lines_of_main(page.decode())).encode()
+    return {
+        "page_sha256": hashlib.sha256(b"".join(_parts(page)[::2])).hexdigest(),
+        "main_sha256": hashlib.sha256(drawn).hexdigest(),
+    }
 
 
 def with_proof(page: bytes, document: bytes, proof: bytes) -> bytes:
@@ -127,49 +132,37 @@ def _unpacked(packed: bytes, what: str) -> bytes:
     return content
 
 
-class _Digest(HTMLParser):
-    """What `<main>` holds, as a browser's script walks over it: elements, attributes by name, text."""
+def _lines_of_main(page: str) -> Iterator[str]:
+    """Yield what `<main>` holds, as a browser's script walks over it: elements, attributes by name, text.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._lines: list[str] = []
-        self._text = ""
-        self._depth = 0
-        self._seal_depth = 0
-
-    def sha256(self) -> str:
-        return hashlib.sha256("\n".join(self._lines).encode()).hexdigest()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if not self._depth and tag != "main":
-            return
-        if tag not in _VOID:
-            self._depth += 1
-        if not self._seal_depth and dict(attrs).get("id") == SEAL:
-            self._end_text()
-            self._seal_depth = self._depth
-        self._add([tag, sorted([name, value or ""] for name, value in attrs)])
-        if tag in _VOID:
-            self._add([])
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self._depth or tag in _VOID:
-            return
-        self._add([])
-        if self._seal_depth == self._depth:
-            self._seal_depth = 0
-        self._depth -= 1
-
-    def handle_data(self, data: str) -> None:
-        if self._depth and not self._seal_depth:
-            self._text += data
-
-    def _end_text(self) -> None:
-        if self._text:
-            self._lines.append(json.dumps(self._text, ensure_ascii=False))
-        self._text = ""
-
-    def _add(self, what: list[Any]) -> None:
-        if not self._seal_depth:
-            self._end_text()
-            self._lines.append(json.dumps(what, ensure_ascii=False, separators=(",", ":")))
+    It reads what the templates write and nothing else: names of tags in lower case, values in double quotes, no
+    comment. Raises: IntegrityError for any other HTML.
+    """
+    first, end = page.find("<main"), page.find("</main>")
+    depth = seal_depth = 0
+    at = first
+    for found in _TAG.finditer(page, first, end + len("</main>")):
+        closing, tag, attributes = found.groups()
+        text = page[at : found.start()]
+        at = found.end()
+        if "<" in text:
+            break
+        if text and not seal_depth:
+            yield _JSON(unescape(text))
+        if closing:
+            if not seal_depth:
+                yield "[]"
+            elif seal_depth == depth:
+                seal_depth = 0
+            depth -= 1
+            continue
+        depth += tag not in _VOID
+        named = sorted((name.lower(), unescape(value or "")) for name, value in _ATTRIBUTE.findall(attributes))
+        if not seal_depth and ("id", SEAL) in named:
+            seal_depth = depth
+        elif not seal_depth:
+            yield f"[{_JSON(tag)},[{','.join(f'[{_JSON(name)},{_JSON(value)}]' for name, value in named)}]]"
+            if tag in _VOID:
+                yield "[]"
+    if depth or first < 0 or at != end + len("</main>"):
+        raise IntegrityError("the page was not drawn by this program: its <main> is not as the templates write it")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -13,8 +15,8 @@ from evidence_runs import GATE, START, Story, planned
 from pages import OF_WEEK06, RUN, bad, good, ledger_of, page_of
 
 from run_evidence.evidence.gate_subject import Asked
-from run_evidence.evidence.page.making import Page, make_page
-from run_evidence.ledger import IntegrityError, Ledger, UsageError, read_trust
+from run_evidence.evidence.page.making import Page, make_index, make_page
+from run_evidence.ledger import IntegrityError, Ledger, UsageError, drawn_digests, read_trust
 from run_evidence.ledger.proving.page_file import check_page
 from tests.trust.ledgers import OTHER_KEY, VKEY, format_vkey
 
@@ -52,6 +54,64 @@ class Structure(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += "" if self._hidden else data
+
+
+class Walk(HTMLParser):
+    """What a foreign parser finds in `<main>` but for the seal, as docs/format.md has it for a browser."""
+
+    VOID = frozenset({"br", "col", "hr", "img", "input", "link", "meta", "wbr"})
+
+    def __init__(self, html: bytes) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+        self._text, self._depth, self._seal = "", 0, 0
+        self.feed(html.decode())
+        self.sha256 = hashlib.sha256("\n".join(self._lines).encode()).hexdigest()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if self._depth or tag == "main":
+            self._depth += tag not in self.VOID
+            if not self._seal and dict(attrs).get("id") == "seal":
+                self._end_text()
+                self._seal = self._depth
+            self._add([tag, sorted([name, value or ""] for name, value in attrs)])
+            if tag in self.VOID:
+                self._add([])
+
+    def handle_endtag(self, _: str) -> None:
+        if self._depth:
+            self._add([])
+            self._seal = 0 if self._seal == self._depth else self._seal
+            self._depth -= 1
+
+    def handle_data(self, data: str) -> None:
+        self._text += data if self._depth and not self._seal else ""
+
+    def _end_text(self) -> None:
+        self._lines += [json.dumps(self._text, ensure_ascii=False)] if self._text else []
+        self._text = ""
+
+    def _add(self, what: list[object]) -> None:
+        if not self._seal:
+            self._end_text()
+            self._lines.append(json.dumps(what, ensure_ascii=False, separators=(",", ":")))
+
+
+def test_what_is_drawn_is_what_a_foreign_parser_finds(tmp_path: Path, page: Page) -> None:
+    """On a page of a run, of hostile text, and on an index."""
+    hostile = ledger_of(tmp_path / "hostile", saying(HOSTILE))
+    for made in (page, page_of(hostile), make_index(hostile)):
+        assert made.document["drawn"]["main_sha256"] == Walk(made.html).sha256
+
+
+@pytest.mark.parametrize(
+    ("written", "instead"),
+    [(b"<h1>", b"<h1><!-- -->"), (b"</h1>", b""), (b"<h1>", b"<H1>"), (b"<h1>", b"<h1>a < b"), (b"<main", b"<div")],
+)
+def test_other_html_is_not_taken_for_a_page_of_ours(page: Page, written: bytes, instead: bytes) -> None:
+    assert drawn_digests(page.html)
+    with pytest.raises(IntegrityError, match="was not drawn by this program"):
+        drawn_digests(page.html.replace(written, instead, 1))
 
 
 def test_a_page_checks_with_the_key_alone(page: Page) -> None:
