@@ -17,6 +17,7 @@ from run_evidence.ledger.terminal import is_terminal, out, out_json, out_paged, 
 if TYPE_CHECKING:
     from run_evidence.evidence.facts import RunRow
     from run_evidence.evidence.files import WrittenDocuments
+    from run_evidence.evidence.prefix import Prefix
     from run_evidence.evidence.profile_history import ProfileHistory, Profiles
     from run_evidence.evidence.sign_off import Decided
     from run_evidence.evidence.verdict import RunVerdict
@@ -103,7 +104,6 @@ def runs(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     session: Session = ctx.obj
     ledger = session.ledger()
-    chosen = profiles_for(ledger, profile)
     now = ledger.clock()
     wanted = RunFilter(
         since=parse_moment("--since", since, now) if since else None,
@@ -116,6 +116,7 @@ def runs(  # noqa: PLR0913, PLR0917 - one argument for each option
         partition=partition,
     )
     with open_prefix(ledger, parse_as_of(as_of, as_of_occurred)) as prefix:
+        chosen = profiles_for(ledger, profile, prefix)
         rows, verdicts, total = wanted.find(prefix, limit)
         sound = read_sound_runs(prefix, [row.run_id for row in rows])[0] if chosen else {}
         decided = read_decided(prefix, sound, chosen) if chosen else None
@@ -153,8 +154,9 @@ def show(
 
     session: Session = ctx.obj
     ledger = session.ledger()
-    chosen = profiles_for(ledger, profile)
-    with open_prefix(ledger, parse_as_of(as_of, as_of_occurred), declared_by(*chosen.every).views) as prefix:
+    with open_prefix(ledger, parse_as_of(as_of, as_of_occurred)) as prefix:
+        chosen = profiles_for(ledger, profile, prefix)
+        prefix.snapshot.add_views(declared_by(*chosen.every).views)
         facts = read_runs(prefix, [resolve_run(prefix, run_id, as_of or as_of_occurred)])[0]
         if as_json:
             out_json(report_of(prefix, facts))
@@ -256,11 +258,14 @@ def _write(
     return written, paths
 
 
-def profiles_for(ledger: Ledger, named: str | None) -> Profiles:
-    """Return the profiles that a command works with, and say which of the ledger's cannot be read."""
+def profiles_for(ledger: Ledger, named: str | None, prefix: Prefix | None = None) -> Profiles:
+    """Return the profiles that a command works with, and say which of the ledger's cannot be read.
+
+    They are the ledger's of now: they are read within a `prefix` that is open, unless it is of the past.
+    """
     from run_evidence.evidence.profile_choice import find_profiles
 
-    found = find_profiles(ledger, named)
+    found = find_profiles(ledger, named, None if prefix is None or prefix.as_of.past else prefix.snapshot)
     for problem in found.problems:
         say(f"note:  {problem}")
     return found

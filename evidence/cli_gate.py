@@ -20,6 +20,7 @@ from run_evidence.ledger.terminal import out, out_json, say
 
 if TYPE_CHECKING:
     from run_evidence.evidence.gate_subject import Asked
+    from run_evidence.evidence.prefix import Prefix
     from run_evidence.evidence.profile_history import Profiles
     from run_evidence.ledger import Ledger
 
@@ -83,18 +84,20 @@ def gate(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     Example: ledger gate --product shop/orders --partition 2026-04-17 && deploy
     """
-    from run_evidence.evidence.gate import ask_gate
+    from run_evidence.evidence.gate import ask_within
     from run_evidence.evidence.gate_policy import GatePolicy
     from run_evidence.evidence.gate_policy_file import read_gate_policy
     from run_evidence.evidence.gate_subject import Asked
     from run_evidence.evidence.gate_told import gate_json, tell_gate
+    from run_evidence.evidence.prefix import open_prefix
 
     session: Session = ctx.obj
     asked = Asked(product=product, partition=partition, run_id=run, release_id=release)
     asked.require_one()
     rules = read_gate_policy(policy) if policy else GatePolicy()
     ledger = session.ledger()
-    answer = ask_gate(ledger, asked, rules, _profiles_of(ledger, profile, asked), require)
+    with open_prefix(ledger) as prefix:
+        answer = ask_within(prefix, asked, rules, _profiles_of(ledger, profile, asked, prefix), require)
     if as_json:
         out_json(gate_json(answer))
     else:
@@ -145,7 +148,7 @@ def sign_off(
     say_problems(ledger.seal())
 
 
-def _profiles_of(ledger: Ledger, named: str | None, asked: Asked) -> Profiles:
+def _profiles_of(ledger: Ledger, named: str | None, asked: Asked, prefix: Prefix | None = None) -> Profiles:
     """Return the profiles to judge by: none where LEDGER_PROFILE names one of another product.
 
     Raises: UsageError when --profile names one of another product.
@@ -153,7 +156,7 @@ def _profiles_of(ledger: Ledger, named: str | None, asked: Asked) -> Profiles:
     from run_evidence.evidence.profile_history import NO_PROFILES
     from run_evidence.ledger import UsageError
 
-    found = profiles_for(ledger, named)
+    found = profiles_for(ledger, named, prefix)
     if asked.product is None:
         return found
     chosen = found.named

@@ -114,10 +114,18 @@ def ask_gate(
     Raises: UsageError for a question that is none; what `judge_gate` raises.
     """
     asked.require_one()
+    with open_prefix(ledger) as prefix:
+        return ask_within(prefix, asked, policy, profiles, require)
+
+
+def ask_within(
+    prefix: Prefix, asked: Asked, policy: GatePolicy, profiles: Profiles, require: str | None = None
+) -> Gate:
+    """Answer what `ask_gate` is asked within a prefix that is open. Raises: as `ask_gate`."""
     required = required_decision(require, policy, profiles.every)
     declared = declared_for(policy, profiles)
-    with open_prefix(ledger, also=declared.views) as prefix:
-        return gate_within(prefix, asked, policy, required, profiles, declared)
+    prefix.snapshot.add_views(declared.views)
+    return gate_within(prefix, asked, policy, required, profiles, declared)
 
 
 def declared_for(policy: GatePolicy, profiles: Profiles) -> Declared:

@@ -18,8 +18,14 @@ from pathlib import Path
 from typing import Final
 
 from run_evidence.evidence.profile import DeliveryProfile
-from run_evidence.evidence.profile_history import ProfileHistory, Profiles, declared_profiles, profiles_of
-from run_evidence.ledger import Ledger, LedgerError, ProjectSettings, UsageError, project_settings
+from run_evidence.evidence.profile_history import (
+    ProfileHistory,
+    Profiles,
+    declared_profiles,
+    profiles_of,
+    read_profiles,
+)
+from run_evidence.ledger import Ledger, LedgerError, ProjectSettings, Snapshot, UsageError, project_settings
 
 VARIABLE: Final = "LEDGER_PROFILE"
 GROUP: Final = "run_evidence.profiles"
@@ -57,13 +63,16 @@ def find_profile(named: str | None = None, environment: Mapping[str, str] | None
     return found
 
 
-def find_profiles(ledger: Ledger, named: str | None = None) -> Profiles:
+def find_profiles(ledger: Ledger, named: str | None = None, snapshot: Snapshot | None = None) -> Profiles:
     """Return the profile that somebody names (`find_profile`), alone; else every one that the ledger has.
+
+    A `snapshot` of the ledger as it is now is asked, where one is open; another one costs some 50 ms.
 
     Raises: what `find_profile` raises; NotALedgerError.
     """
-    chosen = find_profile(named)
-    return profiles_of(chosen) if chosen else declared_profiles(ledger)
+    if chosen := find_profile(named):
+        return profiles_of(chosen)
+    return declared_profiles(ledger) if snapshot is None else read_profiles(ledger, snapshot)
 
 
 def one_profile(profiles: Profiles, product: str | None) -> ProfileHistory:

@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import unescape
 from typing import TYPE_CHECKING, Any, Final
@@ -36,7 +36,7 @@ _DOCUMENT: Final = b'<script type="text/plain" id="document">'
 _PROOF: Final = b'<script type="text/plain" id="proof">'
 _END: Final = b"</script>"
 _VOID: Final = frozenset({"br", "col", "hr", "img", "input", "link", "meta", "wbr"})
-_TAG: Final = re.compile(r"<(/?)([a-z][a-z0-9]*)((?:\s[^<>]*)?)>")
+_TAG: Final = re.compile(r"([^<]*)<(/?)([a-z][a-z0-9]*)((?:\s[^<>]*)?)>")
 _ATTRIBUTE: Final = re.compile(r'\s([A-Za-z][A-Za-z0-9:_-]*)(?:="([^"]*)")?')
 _JSON: Final = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -135,18 +135,10 @@ def _unpacked(packed: bytes, what: str) -> bytes:
 def _lines_of_main(page: str) -> Iterator[str]:
     """Yield what `<main>` holds, as a browser's script walks over it: elements, attributes by name, text.
 
-    It reads what the templates write and nothing else: names of tags in lower case, values in double quotes, no
-    comment. Raises: IntegrityError for any other HTML.
+    Raises: IntegrityError for HTML that the templates do not write.
     """
-    first, end = page.find("<main"), page.find("</main>")
     depth = seal_depth = 0
-    at = first
-    for found in _TAG.finditer(page, first, end + len("</main>")):
-        closing, tag, attributes = found.groups()
-        text = page[at : found.start()]
-        at = found.end()
-        if "<" in text:
-            break
+    for text, closing, tag, attributes in _tags_of_main(page):
         if text and not seal_depth:
             yield _JSON(unescape(text))
         if closing:
@@ -161,8 +153,32 @@ def _lines_of_main(page: str) -> Iterator[str]:
         if not seal_depth and ("id", SEAL) in named:
             seal_depth = depth
         elif not seal_depth:
-            yield f"[{_JSON(tag)},[{','.join(f'[{_JSON(name)},{_JSON(value)}]' for name, value in named)}]]"
+            yield _element(tag, named)
             if tag in _VOID:
                 yield "[]"
-    if depth or first < 0 or at != end + len("</main>"):
-        raise IntegrityError("the page was not drawn by this program: its <main> is not as the templates write it")
+    if depth:
+        raise _not_drawn_here()
+
+
+def _tags_of_main(page: str) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the tags of `<main>`: the text before each, `/` for one that closes, its name, and its attributes.
+
+    It reads what the templates write and nothing else: names in lower case, values in double quotes, no comment.
+    """
+    at, end = page.find("<main"), page.find("</main>") + len("</main>")
+    for found in _TAG.finditer(page, max(at, 0), end):
+        if found.start() != at:
+            break
+        at = found.end()
+        yield found[1], found[2], found[3], found[4]
+    if at != end:
+        raise _not_drawn_here()
+
+
+def _not_drawn_here() -> IntegrityError:
+    return IntegrityError("the page was not drawn by this program: its <main> is not as the templates write it")
+
+
+def _element(tag: str, named: Sequence[tuple[str, str]]) -> str:
+    attributes = ",".join(f"[{_JSON(name)},{_JSON(value)}]" for name, value in named)
+    return f"[{_JSON(tag)},[{attributes}]]"

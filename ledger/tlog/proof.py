@@ -72,7 +72,7 @@ def prove_inclusions(indexes: Sequence[int], size: int, reader: HashReader) -> t
             f"no multi-proof of {len(indexes)} leaves in a tree of {size}",
             next_step="ask for one or more indexes below the size, each once, ascending",
         )
-    return _subtree_roots(list(_without(indexes, (0, size))), reader)
+    return _subtree_roots(_without(indexes, size), reader)
 
 
 def prove_consistency(old_size: int, new_size: int, reader: HashReader) -> tuple[bytes, ...]:
@@ -151,7 +151,7 @@ def check_inclusions(
     what = f"multi-proof of {len(leaves)} leaves in {size}"
     if not _ascend(indexes, size):
         raise IntegrityError(f"{what}: it is of no leaf, or of leaves that do not ascend within the tree")
-    _require_shape(what, proof, sum(1 for _ in _without(indexes, (0, size))), *hashes, root)
+    _require_shape(what, proof, len(_without(indexes, size)), *hashes, root)
     computed = _root_of(iter(hashes), indexes, iter(proof), (0, size))
     if computed != root:
         raise IntegrityError(f"{what}: leads to root {computed.hex()}, the checkpoint has {root.hex()}")
@@ -201,16 +201,19 @@ def _ascend(indexes: Sequence[int], size: int) -> bool:
     return bool(indexes) and size <= MAX_SIZE and all(map(int.__lt__, bounds, bounds[1:]))
 
 
-def _without(indexes: Sequence[int], leaves: _Range) -> Iterator[_Range]:
-    """Yield the largest subtrees of a subtree that have none of these leaves, from left to right."""
-    first, end = leaves
-    if not indexes:
-        yield leaves
-    elif end - first > 1:
-        middle = first + _split(end - first)
-        cut = bisect_left(indexes, middle)
-        yield from _without(indexes[:cut], (first, middle))
-        yield from _without(indexes[cut:], (middle, end))
+def _without(indexes: Sequence[int], size: int) -> list[_Range]:
+    """Return the largest subtrees of the tree that have none of these leaves, from left to right."""
+    found = []
+    waiting = [(0, len(indexes), 0, size)]  # which of the indexes lie in a subtree, and its leaves
+    while waiting:
+        low, high, first, end = waiting.pop()
+        if low == high:
+            found.append((first, end))
+        elif end - first > 1:
+            middle = first + _split(end - first)
+            cut = bisect_left(indexes, middle, low, high)
+            waiting += [(cut, high, middle, end), (low, cut, first, middle)]
+    return found
 
 
 def _root_of(hashes: Iterator[bytes], indexes: Sequence[int], proof: Iterator[bytes], leaves: _Range) -> bytes:

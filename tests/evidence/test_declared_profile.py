@@ -97,8 +97,8 @@ def test_every_command_uses_it(told: Tell, bare: Call) -> None:
     declare(told(failed_run("run-1"), good_run("run-2", start=START + HOUR)), WEEK06)
     asked = ("--product", WEEK06.product, "--partition", DAY)
     assert [run["deliveries"] for run in bare("runs", "--json").json] == [
-        [{"partition": DAY, "decision": "proceed_to_week07"}],
-        [{"partition": DAY, "decision": "hold_downstream"}],
+        [{"partition": DAY, "decision": "proceed_to_week07", "in_force": "proceed_to_week07"}],
+        [{"partition": DAY, "decision": "hold_downstream", "in_force": "hold_downstream"}],
     ]
     assert f"proceed_to_week07 for {DAY}" in bare("show", "run-2").out
     assert bare("gate", *asked, "--require", "proceed_to_week07").code == 0
@@ -256,7 +256,9 @@ def test_a_declaration_that_is_none_is_told_and_holds_nothing_up(told: Tell, bar
     ledger = declare(told(good_run("run-1")), WEEK06)
     ledger.append([recorded(WRONG[kind])])
     said = bare("runs", "--json")
-    assert said.json[0]["deliveries"] == [{"partition": DAY, "decision": "proceed_to_week07"}]
+    assert said.json[0]["deliveries"] == [
+        {"partition": DAY, "decision": "proceed_to_week07", "in_force": "proceed_to_week07"}
+    ]
     assert "the delivery profile declared in an entry that is not sealed cannot be read" in said.err
     assert "\x1b" not in said.err
 
