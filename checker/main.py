@@ -91,7 +91,7 @@ def _accept(asked: argparse.Namespace) -> int:
     if asked.json:
         _out_json({"ok": met, **asdict(accepted)})
     else:
-        out(*accepted.told, *([] if met else [f"not met: {asked.require} was required"]))
+        out(*accepted.lines, *([] if met else [f"not met: {asked.require} was required"]))
     return 0 if met else NOT_MET
 
 

@@ -112,8 +112,8 @@ class Accepted:
         return order.index(decided) <= order.index(required)
 
     @property
-    def told(self) -> list[str]:
-        """Tell it to a person, in lines."""
+    def lines(self) -> list[str]:
+        """What a person reads of it."""
         state, whom = "" if self.final else ", interim", f", for {self.to}" if self.to else ""
         in_force = decision_in_force(self.decision, self.sign_off)
         but = "" if in_force == self.decision else f"; the evidence says {self.decision}"

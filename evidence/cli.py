@@ -123,9 +123,9 @@ def runs(  # noqa: PLR0913, PLR0917 - one argument for each option
     if as_json:
         out_json([_run_json(row, verdicts[row.run_id], decided) for row in rows])
     elif rows:
-        from run_evidence.evidence.terminal import tell_runs
+        from run_evidence.evidence.terminal import format_runs
 
-        out_paged(*tell_runs(rows, verdicts, _width(), decided))
+        out_paged(*format_runs(rows, verdicts, _width(), decided))
         if total > len(rows):
             say(f"({len(rows)} of {total} runs, the newest; -n {total} lists all)")
     else:
@@ -161,9 +161,9 @@ def show(
         if as_json:
             out_json(report_of(prefix, facts))
         else:
-            from run_evidence.evidence.terminal import tell_run
+            from run_evidence.evidence.terminal import format_run
 
-            out_paged(*tell_run(prefix, facts, _width(), chosen.of_run(facts.row)))
+            out_paged(*format_run(prefix, facts, _width(), chosen.of_run(facts.row)))
 
 
 def report(  # noqa: PLR0913, PLR0917 - one argument for each option

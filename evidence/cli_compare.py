@@ -49,10 +49,10 @@ def compare(
     if as_json:
         out_json(asdict(compared))
     else:
-        out_paged(*_told(compared))
+        out_paged(*_lines(compared))
 
 
-def _told(compared: Comparison) -> list[str]:
+def _lines(compared: Comparison) -> list[str]:
     lines = [styled(f"{_side(compared.before)} → {_side(compared.after)}", "bold")]
     lines += [f"  {_change(change)}" for change in compared.whole]
     for item in compared.items:

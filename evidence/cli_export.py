@@ -33,7 +33,7 @@ class _Exports(TyperGroup):
         for entry in entry_points(group=_OF_THE_LOG, name=cmd_name):
             return _command(cmd_name, entry.load())
         form = formats().get(cmd_name)
-        return None if form is None else _command(cmd_name, _writing(form), _told(form))
+        return None if form is None else _command(cmd_name, _writing(form), _description(form))
 
 
 export = typer.Typer(
@@ -53,15 +53,15 @@ def _exports() -> None:
     """
 
 
-def _command(name: str, function: Any, told: str | None = None) -> Any:
+def _command(name: str, function: Any, described: str | None = None) -> Any:
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    single.command(name, help=told)(function)
+    single.command(name, help=described)(function)
     command = get_command(single)
     command.context_settings = {**command.context_settings, "help_option_names": ["-h", "--help"]}
     return command
 
 
-def _told(entry: EntryPoint) -> str:
+def _description(entry: EntryPoint) -> str:
     from run_evidence.evidence.exports.run import load_format
     from run_evidence.ledger import LedgerError
 

@@ -88,7 +88,7 @@ def gate(  # noqa: PLR0913, PLR0917 - one argument for each option
     from run_evidence.evidence.gate_policy import GatePolicy
     from run_evidence.evidence.gate_policy_file import read_gate_policy
     from run_evidence.evidence.gate_subject import Asked
-    from run_evidence.evidence.gate_told import gate_json, tell_gate
+    from run_evidence.evidence.gate_text import format_gate, gate_json
     from run_evidence.evidence.prefix import open_prefix
 
     session: Session = ctx.obj
@@ -101,7 +101,7 @@ def gate(  # noqa: PLR0913, PLR0917 - one argument for each option
     if as_json:
         out_json(gate_json(answer))
     else:
-        out(*tell_gate(answer, _width()))
+        out(*format_gate(answer, _width()))
     if not answer.met:
         raise typer.Exit(_NOT_MET)
 

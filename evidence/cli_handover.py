@@ -126,7 +126,7 @@ def accept(  # noqa: PLR0913, PLR0917 - one argument for each option
     if as_json:
         _out_json({"ok": met, **asdict(accepted)})
     else:
-        out(*accepted.told, *([] if met else [f"{styled('not met', 'red')}: {require} was required"]))
+        out(*accepted.lines, *([] if met else [f"{styled('not met', 'red')}: {require} was required"]))
     if not met:
         raise typer.Exit(NOT_MET)
 

@@ -75,11 +75,11 @@ def _newest(ledger: Ledger, chosen: Profiles, limit: int) -> _Found:
     from run_evidence.evidence.prefix import open_prefix
     from run_evidence.evidence.run_filter import RunFilter
     from run_evidence.evidence.sign_off import read_decided
-    from run_evidence.evidence.terminal import tell_runs
+    from run_evidence.evidence.terminal import format_runs
 
     with open_prefix(ledger) as prefix:
         rows, verdicts, _ = RunFilter().find(prefix, limit)
         sound = read_sound_runs(prefix, [row.run_id for row in rows])[0] if chosen else {}
         decided = read_decided(prefix, sound, chosen) if chosen else None
-    lines = tell_runs(rows, verdicts, _width(), decided) if rows else ["No runs yet."]
+    lines = format_runs(rows, verdicts, _width(), decided) if rows else ["No runs yet."]
     return rows, verdicts, lines

@@ -171,7 +171,7 @@ class JudgedRun:
             return "; ".join(filter(None, [", ".join(codes), *(event.findings for event in given)]))
         if outcome.reason_code is None:
             return ""
-        failed = (e.told for e in basis if outcome.outcome == "failed" and e.event_type in _FAILURES)
+        failed = (e.words for e in basis if outcome.outcome == "failed" and e.event_type in _FAILURES)
         reason = "; ".join(next(failed, outcome.reason or "").splitlines())
         repeated = outcome.reason_code == outcome.outcome  # then the code says nothing that the outcome did not
         return ": ".join(filter(None, ["" if repeated and reason else outcome.reason_code, reason]))

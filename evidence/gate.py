@@ -87,8 +87,8 @@ class Gate:
         """Say it in one line."""
         named = self.subject.asked.named
         if self.met:
-            told = "; ".join(dict.fromkeys(part.verdict.denominators.sentence for part in self.subject.parts))
-            short = told if len(told) <= _SENTENCE_CHARS else counted(len(self.subject.parts), "part")
+            words = "; ".join(dict.fromkeys(part.verdict.denominators.sentence for part in self.subject.parts))
+            short = words if len(words) <= _SENTENCE_CHARS else counted(len(self.subject.parts), "part")
             if set_aside := [rule.name for rule in self.rules if rule.mark == "overridden"]:
                 by = listed(sorted({each.actor for _, each in self.signed_off if each is not None}))
                 return f"MET: {named}, {listed(set_aside)} overridden by {by} ({short})"
@@ -182,9 +182,9 @@ class _Reading:
         by = [found for part, found in self.signed_off if found is not None and not self._refused(part, found)]
         if not by or len(by) < len(self.signed_off):
             return tuple(rules)
-        told = listed(sorted({found.actor for found in by}))
+        words = listed(sorted({found.actor for found in by}))
         return tuple(
-            replace(rule, mark="overridden", got=f"{rule.got}; overridden by {told}")
+            replace(rule, mark="overridden", got=f"{rule.got}; overridden by {words}")
             if rule.mark == "not_met" and rule.name in self.policy.override
             else rule
             for rule in rules
@@ -248,11 +248,11 @@ class _Reading:
     def _verdict(self) -> Rule:
         accepted = _ACCEPTED[self.required == PROCEED]
         wrong = [
-            (part.name, _told(part))
+            (part.name, _verdict_words(part))
             for part in self.subject.parts
             if part.verdict.verdict not in accepted or not part.verdict.denominators.counts["passed"]
         ]
-        return self._of_parts("verdict", " or ".join(accepted), wrong, _told)
+        return self._of_parts("verdict", " or ".join(accepted), wrong, _verdict_words)
 
     def _decision(self) -> Rule:
         order = (PROCEED, *HOLDING_BACK)
@@ -392,7 +392,7 @@ class _Reading:
                 return
 
     def _of_parts(
-        self, name: str, wanted: str, wrong: Sequence[tuple[str, str]], told: Callable[[Part], str]
+        self, name: str, wanted: str, wrong: Sequence[tuple[str, str]], words: Callable[[Part], str]
     ) -> Rule:
         """Return a rule that each part has to fulfil; `wrong` are those that do not, by name, and what they are."""
         parts = self.subject.parts
@@ -400,7 +400,7 @@ class _Reading:
         if not parts:
             return _stands(name, wanted, NOTHING, failing)
         if len(parts) == 1 and len(wrong) < 2:
-            return _stands(name, wanted, wrong[0][1] if wrong else told(parts[0]), failing)
+            return _stands(name, wanted, wrong[0][1] if wrong else words(parts[0]), failing)
         short = [f"{of}: {what.partition(' (')[0]}" for of, what in wrong]
         return _stands(name, wanted, _of(len(parts), short, "so"), failing)
 
@@ -427,7 +427,7 @@ def _of_findings(found: Sequence[str]) -> str:
     return f"{'; '.join(found[:_NAMED])}{more}"
 
 
-def _told(part: Part) -> str:
+def _verdict_words(part: Part) -> str:
     verdict = part.verdict
     because = f" ({verdict.reason_code}: {verdict.reason})" if verdict.reason else ""
     return f"{verdict.verdict}: {verdict.denominators.sentence}{because}"

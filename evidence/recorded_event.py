@@ -97,7 +97,7 @@ class Recorded:
         return str(self.data.get("message") or "").strip()
 
     @property
-    def told(self) -> str:
+    def words(self) -> str:
         """The message for a person: after an error's class, unless the user put it in words of his own."""
         described = self.data.get("description") or not self.error_class or not self._cause.get("message")
         return self.message if described else f"{self.error_class}: {self.message}"

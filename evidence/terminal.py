@@ -1,4 +1,4 @@
-"""Runs told to a person on a terminal: the table of runs, and one run with everything that matters about it."""
+"""Runs for a person on a terminal: the table of runs, and one run with everything that matters about it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _NARROWEST: Final = 8
 _NO_NAME: Final = 16
 _WIDEST: Final = 60
 
-_TOLD: Final[Mapping[str, str]] = {
+_SHOWN_TYPES: Final[Mapping[str, str]] = {
     "run.enqueued.v1": "run queued",
     "run.started.v1": "run started",
     "run.succeeded.v1": "run succeeded",
@@ -61,7 +61,7 @@ _TOLD: Final[Mapping[str, str]] = {
 _SPACES: Final = {ord(character): " " for character in "\t\n\x0b\x0c\r"}
 
 
-def tell_runs(
+def format_runs(
     rows: Sequence[RunRow],
     verdicts: Mapping[str, RunVerdict],
     width: int | None,
@@ -161,7 +161,7 @@ def _wrapped(text: str, width: int | None, used: int) -> list[str]:
     return wrap(line, max(width - used, _LAST_AT_LEAST), break_on_hyphens=False)
 
 
-def tell_run(
+def format_run(
     prefix: Prefix, facts: JudgedRun, width: int | None, profiles: Sequence[DeliveryProfile] = ()
 ) -> list[str]:
     """Tell one run: what it was, its verdict and decisions, timeline, assets, checks, skips, provenance.
@@ -202,20 +202,20 @@ def _head(
     row, verdict = facts.row, facts.verdict
     yield f"{styled(f'Run {row.run_id}', 'bold')}  {row.job_name or ''}".rstrip()
     word = styled(verdict.verdict, VERDICT_STYLES[verdict.verdict])
-    told = [("verdict", f"{word}: {verdict.denominators.sentence}")]
+    shown = [("verdict", f"{word}: {verdict.denominators.sentence}")]
     if verdict.reason:
-        told.append(("because", f"{verdict.reason_code}: {verdict.reason}"))
+        shown.append(("because", f"{verdict.reason_code}: {verdict.reason}"))
     if count := len(verdict.corrections):
-        told.append(("amended", f"it rests on events that were corrected since ({count}, see Corrections)"))
+        shown.append(("amended", f"it rests on events that were corrected since ({count}, see Corrections)"))
     for delivery, found in zip(delivered, signed_off, strict=True):
         in_force = decision_in_force(delivery.decision, found)
         but = "" if in_force == delivery.decision else f"; the evidence says {delivery.decision}"
-        told.append(("decision", f"{in_force} for {delivery.partition}{but}"))
+        shown.append(("decision", f"{in_force} for {delivery.partition}{but}"))
         if found is not None:
-            told.append(("sign-off", f"{found.sentence} ({delivery.partition})"))
-    told += [("partition", row.partition or ""), ("dagster", f"{row.status}, {_span(row)}")]
-    told += [("trace", row.trace_id or ""), ("release", row.release_id or ""), ("batch", row.batch_id or "")]
-    for name, value in told:
+            shown.append(("sign-off", f"{found.sentence} ({delivery.partition})"))
+    shown += [("partition", row.partition or ""), ("dagster", f"{row.status}, {_span(row)}")]
+    shown += [("trace", row.trace_id or ""), ("release", row.release_id or ""), ("batch", row.batch_id or "")]
+    for name, value in shown:
         if value:
             first, *others = _wrapped(value, width, 13)
             yield f"  {name:<9}  {first}"
@@ -230,11 +230,11 @@ def _span(row: RunRow) -> str:
 
 
 def _timeline(facts: JudgedRun, width: int | None) -> Iterator[str]:
-    told = sorted((e for e in facts.events if e.event_type in _TOLD), key=lambda e: e.occurred_at)
-    since = [f"{(event.occurred_at - facts.row.started_at) / 1_000_000:+.2f} s" for event in told]
+    shown = sorted((e for e in facts.events if e.event_type in _SHOWN_TYPES), key=lambda e: e.occurred_at)
+    since = [f"{(event.occurred_at - facts.row.started_at) / 1_000_000:+.2f} s" for event in shown]
     wide = max(map(len, since), default=0)
-    hidden = range(_SHOWN_EVENTS // 2, len(told) - _SHOWN_EVENTS // 2) if len(told) > _SHOWN_EVENTS else range(0)
-    for position, event in enumerate(told):
+    hidden = range(_SHOWN_EVENTS // 2, len(shown) - _SHOWN_EVENTS // 2) if len(shown) > _SHOWN_EVENTS else range(0)
+    for position, event in enumerate(shown):
         if position in hidden:
             if position == hidden.start:
                 yield styled(f"… {counted(len(hidden), 'more event')}", "dim")
@@ -255,7 +255,7 @@ def _event_words(facts: JudgedRun, event: Recorded) -> str:
     if event.check_name:
         subject = f"{subject}: {event.outcome}"
     reason = f": {event.reason_code}" if event.event_type == "asset.skipped.v1" else ""
-    return f"{_TOLD[event.event_type]} {subject}{reason}".strip()
+    return f"{_SHOWN_TYPES[event.event_type]} {subject}{reason}".strip()
 
 
 def _assets(facts: JudgedRun, width: int | None) -> Iterator[str]:
@@ -291,7 +291,7 @@ def _checks(facts: JudgedRun, width: int | None) -> Iterator[str]:
         yield asset_key
         for outcome in of_asset:
             start = f"{_INDENT}{outcome.verdict:<13}  {names[id(outcome)]:<{wide}}  "
-            first, *others = _wrapped(_told(facts, outcome), width, len(start) + len(_INDENT)) or [""]
+            first, *others = _wrapped(_details(facts, outcome), width, len(start) + len(_INDENT)) or [""]
             for line in (start + first, *(" " * len(start) + other for other in others)):
                 yield styled(line.rstrip(), VERDICT_STYLES[outcome.verdict])
 
@@ -302,7 +302,7 @@ def _check_name(outcome: Outcome, within: str | None) -> str:
     return name if item.partition in {None, within} else f"{name} [{item.partition}]"
 
 
-def _told(facts: JudgedRun, outcome: Outcome) -> str:
+def _details(facts: JudgedRun, outcome: Outcome) -> str:
     """Say what a check found; where it gave no result, the code alone, as the item it follows from says more."""
     evaluated = any(event.event_id in outcome.basis for event in facts.evaluations)
     words = facts.why(outcome) if evaluated else outcome.reason_code or ""
@@ -312,7 +312,7 @@ def _told(facts: JudgedRun, outcome: Outcome) -> str:
 def _left_out(facts: JudgedRun, width: int | None) -> Iterator[str]:
     for outcome in facts.outcomes:
         if outcome.item.kind != "check" and outcome.outcome in {"skipped", "not_available"}:
-            yield from _told_apart(
+            yield from _distinct(
                 outcome.outcome, item_name(outcome, facts.row.partition), facts.why(outcome), width
             )
     because = sum(event.event_type == "step.skipped.v1" for event in facts.skips)
@@ -324,7 +324,7 @@ def _left_out(facts: JudgedRun, width: int | None) -> Iterator[str]:
 def _failures(facts: JudgedRun, width: int | None) -> Iterator[str]:
     steps = [e for e in facts.failures if e.event_type != "run.failed.v1"]
     for event in steps or facts.failures:  # a run's own failure repeats its steps' messages
-        yield from _told_apart(_TOLD[event.event_type], event.step_key or "", event.told, width, "red")
+        yield from _distinct(_SHOWN_TYPES[event.event_type], event.step_key or "", event.words, width, "red")
 
 
 def _corrections(facts: JudgedRun, width: int | None) -> Iterator[str]:
@@ -335,9 +335,7 @@ def _corrections(facts: JudgedRun, width: int | None) -> Iterator[str]:
         yield from (_INDENT + line for line in _wrapped(correction.sentence, width, 2 * len(_INDENT)))
 
 
-def _told_apart(
-    what: str, subject: str, message: str, width: int | None, style: str | None = None
-) -> Iterator[str]:
+def _distinct(what: str, subject: str, message: str, width: int | None, style: str | None = None) -> Iterator[str]:
     """Put what happened to which subject on one line, and the message below it, wrapped and cut."""
     yield styled(f"{what:<13}  {subject}".rstrip(), style or VERDICT_STYLES[what])
     lines = [

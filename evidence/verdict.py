@@ -65,15 +65,15 @@ class Denominators:
     @property
     def sentence(self) -> str:
         """Say it in one sentence: "7 of 9 planned passed, 2 not available; not planned: 1 failed"."""
-        rest = _told_counts(self.counts)
+        rest = _counted(self.counts)
         passed = self.counts["passed"]
         parts = [f"{passed} of {self.planned} planned passed", *(rest[1:] if passed else rest)]
         sentence = ", ".join(parts) if self.planned else "nothing planned"
-        beside = _told_counts(self.unplanned)
+        beside = _counted(self.unplanned)
         return f"{sentence}; not planned: {', '.join(beside)}" if beside else sentence
 
 
-def _told_counts(counts: Mapping[str, int]) -> list[str]:
+def _counted(counts: Mapping[str, int]) -> list[str]:
     return [f"{n} {heading.replace('_', ' ')}" for heading, n in counts.items() if n]
 
 

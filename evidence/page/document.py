@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from run_evidence.evidence.document import Document, timestamp
 from run_evidence.evidence.facts import PARENT, JudgedRun, identity_of
 from run_evidence.evidence.gate_subject import SHORT_ID
-from run_evidence.evidence.gate_told import rules_json
+from run_evidence.evidence.gate_text import rules_json
 from run_evidence.evidence.page.graph import depths_of
 from run_evidence.evidence.page.timeline import Attempt, attempts
 from run_evidence.evidence.page.words import LETTERS, UNPLANNED, headline
@@ -258,7 +258,7 @@ def _run(facts: JudgedRun) -> Document:
         "inherits_from": _inherits_from(facts),
         "after": {step: list(before) for step, before in facts.after.items()},
         "steps": [_attempt(each) for each in attempts(facts)],
-        "failures": [{**_about(e), "reason_code": e.reason_code, "told": e.told} for e in facts.failures],
+        "failures": [{**_about(e), "reason_code": e.reason_code, "told": e.words} for e in facts.failures],
         "corrections": [facts.target_of(c) + ": " + c.sentence for c in facts.corrections],
     }
 

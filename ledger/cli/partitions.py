@@ -78,7 +78,7 @@ def partitions(
                 [_STATES[r["state"]] for r in shown],
             )
         )
-    _tell(rows, len(shown))
+    _print(rows, len(shown))
 
 
 def _wanted(state: str | None) -> frozenset[str]:
@@ -113,7 +113,7 @@ def _moment(microseconds: int | None) -> str:
     return "" if microseconds is None else rfc3339(microseconds, "microseconds")
 
 
-def _tell(rows: list[dict[str, Any]], shown: int) -> None:
+def _print(rows: list[dict[str, Any]], shown: int) -> None:
     """Say how many there are of each state, and what the list cannot have."""
     count = Counter(row["state"] for row in rows)
     said = ", ".join(f"{count[name]} {name}" for name in _STATES if count[name])

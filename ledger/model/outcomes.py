@@ -53,7 +53,7 @@ _STEP_ENDED: Final = {
 _MAX_REASON: Final = 2_000  # characters; several records share the bytes of one entry
 _MAX_WORD: Final = 100  # characters; what is left out begins and ends between words, where one ends so near
 _LEFT_OUT: Final = " … "
-_MAX_TOLD: Final = 200  # characters of another step's message that a reason quotes
+_MAX_QUOTED: Final = 200  # characters of another step's message that a reason quotes
 _MAX_NAMED: Final = 3  # names that a reason quotes
 _RECORDED_ALL_THE_SAME: Final = (
     " (a materialization of the same attempt was recorded all the same; it does not count)"
@@ -449,8 +449,8 @@ SAYS_STATUS: Final = "its own metadata says status "
 
 def _stated_reason(event: RunEvent, status: str) -> tuple[str, str]:
     codes = stated_codes(event.data)
-    told = f": {', '.join(codes)}" if codes else ""
-    return codes[0] if codes else f"status_{status}", f"{SAYS_STATUS}{status}{told}"
+    quoted = f": {', '.join(codes)}" if codes else ""
+    return codes[0] if codes else f"status_{status}", f"{SAYS_STATUS}{status}{quoted}"
 
 
 def _asset(seen: _Seen, plan: Plan, item: PlanItem) -> Outcome:
@@ -477,8 +477,8 @@ def _check(seen: _Seen, plan: Plan, item: PlanItem) -> Outcome:
         missing = _never_evaluated(plan, item, {event.partition for event in evaluations})
         if not missing or gravest.outcome == "check_failed":
             return gravest
-        told = f"it was evaluated for {len(evaluations)} of {len(evaluations) + len(missing)} planned partitions"
-        reason = ("partitions_not_evaluated", f"{told}, and not for {_some(missing)}")
+        quoted = f"it was evaluated for {len(evaluations)} of {len(evaluations) + len(missing)} planned partitions"
+        reason = ("partitions_not_evaluated", f"{quoted}, and not for {_some(missing)}")
         return _make(item, seen, "not_evaluated", reason, *evaluations)
     outcome, reason, basis = _why_not(seen, plan, item)
     if outcome == "pending":
@@ -515,7 +515,7 @@ def _evaluated(seen: _Seen, item: PlanItem, event: RunEvent) -> Outcome:
     stated = stated_status(event.data) or ""
     if event.outcome == "passed":
         return _make(item, seen, word, _stated_reason(event, stated), event)
-    return _make(item, seen, word, (event.reason_code or word, _told(event)), event)
+    return _make(item, seen, word, (event.reason_code or word, _words_of(event)), event)
 
 
 def _check_word(event: RunEvent) -> str:
@@ -525,7 +525,7 @@ def _check_word(event: RunEvent) -> str:
     return "check_warned" if event.outcome == "warned" else "check_failed"
 
 
-def _told(evaluation: RunEvent) -> str:
+def _words_of(evaluation: RunEvent) -> str:
     """Say what a check said: its own description, else Dagster's sentence."""
     return str(evaluation.data.get("description") or evaluation.data.get("message") or "")
 
@@ -620,8 +620,8 @@ def _never_started(seen: _Seen, plan: Plan, item: PlanItem) -> _Why:
     for upstream in ancestors(plan.after, item.step_key or ""):
         for step in seen.states(upstream):
             if step.state == "failed" and _failed(seen, step.event)[0] != "canceled":
-                told = _message(step.event).partition("\n")[0][:_MAX_TOLD]
-                words = f"step {upstream} failed{': ' if told else ''}{told}"
+                quoted = _message(step.event).partition("\n")[0][:_MAX_QUOTED]
+                words = f"step {upstream} failed{': ' if quoted else ''}{quoted}"
                 return "upstream_failed", ("upstream_failed", words), (step.event,)
     if seen.run_state == "running":
         return "pending", ("not_started_yet", "the run has not come to it"), ()
@@ -636,8 +636,8 @@ def _message(event: RunEvent) -> str:
     error = event.data.get("error")
     cause = error.get("cause") if isinstance(error, Mapping) else None
     # An exception in the user's code is the cause of Dagster's own "error occurred while executing op".
-    told = cause if isinstance(cause, Mapping) else error
-    text = told.get("message") if isinstance(told, Mapping) else None
+    quoted = cause if isinstance(cause, Mapping) else error
+    text = quoted.get("message") if isinstance(quoted, Mapping) else None
     return str(text or event.data.get("message") or "").strip()
 
 

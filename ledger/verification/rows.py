@@ -223,7 +223,7 @@ def _compare_columns(stored: pa.Table, derived: pa.Table, where: str, first: int
         pairs = enumerate(zip(_plain(ours), _plain(theirs), strict=True), start=first)
         index, want, have = next((index, want, have) for index, (want, have) in pairs if want != have)
         problem = f"column {name} is not what the entry says"
-        findings.append(Finding(where, problem, index, _told(want), _told(have)))
+        findings.append(Finding(where, problem, index, _shown(want), _shown(have)))
 
 
 def _plain(column: pa.ChunkedArray) -> list[Any]:
@@ -234,6 +234,6 @@ def _plain(column: pa.ChunkedArray) -> list[Any]:
     return list((column.cast(pa.binary()) if kinds.is_string(column.type) else column).to_pylist())
 
 
-def _told(value: Any) -> str:
+def _shown(value: Any) -> str:
     text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
     return text[:500]

@@ -98,7 +98,7 @@ def completing_sensor(attachment: Attachment, name: str, under: str) -> dg.Senso
         reached.clear()
         synced, moved = done[0]
         context.update_cursor(format_cursor(moved))
-        _tell(instance, synced)
+        _report(instance, synced)
         return dg.SkipReason(summary(synced))
 
     return complete
@@ -118,7 +118,7 @@ def summary(synced: Synced) -> str:
     return "; ".join(parts)
 
 
-def _tell(instance: DagsterInstance, synced: Synced) -> None:
+def _report(instance: DagsterInstance, synced: Synced) -> None:
     for each in synced.troubled:
         run_id, _, problem = each.partition(": ")
         report_trouble(instance, SENSOR_NAME, run_id, problem)

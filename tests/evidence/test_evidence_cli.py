@@ -13,7 +13,7 @@ from evidence_runs import START, Story, Tell, dry_run, failed_run, good_run, ope
 
 from run_evidence.evidence.facts import read_rows, read_runs, read_verdicts
 from run_evidence.evidence.prefix import open_prefix
-from run_evidence.evidence.terminal import tell_run, tell_runs
+from run_evidence.evidence.terminal import format_run, format_runs
 from run_evidence.ledger import Ledger
 
 HOUR = 3_600_000_000
@@ -155,9 +155,9 @@ def test_lines_fit_a_terminal_of_100_columns(told: Tell) -> None:
     ledger = told(failed_run("11111111-aaaa"), dry_run("22222222-bbbb"), warned_run("33333333-cccc"))
     with open_prefix(ledger) as prefix:
         rows = read_rows(prefix)
-        shown = tell_runs(rows, read_verdicts(prefix, rows), 100)
+        shown = format_runs(rows, read_verdicts(prefix, rows), 100)
         for facts in read_runs(prefix, [row.run_id for row in rows]):
-            shown += tell_run(prefix, facts, 100)
+            shown += format_run(prefix, facts, 100)
     assert [line for line in shown if len(line) > 100] == []
 
 
@@ -168,7 +168,7 @@ def test_a_long_run_is_cut_where_it_repeats(told: Tell) -> None:
     for n in range(100):
         story.made(f"a/{n:03d}", None)
     with open_prefix(told(story.failed("a/100", "too many").end("failed").close())) as prefix:
-        shown = "\n".join(tell_run(prefix, read_runs(prefix, ["11111111-aaaa"])[0], None))
+        shown = "\n".join(format_run(prefix, read_runs(prefix, ["11111111-aaaa"])[0], None))
     assert "… and 60 more of 101 that passed" in shown
     assert "failed        a/100" in shown
     assert "more events" in shown
@@ -179,7 +179,7 @@ def test_a_terminal_never_obeys_recorded_text(told: Tell) -> None:
     """An escape sequence in an error message is shown as an escape and does nothing."""
     story = Story("11111111-aaaa").plan([planned("a/b")], {}).failed("a/b", "bad \x1b]0;title\x07 \x1b[2J end")
     with open_prefix(told(story.end("failed").close())) as prefix:
-        shown = "\n".join(tell_run(prefix, read_runs(prefix, ["11111111-aaaa"])[0], None))
+        shown = "\n".join(format_run(prefix, read_runs(prefix, ["11111111-aaaa"])[0], None))
     assert "\x1b" not in shown
     assert "\x07" not in shown
     assert "end" in shown

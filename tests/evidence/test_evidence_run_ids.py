@@ -11,7 +11,7 @@ from evidence_runs import START, Story, Tell, failed_run, good_run, planned
 
 from run_evidence.evidence.facts import read_rows, read_runs, read_verdicts
 from run_evidence.evidence.prefix import open_prefix
-from run_evidence.evidence.terminal import tell_run, tell_runs
+from run_evidence.evidence.terminal import format_run, format_runs
 from run_evidence.ledger import Ledger
 from run_evidence.ledger.terminal import shortened, width_of
 
@@ -91,8 +91,8 @@ def test_a_long_key_does_not_widen_the_table(told: Tell, width: int | None) -> N
         told(long.end().close(), wide.end().close(), good_run("33333333-cccc", start=START + 1))
     ) as prefix:
         rows = read_rows(prefix)
-        lines = tell_runs(rows, read_verdicts(prefix, rows), width)
-        told_runs = [tell_run(prefix, facts, width) for facts in read_runs(prefix, [row.run_id for row in rows])]
+        lines = format_runs(rows, read_verdicts(prefix, rows), width)
+        told_runs = [format_run(prefix, facts, width) for facts in read_runs(prefix, [row.run_id for row in rows])]
     assert max(map(width_of, lines)) <= (width or 250)
     assert "2026-04-17 00:00  33333333" in "\n".join(lines)
     if width:

@@ -12,7 +12,7 @@ from pipelines.delivery import WEEK06
 from run_evidence.evidence import write_delivery_summary, write_run_documents
 from run_evidence.evidence.facts import read_runs
 from run_evidence.evidence.prefix import open_prefix
-from run_evidence.evidence.terminal import tell_run
+from run_evidence.evidence.terminal import format_run
 from run_evidence.ledger import IntegrityError, Ledger
 from run_evidence.ledger.query.as_of import AsOf
 from run_evidence.ledger.tlog.note import add_signatures, sign_note
@@ -36,7 +36,7 @@ def documents(ledger: Ledger, out: Path) -> dict[str, str]:
     written = write_run_documents(ledger, RUN, out, profile=WEEK06)
     summary = write_delivery_summary(ledger, out, profile=WEEK06)
     with open_prefix(ledger) as prefix:
-        show = "\n".join(tell_run(prefix, read_runs(prefix, [RUN])[0], None))
+        show = "\n".join(format_run(prefix, read_runs(prefix, [RUN])[0], None))
     paths = {"hand-over": written.evidence[0], "report": written.report, "summary": written.summary}
     paths["delivery"] = summary.kept
     return {"show": show, **{kind: path.read_text(encoding="utf-8") for kind, path in paths.items()}}
@@ -138,4 +138,4 @@ def test_nothing_is_derived_from_a_checkpoint_that_is_signed_wrongly(tmp_path: P
         write_run_documents(ledger, RUN, tmp_path / "out", profile=WEEK06)
     assert not (tmp_path / "out").exists()
     with open_prefix(ledger) as prefix:
-        assert "is not over this text" in "\n".join(tell_run(prefix, read_runs(prefix, [RUN])[0], None))
+        assert "is not over this text" in "\n".join(format_run(prefix, read_runs(prefix, [RUN])[0], None))

@@ -89,8 +89,8 @@ def test_who_holds_a_delivery_holds_it_whatever_the_evidence_says(world: World, 
     assert (accepted.decision, accepted.proceeds) == ("proceed_to_week07", False)
     assert not any(map(accepted.meets, ("proceed_to_week07", "proceed", *HOLDING_BACK)))
     assert accepted.meets(None)
-    assert "hold by Ada" in "\n".join(accepted.told)
-    assert re.match("hold: .*; the evidence says proceed_to_week07$", accepted.told[0])
+    assert "hold by Ada" in "\n".join(accepted.lines)
+    assert re.match("hold: .*; the evidence says proceed_to_week07$", accepted.lines[0])
     title, *_, readme = (world.root / "held" / "README.md").read_text(encoding="utf-8").partition("\n")
     assert title.endswith(f"{DAY}`: `hold`")
     assert "hold by Ada" in readme

@@ -21,7 +21,7 @@ _MARKS: Final[Mapping[Mark, str]] = {
 _STYLES: Final[Mapping[Mark, str]] = {"met": "green", "not_met": "red", "not_asked": "dim", "overridden": "yellow"}
 
 
-def tell_gate(gate: Gate, width: int | None) -> list[str]:
+def format_gate(gate: Gate, width: int | None) -> list[str]:
     """Return the lines of the answer: the rules in a table, the verdict last; a mark says it without colour."""
     rows = [[_MARKS[rule.mark], rule.name, rule.wanted, _got(rule.got, rule.failing)] for rule in gate.rules]
     styles = [_STYLES[rule.mark] for rule in gate.rules]
