@@ -21,7 +21,6 @@ from run_evidence.evidence.accepted_memory import AcceptedMemory, Remembered
 from run_evidence.evidence.handover_form import (
     CHECKPOINT,
     EVIDENCE,
-    HELD,
     INDEX,
     PROOF,
     PROVED_OTHERWISE,
@@ -35,7 +34,7 @@ from run_evidence.evidence.handover_form import (
     read_stated,
     statement_of,
 )
-from run_evidence.evidence.profile import HOLDING_BACK, PROCEED
+from run_evidence.evidence.profile import HELD, HOLDING_BACK, PROCEED
 from run_evidence.evidence.refusal import Refused
 from run_evidence.ledger import (
     IN_TOTO,

@@ -17,10 +17,9 @@ from run_evidence.evidence.gate import declared_for, gate_within, judge_gate
 from run_evidence.evidence.gate_policy import GatePolicy
 from run_evidence.evidence.gate_policy_file import read_gate_policy
 from run_evidence.evidence.gate_subject import Asked
-from run_evidence.evidence.handover_form import HELD
 from run_evidence.evidence.page.making import make_page, write_page
 from run_evidence.evidence.prefix import open_prefix
-from run_evidence.evidence.profile import DRY_RUN_ONLY, HOLD
+from run_evidence.evidence.profile import DRY_RUN_ONLY, HELD, HOLD
 from run_evidence.evidence.profile_history import Profiles, read_profiles
 from run_evidence.evidence.sign_off import Decided, read_decided
 from run_evidence.evidence.verdict import LEFT_OUT

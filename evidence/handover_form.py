@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Protocol
 
+from run_evidence.evidence.profile import HELD
+
 SCHEMA: Final = "run_evidence_handover_v1"
 PREDICATE: Final = "urn:run-evidence-ledger:handover:v1"
 
@@ -21,9 +23,6 @@ SUPERSEDED: Final = "superseded"
 
 SIGNED_OFF: Final = "delivery.signed_off.v1"
 """The event in which a person lets a delivery proceed, or holds it."""
-
-HELD: Final = "hold"
-"""The decision of who holds it."""
 
 PROVED_OTHERWISE: Final = (CHECKPOINT, INDEX, PROOF)
 """Files that the index cannot list: the proof is behind the index, under the checkpoint."""

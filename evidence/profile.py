@@ -25,6 +25,9 @@ FRAME: Final = (
 PROCEED: Final = "proceed"
 """Stands for any profile's own word to proceed: as what is required, and as what a person decides."""
 
+HELD: Final = "hold"
+"""The decision of a person who holds a delivery."""
+
 REVIEW: Final = "manual_review_required"
 DRY_RUN_ONLY: Final = "dry_run_only"
 HOLD: Final = "hold_downstream"
@@ -158,7 +161,7 @@ class DeliveryProfile:
         yield from (f"its {what} is not one line of text" for what, text in texts.items() if not _is_line(text))
         words = {what: getattr(self, what) for what in ("proceed", "dry_run_code")}
         yield from (f"its {what} is no reason code" for what, word in words.items() if not _WORD.fullmatch(word))
-        if self.proceed in HOLDING_BACK:
+        if self.proceed in {*HOLDING_BACK, HELD}:
             yield f"its proceed is {self.proceed}, which holds a partition back"
         yield from self._problems_of_assets()
         for rows in ("read", "written"):

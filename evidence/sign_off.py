@@ -19,9 +19,9 @@ from run_evidence.evidence.delivery import Delivery, deliveries
 from run_evidence.evidence.document import timestamp
 from run_evidence.evidence.facts import read_events_by_id
 from run_evidence.evidence.gate_subject import Asked, Part, Subject, read_subject
-from run_evidence.evidence.handover_form import HELD, SIGNED_OFF, decision_in_force
+from run_evidence.evidence.handover_form import SIGNED_OFF, decision_in_force
 from run_evidence.evidence.prefix import sealed_prefix
-from run_evidence.evidence.profile import PROCEED
+from run_evidence.evidence.profile import HELD, PROCEED
 from run_evidence.evidence.profile_history import NO_PROFILES, Profiles
 from run_evidence.ledger import (
     Event,

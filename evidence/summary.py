@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 from run_evidence.evidence.delivery import Delivery, deliveries, measured
 from run_evidence.evidence.document import timestamp
 from run_evidence.evidence.facts import QUERIES, JudgedRun, RunRow, read_plans_beside, read_rows, read_sound_runs
-from run_evidence.evidence.handover_form import HELD, decision_in_force
+from run_evidence.evidence.handover_form import decision_in_force
 from run_evidence.evidence.markdown import code, table, text
 from run_evidence.evidence.prefix import query_digests
-from run_evidence.evidence.profile import DRY_RUN_ONLY, HOLD, REVIEW, DeliveryProfile, Field
+from run_evidence.evidence.profile import DRY_RUN_ONLY, HELD, HOLD, REVIEW, DeliveryProfile, Field
 from run_evidence.evidence.profile_data import profile_digest
 from run_evidence.evidence.profile_history import ProfileHistory, history_of
 from run_evidence.evidence.provenance import read_from

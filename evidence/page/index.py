@@ -9,8 +9,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from run_evidence.evidence.document import Document, timestamp
-from run_evidence.evidence.handover_form import HELD as HELD_BY_PERSON
 from run_evidence.evidence.page.words import DECISIONS, HELD, LETTERS, PROCEEDS, Headline
+from run_evidence.evidence.profile import HELD as HELD_BY_PERSON
 from run_evidence.evidence.profile import HOLD, HOLDING_BACK
 from run_evidence.evidence.words import counted
 from run_evidence.ledger import format_vkey, read_records

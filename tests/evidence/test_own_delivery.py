@@ -385,6 +385,7 @@ WRONG: Mapping[str, dict[str, Any]] = {
     "does not begin with its key_prefix": {"key_prefix": "week06/"},
     "its proceed is no reason code": {"proceed": "Go!"},
     "which holds a partition back": {"proceed": "dry_run_only"},
+    "is hold, which holds": {"proceed": "hold"},
     "its dry_run_code is no reason code": {"dry_run_code": ""},
     "among its optional assets": {"optional": (ORDERS,)},
     "not a tuple of asset keys": {"optional": RATES},
