@@ -64,7 +64,8 @@ def parse_instant(text: str) -> datetime | None:
     if not _RFC3339.fullmatch(text):
         return None
     try:
-        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+        found = datetime.fromisoformat(text.upper())
+        return found if found.tzinfo is UTC else found.astimezone(UTC)
     except (ValueError, OverflowError):  # the 31st of February; an offset that leads before year 1
         return None
 

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from pipelines.contract import Violation
 from pipelines.ingestion.refusals import RefusedInputError
 from pipelines.partitions import format_instant, partition_of
@@ -275,7 +277,7 @@ def expect_partition(sources: Sequence[TicketSource], window: DailyWindow) -> Ex
     for ticket in reader:
         events.add((ticket.source_id, ticket.fingerprint))
         version = (ticket.ticket_id, ticket.version_at)
-        facts = replace(ticket, ingest_batch_id="", payload="", fingerprint="")
+        facts = msgspec.structs.replace(ticket, ingest_batch_id="", payload="", fingerprint="")
         if versions.setdefault(version, facts) != facts:
             contested.add(version)
     return Expectation(
