@@ -12,7 +12,7 @@ from run_evidence.ledger.cli.session import JsonOption, Session, complete_run
 from run_evidence.ledger.terminal import out_json, out_paged, shortened, styled
 
 if TYPE_CHECKING:
-    from run_evidence.evidence.compare import Change, Comparison
+    from run_evidence.evidence.compare import Comparison, ItemChange
 
 _LONGEST: Final = 60
 _VERSION: Final = 16
@@ -68,7 +68,7 @@ def _side(run_ids: tuple[str, ...]) -> str:
     return run_ids[0] if len(run_ids) == 1 else f"{len(run_ids)} runs"
 
 
-def _change(change: Change) -> str:
+def _change(change: ItemChange) -> str:
     longest = _VERSION if change.what.endswith("_version") else _LONGEST
     sides = ("none" if side is None else shortened(str(side), longest) for side in (change.before, change.after))
     return f"{change.what}: {' → '.join(sides)}"

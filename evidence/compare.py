@@ -21,7 +21,7 @@ _Key = tuple[str, str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ItemChange:
     """One thing that is not the same: `what` (outcome, a label of metadata, …), as it was and as it is.
 
     `None` where there is none: an item that only one side has, a value that was not stated.
@@ -39,7 +39,7 @@ class ChangedItem:
     asset_key: str
     partition: str | None
     check_name: str | None
-    changes: tuple[Change, ...]
+    changes: tuple[ItemChange, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Comparison:
 
     before: tuple[str, ...]
     after: tuple[str, ...]
-    whole: tuple[Change, ...]
+    whole: tuple[ItemChange, ...]
     items: tuple[ChangedItem, ...]
     same: int
 
@@ -102,13 +102,13 @@ def _run(snapshot: Snapshot, asked: str) -> str:
     return found
 
 
-def _whole(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:
-    changed = [Change(name, before[name], after[name]) for name in _OF_RUN if before[name] != after[name]]
+def _whole(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[ItemChange, ...]:
+    changed = [ItemChange(name, before[name], after[name]) for name in _OF_RUN if before[name] != after[name]]
     return (*changed, *_durations(before["duration_s"], after["duration_s"]))
 
 
 def _compared(
-    snapshot: Snapshot, before: Sequence[str], after: Sequence[str], whole: tuple[Change, ...], *, own: bool
+    snapshot: Snapshot, before: Sequence[str], after: Sequence[str], whole: tuple[ItemChange, ...], *, own: bool
 ) -> Comparison:
     one, other = (_items(snapshot, run_ids, own=own) for run_ids in (before, after))
     if not own and not {key for key in one.keys() & other.keys() if key[1] is not None}:
@@ -134,21 +134,21 @@ def _dicts(
     return [dict(zip(names, row, strict=True)) for row in snapshot.rows(sql, dict(parameters))]
 
 
-def _changes(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> Iterator[Change]:
+def _changes(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> Iterator[ItemChange]:
     if before is None or after is None:
-        yield Change("outcome", before and before["outcome"], after and after["outcome"])
+        yield ItemChange("outcome", before and before["outcome"], after and after["outcome"])
         return
     for name in ("outcome", "reason_code", "attempts", "data_version"):
         if before[name] != after[name]:
-            yield Change(name, before[name], after[name])
+            yield ItemChange(name, before[name], after[name])
     # Where nobody states a code version, Dagster takes the run's id.
     stated = [None if side["code_version"] == side["run_id"] else side["code_version"] for side in (before, after)]
     if stated[0] != stated[1]:
-        yield Change("code_version", *stated)
+        yield ItemChange("code_version", *stated)
     one, other = _counts(before["metadata"]), _counts(after["metadata"])
     for label in sorted({*one, *other}):
         if one.get(label) != other.get(label):
-            yield Change(label, one.get(label), other.get(label))
+            yield ItemChange(label, one.get(label), other.get(label))
     yield from _durations(before["duration_s"], after["duration_s"])
 
 
@@ -162,9 +162,9 @@ def _counts(metadata: Mapping[str, str] | None) -> dict[str, float]:
     return found
 
 
-def _durations(before: float | None, after: float | None) -> Iterator[Change]:
+def _durations(before: float | None, after: float | None) -> Iterator[ItemChange]:
     if before is None or after is None:
         return
     least, most = sorted((before, after))
     if most - least >= _SECONDS and most >= least * _SLOWER:
-        yield Change("duration_s", round(before, 3), round(after, 3))
+        yield ItemChange("duration_s", round(before, 3), round(after, 3))

@@ -18,7 +18,7 @@ _MADE: Final = "asset.materialized.v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class DataChange:
     """A materialization or a wipe (of `partitions`, empty for all) of an asset. `occurred_at` in microseconds."""
 
     asset_key: str
@@ -47,7 +47,7 @@ class Change:
         return f"materialized {by} at {when}"
 
 
-def read_changes(prefix: Prefix, items: Iterable[tuple[str, str | None]]) -> tuple[Change, ...]:
+def read_changes(prefix: Prefix, items: Iterable[tuple[str, str | None]]) -> tuple[DataChange, ...]:
     """Read what was done to these assets in these partitions, in order.
 
     A wipe whose partitions cannot be read is of all of them.
@@ -56,8 +56,8 @@ def read_changes(prefix: Prefix, items: Iterable[tuple[str, str | None]]) -> tup
     keys = sorted({key for key, _ in wanted})
     partitions = sorted({partition for _, partition in wanted if partition is not None})
     rows = prefix.select("data_changes", asset_keys=keys, partitions=partitions) if keys else []
-    names = Change.__slots__[:-1]
+    names = DataChange.__slots__[:-1]
     return tuple(
-        Change(**dict(zip(names, about, strict=True)), wiped=frozenset(orjson.loads(wiped or "[]")))
+        DataChange(**dict(zip(names, about, strict=True)), wiped=frozenset(orjson.loads(wiped or "[]")))
         for *about, wiped in rows
     )

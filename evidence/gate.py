@@ -20,7 +20,7 @@ from run_evidence.evidence.contradictions import (
     find_contradictions,
 )
 from run_evidence.evidence.corrections import Correction, corrections_of
-from run_evidence.evidence.data_changes import Change, read_changes
+from run_evidence.evidence.data_changes import DataChange, read_changes
 from run_evidence.evidence.gate_policy import RULES, GatePolicy, required_decision
 from run_evidence.evidence.gate_subject import SHORT_ID, Asked, Part, Subject, read_subject
 from run_evidence.evidence.prefix import open_prefix, resolve_run
@@ -31,7 +31,7 @@ from run_evidence.evidence.signing import read_signing
 from run_evidence.evidence.words import counted, listed
 from run_evidence.ledger import (
     IntegrityError,
-    Vouched,
+    PolicySigners,
     checkpoint_sizes,
     read_checkpoint,
     read_records,
@@ -166,7 +166,7 @@ class _Reading:
     required: str
     declared: Declared
     head: StoredCheckpoint | None = field(default=None, init=False)
-    vouched: Vouched = field(default_factory=Vouched, init=False)
+    vouched: PolicySigners = field(default_factory=PolicySigners, init=False)
     signed_off: tuple[tuple[Part, SignOff | None], ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -283,7 +283,7 @@ class _Reading:
         """
         judged = {facts.row.run_id for facts in self.subject.runs}
         made = [(part, (o.item.asset_key, o.item.partition)) for part in self.subject.parts for o in part.made()]
-        changes: dict[str, list[Change]] = defaultdict(list)
+        changes: dict[str, list[DataChange]] = defaultdict(list)
         for change in read_changes(self.prefix, [item for _, item in made]):
             changes[change.asset_key].append(change)
         basis = {id(part): part.basis for part in self.subject.parts}
@@ -383,7 +383,7 @@ class _Reading:
                     f"The checkpoint of {size} entries is of {head.checkpoint.origin}, and the ledger is {origin}.",
                     next_step="ledger verify",
                 )
-            by = vouched(head, self.policy.trust) if self.policy.trust else Vouched(witnessed=True)
+            by = vouched(head, self.policy.trust) if self.policy.trust else PolicySigners(witnessed=True)
             if self.head is None:
                 self.head, self.vouched = head, by
             trust = self.policy.trust

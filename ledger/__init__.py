@@ -77,7 +77,13 @@ if TYPE_CHECKING:
     from run_evidence.ledger.tlog.checkpoint import Checkpoint, StoredCheckpoint
     from run_evidence.ledger.tlog.dsse import IN_TOTO, format_envelope, open_envelope
     from run_evidence.ledger.tlog.keys import Signer, format_vkey
-    from run_evidence.ledger.tlog.policy import TrustPolicy, Vouched, is_trust_policy, parse_trust_policy, vouched
+    from run_evidence.ledger.tlog.policy import (
+        PolicySigners,
+        TrustPolicy,
+        is_trust_policy,
+        parse_trust_policy,
+        vouched,
+    )
     from run_evidence.ledger.tlog.proof_file import ProofFile, format_proof, parse_proof
     from run_evidence.ledger.tlog.trust import Trust, read_trust, require_trusted
     from run_evidence.ledger.verification.verify import verify
@@ -237,7 +243,7 @@ _PLACES: Final = {
     ),
     "tlog.policy": (
         "TrustPolicy",
-        "Vouched",
+        "PolicySigners",
         "is_trust_policy",
         "parse_trust_policy",
         "vouched",
@@ -287,6 +293,7 @@ __all__ = [
     "OwnEvent",
     "Plan",
     "PlanItem",
+    "PolicySigners",
     "ProjectSettings",
     "ProofFile",
     "Reader",
@@ -301,7 +308,6 @@ __all__ = [
     "Trust",
     "TrustPolicy",
     "UsageError",
-    "Vouched",
     "accepted_folder",
     "ancestors",
     "blob_name",

@@ -63,7 +63,7 @@ class Judgement(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class GatePolicy:
+class ManifestGatePolicy:
     """The judgement a manifest's owner asks for in each case. The defaults hold where it says nothing."""
 
     on_missing_checksum: Judgement = Judgement.WARN
@@ -110,7 +110,7 @@ class Manifest:
     license_tag: str
     contract_ref: str
     load_mode: str
-    gate_policy: GatePolicy
+    gate_policy: ManifestGatePolicy
     assets: tuple[SourceAsset, ...]
     selection_window: SelectionWindow | None
     created_at: datetime
@@ -311,9 +311,9 @@ def _refuse_second_source(record: _Record, assets: tuple[SourceAsset, ...]) -> N
             raise InputError(f"{where}: already used by assets[{first}]", next_step=_NEXT_STEP)
 
 
-def _parse_policy(record: _Record) -> GatePolicy:
-    defaults = GatePolicy()
-    names = GatePolicy.__dataclass_fields__
+def _parse_policy(record: _Record) -> ManifestGatePolicy:
+    defaults = ManifestGatePolicy()
+    names = ManifestGatePolicy.__dataclass_fields__
     unknown = sorted(record.values.keys() - names.keys())
     if unknown:  # a misspelt rule would silently fall back to its default
         raise record.wrong(unknown[0], f"only {', '.join(names)}")
@@ -322,7 +322,7 @@ def _parse_policy(record: _Record) -> GatePolicy:
     def judgement(name: str) -> Judgement:
         return Judgement(record.choice(name, judgements, default=getattr(defaults, name)))
 
-    return GatePolicy(**{name: judgement(name) for name in names})
+    return ManifestGatePolicy(**{name: judgement(name) for name in names})
 
 
 def _parse_asset(record: _Record) -> SourceAsset:

@@ -20,7 +20,7 @@ from pipelines.data_factory.recovery import Verb
 from pipelines.data_factory.recovery_output import print_changes, print_nothing_due, print_plan, print_story
 from pipelines.data_factory.recovery_plan import COMMAND, Basis, LedgerFound, Planner, Question, partitions_found
 from pipelines.data_factory.recovery_saved import (
-    Change,
+    PlanChange,
     changes_since,
     find_plan,
     read_recovery_plan,
@@ -102,7 +102,7 @@ def _saved(given: argparse.Namespace, ledger: Ledger, environ: Mapping[str, str]
     try:
         changes = changes_since(plan, _plan(plan.question, plan.operator, project, ledger, environ))
     except UsageError as error:
-        changes = [Change(None, "the question", "answered", f"refused: {error}")]
+        changes = [PlanChange(None, "the question", "answered", f"refused: {error}")]
     if changes:
         return print_changes(plan, changes, plan.question.command, given.json)
     if not given.execute:

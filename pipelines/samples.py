@@ -52,7 +52,7 @@ _TOPICS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class SampleDelivery:
     """One day's folder as written. `ticket_count` counts the lines before anything was cut off."""
 
     day: str
@@ -62,7 +62,7 @@ class Delivery:
 
 def make_deliveries(
     root: Path, *, seed: int = DEFAULT_SEED, tickets_per_day: int = 170, days: tuple[str, ...] = DAYS
-) -> tuple[Delivery, ...]:
+) -> tuple[SampleDelivery, ...]:
     """Write `root/<day>/{manifest.json,tickets.jsonl}` for the given days, replacing what is there.
 
     A day's bytes depend on the seed and `tickets_per_day` only, not on which days are written: writing fewer
@@ -166,7 +166,7 @@ def spoil(random: Random, day: str, tickets_per_day: int) -> list[Record]:
     ]
 
 
-def _write_delivery(root: Path, day: str, lines: list[bytes]) -> Delivery:
+def _write_delivery(root: Path, day: str, lines: list[bytes]) -> SampleDelivery:
     folder = root / day
     folder.mkdir(parents=True, exist_ok=True)
     contents = b"".join(lines)
@@ -174,7 +174,7 @@ def _write_delivery(root: Path, day: str, lines: list[bytes]) -> Delivery:
     (folder / "manifest.json").write_text(manifest, encoding="utf-8", newline="\n")
     arrived = contents[: len(contents) * 3 // 5] if day == BAD_DAY else contents
     (folder / "tickets.jsonl").write_bytes(arrived)
-    return Delivery(day, folder, len(lines))
+    return SampleDelivery(day, folder, len(lines))
 
 
 def _manifest(day: str, contents: bytes) -> Record:

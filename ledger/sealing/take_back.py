@@ -16,7 +16,7 @@ from run_evidence.ledger.errors import EnvironmentFault, IntegrityError
 from run_evidence.ledger.model.event import decode_entry
 from run_evidence.ledger.storage.checkpoints import checkpoint_sizes, read_checkpoint
 from run_evidence.ledger.storage.commit import CommitLostError, commit_exchange
-from run_evidence.ledger.storage.log import Stated, stated_files
+from run_evidence.ledger.storage.log import StatedLog, stated_files
 from run_evidence.ledger.storage.rows import table
 from run_evidence.ledger.storage.search import spilling_database, sql_text, unreadable_segment
 from run_evidence.ledger.storage.segment import discard, read_batches, write
@@ -64,7 +64,12 @@ def take_back(store: Store, origin: str, target_rows: int) -> int:
 
 
 def _rewrite(
-    store: Store, origin: str, stated: Stated, foreign: Sequence[Path], target_rows: int, written: list[Segment]
+    store: Store,
+    origin: str,
+    stated: StatedLog,
+    foreign: Sequence[Path],
+    target_rows: int,
+    written: list[Segment],
 ) -> None:
     """Write what the foreign files hold, between the segments that are left, and check the tree of all of it."""
     tree = _Tree(store, origin)

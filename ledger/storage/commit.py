@@ -18,7 +18,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from run_evidence.ledger.model.schema import ADDED_IN, STATED
 from run_evidence.ledger.storage.files import share_as_parent, sync_file, sync_folder
-from run_evidence.ledger.storage.log import ADDED, APP, Log, Segment, Stated
+from run_evidence.ledger.storage.log import ADDED, APP, Log, Segment, StatedLog
 from run_evidence.ledger.storage.rows import SCHEMA
 
 _LATER: Final = {name: str(ADDED_IN.get(name, 2)) for name in (STATED, *ADDED_IN) if ADDED_IN}
@@ -45,7 +45,7 @@ def commit_compaction(log: Log, merged: Segment, parts: Sequence[Segment]) -> No
     _commit(log, [*removed, _add(merged, data_change=False)], log.size)
 
 
-def commit_exchange(stated: Stated, added: Sequence[Segment], removed: Sequence[Path]) -> None:
+def commit_exchange(stated: StatedLog, added: Sequence[Segment], removed: Sequence[Path]) -> None:
     """Put segments in the place of files that another tool wrote; raises `CommitLostError` like an append."""
     gone = [_remove(file.path.name, file.size_bytes) for file in stated.files if file.path in set(removed)]
     log = Log(stated.files[0].path.parent, stated.table.version(), (), stated.table)

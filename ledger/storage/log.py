@@ -95,7 +95,7 @@ class StatedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Stated:
+class StatedLog:
     """What Delta's log says, believed for nothing: its files, and the size of the log by our last commit."""
 
     table: DeltaTable
@@ -103,7 +103,7 @@ class Stated:
     size: int
 
 
-def stated_files(store: Store) -> Stated | None:
+def stated_files(store: Store) -> StatedLog | None:
     """Read what Delta's log says where `load` may refuse it, because another tool wrote to the table.
 
     `None` where nothing was committed yet.
@@ -122,7 +122,7 @@ def stated_files(store: Store) -> Stated | None:
             path = _inside(folder, name)
             own = is_segment_name(path.name) and all(value is not None for value in stated)
             files.append(StatedFile(path, size_bytes, Segment(path, size_bytes, *stated) if own else None))
-        return Stated(table, tuple(files), table.transaction_version(APP) or 0)
+        return StatedLog(table, tuple(files), table.transaction_version(APP) or 0)
     except (DeltaError, OSError, ValueError) as error:
         raise read_fault(f"The log at {folder} cannot be loaded", error, "ledger doctor") from None
 

@@ -70,7 +70,7 @@ class TrustPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Vouched:
+class PolicySigners:
     """Who of those that a policy trusts vouches for a checkpoint.
 
     `signed_by` are verifier keys of logs, `cosigned_by` names of witnesses; each signature was checked.
@@ -81,7 +81,7 @@ class Vouched:
     witnessed: bool = False
 
 
-def vouched(head: StoredCheckpoint, policy: TrustPolicy) -> Vouched:
+def vouched(head: StoredCheckpoint, policy: TrustPolicy) -> PolicySigners:
     """Hold the signatures of a checkpoint against a policy. One by a key that is not trusted says nothing.
 
     Raises: IntegrityError when a signature by a trusted key is not over this checkpoint.
@@ -92,11 +92,11 @@ def vouched(head: StoredCheckpoint, policy: TrustPolicy) -> Vouched:
         try:
             note = open_note(head.message, keys)
         except UnknownSignerError:
-            return Vouched(witnessed=not policy.wants_witness)
+            return PolicySigners(witnessed=not policy.wants_witness)
         by = {(line.name, line.key_id) for line in note.verified}
         signers = {key for key in keys if (key.name, key.key_id) in by}
     cosigned = tuple(name for name, key in policy.witnesses.items() if key in signers)
-    return Vouched(
+    return PolicySigners(
         tuple(format_vkey(key) for key in policy.logs if key in signers),
         cosigned,
         not policy.wants_witness or _witnessed(policy, policy.quorum, frozenset(cosigned)),

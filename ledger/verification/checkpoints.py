@@ -77,7 +77,7 @@ def read_copies(paths: Sequence[Path], trust: Trust, result: Verification) -> di
 
 
 @dataclass(frozen=True, slots=True)
-class Signing:
+class LogKeys:
     """Which keys stand for the log.
 
     `wanted`: one of these has to have signed everything that is sealed; none for an unsigned ledger. `known` are
@@ -93,7 +93,7 @@ class Signing:
 
 def verify_signatures(
     store: Store, heads: Mapping[int, StoredCheckpoint], trust: Trust, result: Verification
-) -> Signing:
+) -> LogKeys:
     """Check every signature by a key that is known, and that none is missing below the last one that is there.
 
     A key is known because the verifier brought it, or else because the ledger names it as its own. Between the
@@ -108,7 +108,7 @@ def verify_signatures(
     own = [record.verifier for record in records]
     known = list(dict.fromkeys([*trust.logs, *own]))
     begun = [record for record in records if record.signed_from is not None]
-    signing = Signing(
+    signing = LogKeys(
         wanted=tuple(trust.logs or (record.verifier for record in begun)),
         known=tuple(known),
         recorded=bool(records),
@@ -143,7 +143,7 @@ def verify_coverage(
     heads: Mapping[int, StoredCheckpoint],
     calculated: Checkpoint,
     trust: Trust,
-    signing: Signing,
+    signing: LogKeys,
     result: Verification,
 ) -> None:
     """Check that everything sealed is under a checkpoint signed by a wanted key, and that none is missing.
@@ -173,7 +173,7 @@ def require_checkpoints(log: Log, heads: Mapping[int, StoredCheckpoint], result:
 
 
 def require_covered(
-    size: int, heads: Mapping[int, StoredCheckpoint], signing: Signing, result: Verification
+    size: int, heads: Mapping[int, StoredCheckpoint], signing: LogKeys, result: Verification
 ) -> None:
     """Add a finding where the first `size` entries are not all under a checkpoint signed by a wanted key."""
     covered = covered_size(heads, signing.wanted)
@@ -185,7 +185,7 @@ def require_covered(
 
 
 def _with_late_checkpoints(
-    store: Store, log: Log, heads: Mapping[int, StoredCheckpoint], calculated: Checkpoint, signing: Signing
+    store: Store, log: Log, heads: Mapping[int, StoredCheckpoint], calculated: Checkpoint, signing: LogKeys
 ) -> Mapping[int, StoredCheckpoint]:
     """Return the checkpoints, and those that seals have written since, that of all of `log` included.
 
@@ -204,7 +204,7 @@ def _with_late_checkpoints(
 
 
 def _add_late_checkpoints(
-    store: Store, log: Log, found: dict[int, StoredCheckpoint], calculated: Checkpoint, signing: Signing
+    store: Store, log: Log, found: dict[int, StoredCheckpoint], calculated: Checkpoint, signing: LogKeys
 ) -> set[int]:
     """Add to `found` the sound checkpoints that it lacks; return the sizes of those that are wrong."""
     wrong = set()
@@ -224,7 +224,7 @@ def _add_late_checkpoints(
     return wrong
 
 
-def _is_sound(head: StoredCheckpoint, calculated: Checkpoint, signing: Signing) -> bool:
+def _is_sound(head: StoredCheckpoint, calculated: Checkpoint, signing: LogKeys) -> bool:
     """Return whether a checkpoint is of this log, and its lines by known keys are right. Raises: IntegrityError."""
     if any(map(head.names, signing.known)):
         open_note(head.message, signing.known)
@@ -268,7 +268,7 @@ def _verify_records(
             result.add(Finding(where, problem, None, str(first), str(record.signed_from)))
 
 
-def verify_length(size: int, signing: Signing, result: Verification) -> None:
+def verify_length(size: int, signing: LogKeys, result: Verification) -> None:
     """See that the log is not shorter than the first checkpoint that a key of the ledger signed."""
     for signed_from in signing.signed_from:
         if signed_from > size:

@@ -31,7 +31,7 @@ _AHEAD: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class RowGroup:
     """A row group of a segment: its number in the file, and the index of its first entry.
 
     `file_problem` says why the file is not the one that was written; its footer is then not looked into.
@@ -52,7 +52,7 @@ class Checked:
     `unreadable` says that entries after these cannot be had from this segment.
     """
 
-    group: Group
+    group: RowGroup
     count: int
     entry_bytes: int
     leaves: bytes
@@ -68,7 +68,7 @@ class Checked:
         return [self.leaves[i : i + HASH_BYTES] for i in range(0, len(self.leaves), HASH_BYTES)]
 
 
-def groups(log: Log) -> Iterator[Group | Finding]:
+def groups(log: Log) -> Iterator[RowGroup | Finding]:
     """Yield the row groups of the log in index order; a segment that cannot be opened is a finding."""
     for segment in log.segments:
         try:
@@ -79,7 +79,7 @@ def groups(log: Log) -> Iterator[Group | Finding]:
             return
         first = segment.first_index
         for number, count in enumerate(counts):
-            yield Group(segment, number, first, number == len(counts) - 1, problem)
+            yield RowGroup(segment, number, first, number == len(counts) - 1, problem)
             first += count
 
 
@@ -87,7 +87,7 @@ def check_all(log: Log, workers: int) -> Iterator[Checked | Finding]:
     """Check every row group, in index order, on this process or on `workers` others; constant memory."""
     if workers <= 1:
         for group in groups(log):
-            yield check_group(group) if isinstance(group, Group) else group
+            yield check_group(group) if isinstance(group, RowGroup) else group
         return
     yield from _on_processes(log, workers)
 
@@ -95,10 +95,10 @@ def check_all(log: Log, workers: int) -> Iterator[Checked | Finding]:
 def _on_processes(log: Log, workers: int) -> Iterator[Checked | Finding]:
     # Not forked: Arrow's threads would not be in the copy, and it would wait for them for ever.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        under_way: deque[tuple[Group, Future[Checked]] | Finding] = deque()
+        under_way: deque[tuple[RowGroup, Future[Checked]] | Finding] = deque()
         try:
             for group in groups(log):
-                under_way.append((group, pool.submit(check_group, group)) if isinstance(group, Group) else group)
+                under_way.append((group, pool.submit(check_group, group)) if isinstance(group, RowGroup) else group)
                 if len(under_way) > workers * _AHEAD:
                     yield _result(under_way.popleft())
             while under_way:
@@ -107,7 +107,7 @@ def _on_processes(log: Log, workers: int) -> Iterator[Checked | Finding]:
             pool.shutdown(cancel_futures=True)  # nobody may want the rest
 
 
-def _result(item: tuple[Group, Future[Checked]] | Finding) -> Checked | Finding:
+def _result(item: tuple[RowGroup, Future[Checked]] | Finding) -> Checked | Finding:
     if isinstance(item, Finding):
         return item
     group, checked = item
@@ -118,7 +118,7 @@ def _result(item: tuple[Group, Future[Checked]] | Finding) -> Checked | Finding:
         return Finding(where, "the process that read it was ended from outside, or by what it read", group.first)
 
 
-def check_group(group: Group) -> Checked:
+def check_group(group: RowGroup) -> Checked:
     """Hash every entry of a row group again, derive its columns again, and compare."""
     where = f"log/{group.segment.name}"
     findings: list[Finding] = []
@@ -162,7 +162,7 @@ def _ends(derived: pa.Table, count: int) -> tuple[str, str]:
     return str(low), str(high)
 
 
-def check_some(group: Group, indexes: Sequence[int], findings: list[Finding]) -> Iterator[tuple[int, bytes]]:
+def check_some(group: RowGroup, indexes: Sequence[int], findings: list[Finding]) -> Iterator[tuple[int, bytes]]:
     """Yield (index, exact bytes) of these entries of a row group, their columns derived again and compared.
 
     What is wrong is added to `findings`; an entry that cannot be read is not yielded.

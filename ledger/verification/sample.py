@@ -23,7 +23,7 @@ from run_evidence.ledger.verification.checkpoints import (
     verify_signatures,
 )
 from run_evidence.ledger.verification.findings import Finding, Progress, Verification
-from run_evidence.ledger.verification.rows import Group, check_some, groups
+from run_evidence.ledger.verification.rows import RowGroup, check_some, groups
 
 if TYPE_CHECKING:
     from run_evidence.ledger.ledger import Ledger
@@ -113,11 +113,11 @@ def _prove(paths: AuditPaths, index: int, leaf: bytes, result: Verification) -> 
         )
 
 
-def _by_group(log: Log, chosen: Sequence[int], result: Verification) -> list[tuple[Group, list[int]]]:
-    wanted: dict[Group, list[int]] = defaultdict(list)
+def _by_group(log: Log, chosen: Sequence[int], result: Verification) -> list[tuple[RowGroup, list[int]]]:
+    wanted: dict[RowGroup, list[int]] = defaultdict(list)
     position = 0
     found = groups(log)
-    before: Group | None = None
+    before: RowGroup | None = None
     for item in found:
         if isinstance(item, Finding):
             result.add(item)

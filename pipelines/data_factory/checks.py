@@ -13,7 +13,7 @@ import dagster as dg
 from pipelines.data_factory.assets import MANIFEST_GATE, RAW_TICKET_EVENTS, TICKET_FACT
 from pipelines.data_factory.inputs import PartitionInputs, admit_inputs, judge_inputs
 from pipelines.data_factory.quality import (
-    Finding,
+    QualityFinding,
     check_completeness,
     check_duplicates,
     check_manifest_consistency,
@@ -59,33 +59,33 @@ class Partition:
         return self._database.open()
 
 
-def manifest_consistency(partition: Partition) -> Finding:
+def manifest_consistency(partition: Partition) -> QualityFinding:
     """Hold the partition's deliveries against their manifests once more, ticket by ticket."""
     return check_manifest_consistency(partition.judged())
 
 
-def row_count_output_count(partition: Partition) -> Finding:
+def row_count_output_count(partition: Partition) -> QualityFinding:
     """Compare the tickets in the sources with the tickets in Silver."""
     return check_row_count(partition.expected, partition.warehouse.partition_state(partition.inputs.window))
 
 
-def duplicate_idempotency(partition: Partition) -> Finding:
+def duplicate_idempotency(partition: Partition) -> QualityFinding:
     """Compare the distinct events in the sources with the events in Bronze."""
     return check_duplicates(partition.expected, partition.warehouse.partition_state(partition.inputs.window))
 
 
-def required_field_null_rate(partition: Partition) -> Finding:
+def required_field_null_rate(partition: Partition) -> QualityFinding:
     """Look for blanks in required fields, in Silver and among the rows that were refused."""
     return check_null_rate(partition.expected, partition.warehouse.null_rates(partition.inputs.window))
 
 
-def partition_completeness(partition: Partition) -> Finding:
+def partition_completeness(partition: Partition) -> QualityFinding:
     """Ask whether everything the partition was sent is in it, and whether it was sent anything."""
     state = partition.warehouse.partition_state(partition.inputs.window)
     return check_completeness(partition.inputs, partition.expected, state)
 
 
-def source_to_silver_reconcile(partition: Partition) -> Finding:
+def source_to_silver_reconcile(partition: Partition) -> QualityFinding:
     """Follow every declared row to Silver, and every row of Silver back; name each gap.
 
     At the silver partition, for there the counts are final. The ledger is left out: it gets this run's own word
@@ -94,7 +94,7 @@ def source_to_silver_reconcile(partition: Partition) -> Finding:
     return check_reconciled(reconcile_partition(partition.settings, partition.warehouse, partition.key))
 
 
-def _check(asset: dg.AssetKey, find: Callable[[Partition], Finding]) -> dg.AssetChecksDefinition:
+def _check(asset: dg.AssetKey, find: Callable[[Partition], QualityFinding]) -> dg.AssetChecksDefinition:
     """Return the check of an asset that has the name and the docstring of what finds its result."""
 
     @dg.asset_check(asset=asset, name=find.__name__, description=find.__doc__)
@@ -121,7 +121,7 @@ FACTORY_CHECKS = [
 ]
 
 
-def _result(context: dg.AssetCheckExecutionContext, finding: Finding) -> dg.AssetCheckResult:
+def _result(context: dg.AssetCheckExecutionContext, finding: QualityFinding) -> dg.AssetCheckResult:
     metadata: dict[str, Any] = {
         "reason_codes": dg.MetadataValue.json(list(finding.reason_codes)),
         "partition_key": context.partition_key,

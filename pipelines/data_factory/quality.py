@@ -37,7 +37,7 @@ _NEXT_STEPS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class QualityFinding:
     """The result of one check: what was wrong, nothing exactly when it passed, and the numbers compared.
 
     `text` says it to a person, in one line with the next step; empty when it passed.
@@ -56,7 +56,7 @@ class Finding:
         return not self.reason_codes
 
 
-def check_manifest_consistency(inputs: PartitionInputs) -> Finding:
+def check_manifest_consistency(inputs: PartitionInputs) -> QualityFinding:
     """Hold the partition's own deliveries against their manifests: the verdicts, and every ticket's origin.
 
     Raises: InputError when a source cannot be read.
@@ -81,7 +81,7 @@ def check_manifest_consistency(inputs: PartitionInputs) -> Finding:
     )
 
 
-def check_row_count(expected: Expectation, current: PartitionState) -> Finding:
+def check_row_count(expected: Expectation, current: PartitionState) -> QualityFinding:
     """Compare distinct valid tickets in the sources with the tickets in Silver, and Bronze with Silver."""
     counts = expected.report.counts
     errors: dict[str, str] = {}
@@ -104,7 +104,7 @@ def check_row_count(expected: Expectation, current: PartitionState) -> Finding:
     )
 
 
-def check_duplicates(expected: Expectation, current: PartitionState) -> Finding:
+def check_duplicates(expected: Expectation, current: PartitionState) -> QualityFinding:
     """Compare distinct events in the sources with Bronze: repeats must not add rows, nor swallow any.
 
     Warns when two payloads claim to be the same version of a ticket and disagree.
@@ -121,7 +121,7 @@ def check_duplicates(expected: Expectation, current: PartitionState) -> Finding:
     )
 
 
-def check_null_rate(expected: Expectation, nulls: NullRates) -> Finding:
+def check_null_rate(expected: Expectation, nulls: NullRates) -> QualityFinding:
     """Look for blanks in required fields: in Silver, where none may be, and among the rows that were refused.
 
     A partition without tickets has no null rate, so it does not pass.
@@ -145,7 +145,7 @@ def check_null_rate(expected: Expectation, nulls: NullRates) -> Finding:
     )
 
 
-def check_completeness(inputs: PartitionInputs, expected: Expectation, current: PartitionState) -> Finding:
+def check_completeness(inputs: PartitionInputs, expected: Expectation, current: PartitionState) -> QualityFinding:
     """Ask whether everything the partition was sent is in it, and whether it was sent anything."""
     counts = expected.report.counts
     warnings = _by_code(reason for reason in inputs.reasons if reason.code == "late_delivery_left_out")
@@ -182,8 +182,8 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} ({count})" for name, count in counts.items())
 
 
-def _finding(errors: Mapping[str, str], warnings: Mapping[str, str], **numbers: int) -> Finding:
+def _finding(errors: Mapping[str, str], warnings: Mapping[str, str], **numbers: int) -> QualityFinding:
     found = dict(sorted({**warnings, **errors}.items()))
     steps = dict.fromkeys(_NEXT_STEPS.get(code, _CORRECT) for code in found)
     text = f"{'; '.join(found.values())}. Next step: {'; '.join(steps)}" if found else ""
-    return Finding("ERROR" if errors else "WARN", tuple(found), numbers, text)
+    return QualityFinding("ERROR" if errors else "WARN", tuple(found), numbers, text)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pipelines.data_factory.inputs import judge_inputs
-from pipelines.data_factory.quality import Finding
+from pipelines.data_factory.quality import QualityFinding
 from pipelines.ingestion.databases import DatabaseMissingError, load_sql
 from pipelines.ingestion.gate import judge_manifest
 from pipelines.ingestion.ticket_reader import RejectedLine, TicketReader, TicketReadError
@@ -138,7 +138,7 @@ class SourceCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedCounts:
     """What the last run said in the ledger, of Bronze or Silver."""
 
     run_id: str
@@ -159,8 +159,8 @@ class Reconciliation:
     sources: tuple[SourceCounts, ...]
     bronze_count: int | None
     silver_count: int | None
-    recorded_bronze: Recorded | None
-    recorded_silver: Recorded | None
+    recorded_bronze: RecordedCounts | None
+    recorded_silver: RecordedCounts | None
     gaps: tuple[Gap, ...]
     unknown: tuple[Unknown, ...]
 
@@ -249,7 +249,7 @@ def reconcile_partition(
     whole = _Whole(inputs, read, None if isinstance(held, Unknown) else held)
     sources = whole.sources()
     gaps = whole.beyond_sources(settings)
-    recorded: dict[str, Recorded] = {}
+    recorded: dict[str, RecordedCounts] = {}
     if ledger is not None:
         try:
             recorded = _recorded(ledger, partition_key)
@@ -301,7 +301,7 @@ def days_to_reconcile(settings: SourceSettings, warehouse: Warehouse) -> list[st
     return sorted(days)
 
 
-def check_reconciled(found: Reconciliation) -> Finding:
+def check_reconciled(found: Reconciliation) -> QualityFinding:
     """Turn a partition into a finding: an error where a gap is unexplained, a warning where it is not known."""
     said = [gap.text for gap in found.unexplained] + [f"{u.place}: {u.reason}" for u in found.unknown]
     text = "; ".join(said) or {
@@ -321,7 +321,7 @@ def check_reconciled(found: Reconciliation) -> Finding:
         "unexplained_gap_count": sum(gap.count for gap in found.unexplained),
     }
     gaps = tuple(f"{gap.code}: {gap.text}" for gap in found.all_gaps)
-    return Finding("ERROR" if found.unexplained else "WARN", found.reason_codes, numbers, text, gaps)
+    return QualityFinding("ERROR" if found.unexplained else "WARN", found.reason_codes, numbers, text, gaps)
 
 
 def _read_sources(inputs: PartitionInputs) -> tuple[dict[TicketSource, _Read], list[Unknown]]:
@@ -541,13 +541,13 @@ def _delivered_elsewhere(
     return found
 
 
-def _recorded(ledger: Ledger, partition: str) -> dict[str, Recorded]:
+def _recorded(ledger: Ledger, partition: str) -> dict[str, RecordedCounts]:
     with open_snapshot(ledger, views=("materializations",)) as snapshot:
         rows = snapshot.rows(
             load_query("recorded_partition"), {"asset_keys": [BRONZE, SILVER], "partition": partition}
         )
     return {
-        key: Recorded(run_id, int(count) if count.isdigit() else None, snapshot_id or None, source_id or None)
+        key: RecordedCounts(run_id, int(count) if count.isdigit() else None, snapshot_id or None, source_id or None)
         for key, run_id, count, snapshot_id, source_id in rows
     }
 
@@ -559,7 +559,7 @@ def load_query(name: str) -> str:
 
 
 def _held_to_record(
-    recorded: Mapping[str, Recorded], warehouse: Warehouse, window: DailyWindow, bronze: int, silver: int
+    recorded: Mapping[str, RecordedCounts], warehouse: Warehouse, window: DailyWindow, bronze: int, silver: int
 ) -> list[Gap]:
     """Hold what is there now against what the last run said it left."""
     gaps = []

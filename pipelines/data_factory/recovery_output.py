@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipelines.data_factory.recovery_plan import RecoveryPlan, Target
-    from pipelines.data_factory.recovery_saved import Change
+    from pipelines.data_factory.recovery_saved import PlanChange
     from pipelines.data_factory.recovery_story import Story
 
 
@@ -71,7 +71,7 @@ def print_nothing_due(plan: RecoveryPlan, as_json: bool) -> int:
     return 1 if plan.held else 0
 
 
-def print_changes(plan: RecoveryPlan, changes: Sequence[Change], command: str, as_json: bool) -> int:
+def print_changes(plan: RecoveryPlan, changes: Sequence[PlanChange], command: str, as_json: bool) -> int:
     """Print what a plan rests on that changed, and the `command` that plans again; return 1."""
     if as_json:
         changed = [asdict(change) for change in changes]

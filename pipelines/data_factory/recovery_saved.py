@@ -47,7 +47,7 @@ class StoredPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PlanChange:
     """Something a plan rests on that is not as it was. `partition` is None when it is of the plan as a whole."""
 
     partition: str | None
@@ -115,34 +115,36 @@ def require_unaltered(stored: StoredPlan) -> None:
         raise InputError(f"{stored.path}: the file was not written by this command", next_step=_PLAN_AGAIN)
 
 
-def changes_since(plan: RecoveryPlan, anew: RecoveryPlan) -> list[Change]:
+def changes_since(plan: RecoveryPlan, anew: RecoveryPlan) -> list[PlanChange]:
     """Compare a plan with the answer that the same question has now; who asked and when are not compared."""
     return [*_of_basis(plan.basis, anew.basis), *_of_targets(plan, anew)]
 
 
-def _of_basis(before: Basis, now: Basis) -> Iterator[Change]:
+def _of_basis(before: Basis, now: Basis) -> Iterator[PlanChange]:
     for name in (f.name for f in fields(Basis) if f.name != "steps"):
         was, is_now = getattr(before, name), getattr(now, name)
         if was != is_now:
-            yield Change(None, name, was, is_now)
+            yield PlanChange(None, name, was, is_now)
     for step in sorted(set(before.steps) ^ set(now.steps)):
         there = ("there", "not there") if step in before.steps else ("not there", "there")
-        yield Change(None, f"step {step}", *there)
+        yield PlanChange(None, f"step {step}", *there)
 
 
-def _of_targets(plan: RecoveryPlan, anew: RecoveryPlan) -> Iterator[Change]:
+def _of_targets(plan: RecoveryPlan, anew: RecoveryPlan) -> Iterator[PlanChange]:
     before = {target.plan.partition_key: target for target in plan.targets}
     now = {target.plan.partition_key: target for target in anew.targets}
     if plan.asked_partition_count != anew.asked_partition_count:
-        yield Change(None, "asked_partition_count", plan.asked_partition_count, anew.asked_partition_count)
+        yield PlanChange(None, "asked_partition_count", plan.asked_partition_count, anew.asked_partition_count)
     for day in sorted(before.keys() | now.keys()):
         if day not in before or day not in now:
-            yield Change(day, "gap", *(each.why if (each := found.get(day)) else None for found in (before, now)))
+            yield PlanChange(
+                day, "gap", *(each.why if (each := found.get(day)) else None for found in (before, now))
+            )
             continue
         was, is_now = before[day].to_document(), now[day].to_document()
         for name in was:
             if name not in _NOT_COMPARED and was[name] != is_now[name]:
-                yield Change(day, name, was[name], is_now[name])
+                yield PlanChange(day, name, was[name], is_now[name])
 
 
 def _require_format(path: Path, stated: object) -> None:

@@ -24,7 +24,7 @@ INCREMENTAL = "incremental_cursor"
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class IngestCursor:
     """How far a source was taken, and the instant before which its partitions were delivered whole."""
 
     source_id: str
@@ -51,7 +51,7 @@ class Increment:
     watermark_at: datetime
     whole: bool = True
 
-    def gap_behind(self, cursors: Sequence[Cursor]) -> str | None:
+    def gap_behind(self, cursors: Sequence[IngestCursor]) -> str | None:
         """Say which rows nobody delivered between a source's cursor and this; None when there are none."""
         for cursor in cursors:
             if self.starts_at is not None and cursor.cursor_at < self.starts_at:

@@ -67,7 +67,7 @@ def open_store(
     not installed.
     """
     if not endpoint:
-        return FolderStore(folder)
+        return FolderObjectStore(folder)
     if not endpoint.startswith(("http://", "https://")):
         raise UsageError(
             "MINIO_ENDPOINT: expected an address that begins with http:// or https://",
@@ -108,7 +108,7 @@ def checked(path: Path, sha256: str) -> Iterator[bytes]:
 
 
 @dataclass(frozen=True, slots=True)
-class FolderStore:
+class FolderObjectStore:
     """Objects as files of a folder, which is made by the first one."""
 
     folder: Path

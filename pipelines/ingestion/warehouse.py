@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.ingestion.databases import DatabaseMissingError, load_sql
-from pipelines.ingestion.increments import Cursor, LatePartition
+from pipelines.ingestion.increments import IngestCursor, LatePartition
 from pipelines.ingestion.migrations import migrate, require_known
 from pipelines.ingestion.refusals import RefusedInputError
 from pipelines.ingestion.ticket_reader import RejectedLine
@@ -147,7 +147,7 @@ class Warehouse:
                 quarantined += _quarantine(run, chunk, stamp)
         return quarantined
 
-    def cursors(self, source_ids: Sequence[str]) -> list[Cursor]:
+    def cursors(self, source_ids: Sequence[str]) -> list[IngestCursor]:
         """Return how far these sources were taken; nothing of one that never was.
 
         Raises: as `partition_state`.
@@ -287,8 +287,8 @@ def _move_cursors(run: Transaction, increment: Increment, stamp: BatchStamp) -> 
     run(load_sql("upsert_ingest_cursor"), moved)
 
 
-def _cursors(run: Transaction, source_ids: Sequence[str]) -> list[Cursor]:
-    return [Cursor(*row) for row in run(load_sql("ingest_cursors"), [list(source_ids)])]
+def _cursors(run: Transaction, source_ids: Sequence[str]) -> list[IngestCursor]:
+    return [IngestCursor(*row) for row in run(load_sql("ingest_cursors"), [list(source_ids)])]
 
 
 def _quarantine(run: Transaction, rows: Sequence[Ticket | RejectedLine], stamp: BatchStamp) -> int:

@@ -41,7 +41,7 @@ OPEN_REMEMBERED: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class SensorCursor:
     """Where the sensor goes on: the newest change seen, the place in history, the runs it has not closed.
 
     `behind`: the last tick did not reach the end, so the next goes on where it stopped, without overlap.
@@ -53,7 +53,7 @@ class Cursor:
     open_runs: tuple[OpenRun, ...] = ()
 
 
-def read_cursor(text: str | None) -> Cursor:
+def read_cursor(text: str | None) -> SensorCursor:
     """Read a cursor; one that cannot be read is the beginning, which costs time and loses nothing."""
     try:
         body = orjson.loads(text or "{}")
@@ -61,12 +61,12 @@ def read_cursor(text: str | None) -> Cursor:
             OpenRun(each["run_id"], each["ended"], LogSize(**each["size"])) for each in body.get("open_runs", ())
         )
         updated_at, looked_at = int(body.get("updated_at", 0)), int(body.get("looked_at", 0))
-        return Cursor(updated_at, body.get("behind") is True, looked_at, runs)
+        return SensorCursor(updated_at, body.get("behind") is True, looked_at, runs)
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
-        return Cursor()
+        return SensorCursor()
 
 
-def format_cursor(cursor: Cursor) -> str:
+def format_cursor(cursor: SensorCursor) -> str:
     """Write a cursor as JSON, with at most `OPEN_REMEMBERED` runs."""
     runs = sorted(cursor.open_runs, key=lambda run: not run.ended)[:OPEN_REMEMBERED]
     return orjson.dumps({**asdict(cursor), "open_runs": [asdict(run) for run in runs]}).decode()
@@ -84,7 +84,7 @@ def completing_sensor(attachment: Attachment, name: str, under: str) -> dg.Senso
     )
     def complete(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         instance, cursor = context.instance, read_cursor(context.cursor)
-        done: list[tuple[Synced, Cursor]] = []
+        done: list[tuple[Synced, SensorCursor]] = []
 
         def work() -> None:
             done.append(tick(instance, attachment, cursor, watched=reached.append, project=context.repository_def))
@@ -126,20 +126,20 @@ def _report(instance: DagsterInstance, synced: Synced) -> None:
         report_trouble(instance, SENSOR_NAME, "", problem)
 
 
-def moved_to(cursor: Cursor, stopped: Synced) -> Cursor:
+def moved_to(cursor: SensorCursor, stopped: Synced) -> SensorCursor:
     """Return where to go on after a tick that was abandoned."""
-    return Cursor(max(stopped.updated_at, cursor.updated_at), True, cursor.looked_at, stopped.open_runs)
+    return SensorCursor(max(stopped.updated_at, cursor.updated_at), True, cursor.looked_at, stopped.open_runs)
 
 
 def tick(
     instance: DagsterInstance,
     attachment: Attachment,
-    cursor: Cursor,
+    cursor: SensorCursor,
     seconds: float = TICK_BUDGET_SECONDS,
     watched: Callable[[Stopped], None] = lambda _: None,
     clock: Clock = time.monotonic,
     project: dg.RepositoryDefinition | None = None,
-) -> tuple[Synced, Cursor]:
+) -> tuple[Synced, SensorCursor]:
     """Do one tick's work within about `seconds` of the clock; return what it did and where to go on.
 
     Which partitions the assets of the `project` have is recorded where it is known, and where it changed.
@@ -170,7 +170,7 @@ def tick(
         )
         looked_at = 0 if looked.complete else looked.updated_at
         done = _both(done, looked)
-    return done, Cursor(max(done.updated_at, newest), not done.complete, looked_at, done.open_runs)
+    return done, SensorCursor(max(done.updated_at, newest), not done.complete, looked_at, done.open_runs)
 
 
 def _declare_partitions(

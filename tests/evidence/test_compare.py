@@ -8,7 +8,7 @@ import pytest
 from calling import Call
 from evidence_runs import FACT, START, Story, Tell, failed_run, good_run, planned, planned_check
 
-from run_evidence.evidence.compare import Change, compare_releases, compare_runs
+from run_evidence.evidence.compare import ItemChange, compare_releases, compare_runs
 from run_evidence.ledger import UsageError
 
 HOUR = 3_600_000_000
@@ -33,21 +33,21 @@ def test_of_two_equal_runs_nothing_changed(told: Tell) -> None:
 def test_outcomes_counts_and_versions_are_told(told: Tell) -> None:
     ledger = told(run_of("a", 120), run_of("b", 80, start=START + HOUR, version="v2", release="r2"))
     compared = compare_runs(ledger, "a", "b")
-    assert Change("verdict", "passed", "failed") in compared.whole
-    assert Change("release_id", "r1", "r2") in compared.whole
+    assert ItemChange("verdict", "passed", "failed") in compared.whole
+    assert ItemChange("release_id", "r1", "r2") in compared.whole
     asset, check = compared.items
-    assert asset.changes == (Change("data_version", "v1", "v2"), Change("rows", 120, 80))
-    assert (check.check_name, check.changes[0]) == ("enough", Change("outcome", "check_passed", "check_failed"))
+    assert asset.changes == (ItemChange("data_version", "v1", "v2"), ItemChange("rows", 120, 80))
+    assert (check.check_name, check.changes[0]) == ("enough", ItemChange("outcome", "check_passed", "check_failed"))
     assert compared.same == 0
     back = compare_runs(ledger, "b", "a")
-    assert [Change(c.what, c.after, c.before) for c in back.items[0].changes] == list(asset.changes)
+    assert [ItemChange(c.what, c.after, c.before) for c in back.items[0].changes] == list(asset.changes)
 
 
 def test_an_item_that_one_side_lacks_is_told(told: Tell) -> None:
     compared = compare_runs(told(run_of("a", 120), good_run("b", start=START + HOUR)), "a", "b")
     changes = {(i.asset_key, i.check_name): i.changes for i in compared.items}
-    assert changes[FACT, "enough"] == (Change("outcome", "check_passed", None),)
-    assert any(c == (Change("outcome", None, "materialized"),) for c in changes.values())
+    assert changes[FACT, "enough"] == (ItemChange("outcome", "check_passed", None),)
+    assert any(c == (ItemChange("outcome", None, "materialized"),) for c in changes.values())
 
 
 def test_of_a_release_the_last_run_of_each_item_counts(told: Tell) -> None:
@@ -55,7 +55,7 @@ def test_of_a_release_the_last_run_of_each_item_counts(told: Tell) -> None:
     runs += [run_of("c", 130, start=START + 2 * HOUR, release="r2")]
     compared = compare_releases(told(*runs), "r1", "r2")
     assert (compared.before, compared.after) == (("a", "b"), ("c",))
-    assert [item.changes for item in compared.items] == [(Change("rows", 120, 130),)]
+    assert [item.changes for item in compared.items] == [(ItemChange("rows", 120, 130),)]
     with pytest.raises(UsageError, match="no run of release 'r3'"):
         compare_releases(told(), "r1", "r3")
 

@@ -346,3 +346,15 @@ def test_an_append_loads_no_database(tmp_path: Path) -> None:
     )
     loaded = {name.split(".")[0] for name in done.stdout.split()}
     assert not loaded & {"duckdb", "pyarrow", "deltalake", "typer", "pydantic", "cryptography", "dagster"}
+
+
+def test_no_two_classes_have_one_name() -> None:
+    """But for private ones, which nobody meets outside of their module."""
+    found: dict[str, list[str]] = {}
+    for room in (*INSTALLED, "pipelines", "checker"):
+        for path in sorted((REPOSITORY / room).rglob("*.py")):
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    found.setdefault(node.name, []).append(str(path.relative_to(REPOSITORY)))
+    assert len(found) > 100
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}

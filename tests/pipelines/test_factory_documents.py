@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from pipelines.contract import CONTRACTS
 from pipelines.ingestion.doc_ingest import ingest_documents
 from pipelines.ingestion.documents import DocAsset
-from pipelines.ingestion.object_store import FolderStore, object_key
+from pipelines.ingestion.object_store import FolderObjectStore, object_key
 from pipelines.ingestion.warehouse import BatchStamp, Warehouse
 from pipelines.manifests import SourceSettings
 
@@ -40,7 +40,7 @@ def declare(tmp_path: Path, deliver: Callable[..., Path]) -> Callable[..., Path]
 
 @pytest.fixture
 def ingest(tmp_path: Path, database: Database) -> Callable[[], IngestResult]:
-    store, warehouse = FolderStore(tmp_path / "objects"), Warehouse(database)
+    store, warehouse = FolderObjectStore(tmp_path / "objects"), Warehouse(database)
     return lambda: ingest_documents(SourceSettings(tmp_path / "in"), store, warehouse, STAMP)
 
 

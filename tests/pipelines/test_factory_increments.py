@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.definitions import base_definitions
 from pipelines.delivery import WEEK06
-from pipelines.ingestion.increments import Cursor, Increment, LatePartition
+from pipelines.ingestion.increments import Increment, IngestCursor, LatePartition
 from pipelines.ingestion.refusals import RefusedInputError
 from pipelines.ingestion.ticket_ingest import ingest_manifests
 from pipelines.ingestion.warehouse import BatchOutcome, BatchStamp, Warehouse
@@ -141,7 +141,7 @@ def test_a_manifest_says_how_far_it_goes(
     assert Warehouse(database).cursors([SOURCE]) == []
     ingest_manifests(settings, Warehouse(database), stamp("run-1"))
     assert cursor(database) == (at("2026-04-18T18:00:00"), at("2026-04-18T00:00:00"))
-    assert Cursor(SOURCE, *cursor(database)).to_document()["watermark_at"] == "2026-04-18T00:00:00Z"
+    assert IngestCursor(SOURCE, *cursor(database)).to_document()["watermark_at"] == "2026-04-18T00:00:00Z"
 
 
 def _signed_off(root: Path) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.manifests import GatePolicy, Judgement, scan_manifests
+from pipelines.manifests import Judgement, ManifestGatePolicy, scan_manifests
 from run_evidence.ledger.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def test_a_true_manifest_is_read(tmp_path: Path, deliver: Callable[..., Path]) -
     assert manifest.path == path
     assert manifest.delivery_day == DAY
     assert manifest.batch_id == "batch-20260417-001"
-    assert manifest.gate_policy == GatePolicy(on_missing_checksum=Judgement.REJECT)
+    assert manifest.gate_policy == ManifestGatePolicy(on_missing_checksum=Judgement.REJECT)
     assert manifest.assets[0].asset_type == "jsonl"
     assert manifest.selection_window is None
 

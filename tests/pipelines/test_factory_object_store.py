@@ -13,7 +13,7 @@ import pytest
 from pipelines.ingestion.object_store import (
     PART_BYTES,
     BucketStore,
-    FolderStore,
+    FolderObjectStore,
     ObjectStore,
     object_key,
     open_store,
@@ -35,7 +35,7 @@ def s3_server() -> Iterator[str]:
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     """Give an empty store, once of each kind."""
     if request.param == "folder":
-        return FolderStore(tmp_path / "objects")
+        return FolderObjectStore(tmp_path / "objects")
     name = hashlib.sha256(str(tmp_path).encode()).hexdigest()[:20]
     return BucketStore(request.getfixturevalue("s3_server"), **KEYS, bucket=name)
 

@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.data_factory.inputs import judge_inputs
 from pipelines.data_factory.quality import (
-    Finding,
+    QualityFinding,
     check_completeness,
     check_duplicates,
     check_manifest_consistency,
@@ -38,7 +38,7 @@ def expected(violations: dict[str, int] | None = None, **changes: int) -> Expect
     return replace(EXPECTED, **own, report=replace(READ, counts=counts, violations=violations or {}))
 
 
-def verdict(finding: Finding) -> tuple[str, ...]:
+def verdict(finding: QualityFinding) -> tuple[str, ...]:
     """Severity and reason codes of a finding; nothing when it passed, and else words and a next step as well."""
     assert finding.passed == (finding.text == "")
     assert finding.passed or " Next step: " in finding.text

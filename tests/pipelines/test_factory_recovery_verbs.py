@@ -19,7 +19,7 @@ from pipelines import recovery
 from pipelines.data_factory import recovery_story
 from pipelines.data_factory.recovery_plan import Basis, LedgerFound, Planner, Question
 from pipelines.data_factory.recovery_runs import Project, carry_out
-from pipelines.data_factory.recovery_saved import Change, read_recovery_plan, write_recovery_plan
+from pipelines.data_factory.recovery_saved import PlanChange, read_recovery_plan, write_recovery_plan
 from pipelines.data_factory.recovery_story import RunOfPlan, read_story
 from pipelines.definitions import DATA_FACTORY_JOB, factory_definitions
 from pipelines.ingestion.settings import warehouse_of
@@ -509,7 +509,7 @@ def test_a_plan_whose_ground_has_moved_is_not_carried_out(
             False,
             f"python -m pipelines.recovery --mode backfill --partition {FIRST}",
         )
-        return [str(Change(**change)) for change in answer["changed"]]
+        return [str(PlanChange(**change)) for change in answer["changed"]]
 
     shop.day(FIRST, 1, 3)
     (snapshot,) = refused()

@@ -17,7 +17,7 @@ import run_evidence.sensors.capture.capture
 import run_evidence.sensors.sync
 from run_evidence.ledger import Ledger
 from run_evidence.sensors.attach.attachment import Attachment
-from run_evidence.sensors.attach.cursor_sensor import Cursor, tick
+from run_evidence.sensors.attach.cursor_sensor import SensorCursor, tick
 from run_evidence.sensors.capture.capture import CaptureContext, capture_run
 from run_evidence.sensors.capture.policy import Policy
 from run_evidence.sensors.sync import sync_runs
@@ -84,7 +84,7 @@ def nudged(instance: dg.DagsterInstance, ledger: str) -> NoReturn:
 def ticking(instance: dg.DagsterInstance, ledger: str) -> NoReturn:
     """Tick as the cursor sensor does, with little time for each tick and small appends."""
     run_evidence.sensors.capture.capture.FLUSH_EVENTS = 40  # type: ignore[misc]
-    cursor = Cursor()
+    cursor = SensorCursor()
     attachment = Attachment(Ledger(ledger), Policy(), grace_seconds=0)
     while True:
         _, cursor = tick(instance, attachment, cursor, seconds=0.2)

@@ -13,7 +13,7 @@ from run_evidence.ledger import Ledger
 from run_evidence.ledger.model.extent import partition_keys, read_extent
 from run_evidence.sensors import declare_partitions, with_ledger
 from run_evidence.sensors.attach.attachment import Attachment
-from run_evidence.sensors.attach.cursor_sensor import Cursor, tick
+from run_evidence.sensors.attach.cursor_sensor import SensorCursor, tick
 from run_evidence.sensors.capture.partitions import extent_data, extent_of, partitions_declared
 
 _ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Auckland"])
@@ -103,7 +103,7 @@ def test_the_cursor_sensor_declares_them_once(instance: dg.DagsterInstance, ledg
     """Of assets that a run can make; those of one extent together. What is never made is missing."""
     repository = with_ledger(PROJECT, ledger=ledger.root).get_repository_def()
     for _ in range(2):
-        tick(instance, Attachment(ledger, None), Cursor(), project=repository)
+        tick(instance, Attachment(ledger, None), SensorCursor(), project=repository)
     assert declared(ledger) == [["orders"], ["shops"], ["whole"]]
     found = rows(ledger, "SELECT DISTINCT asset_key, state, defined FROM partitions ORDER BY asset_key")
     assert found == [("orders", "missing", True), ("whole", "missing", True)]
@@ -133,6 +133,6 @@ def test_a_definition_that_cannot_be_read_holds_up_no_capture(
     dg.materialize([whole], instance=instance)
     repository = PROJECT.get_repository_def()
     monkeypatch.setattr(dg.DynamicPartitionsDefinition, "get_partition_keys", broken)
-    done, _ = tick(instance, Attachment(ledger, None, grace_seconds=0), Cursor(), project=repository)
+    done, _ = tick(instance, Attachment(ledger, None, grace_seconds=0), SensorCursor(), project=repository)
     assert done.appended > 0
     assert declared(ledger) == []

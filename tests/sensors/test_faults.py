@@ -29,7 +29,7 @@ from run_evidence.ledger import Ledger
 from run_evidence.ledger.storage.files import create_idempotent
 from run_evidence.sensors import with_ledger
 from run_evidence.sensors.attach.attachment import Attachment
-from run_evidence.sensors.attach.cursor_sensor import SENSOR_NAME, Cursor, format_cursor, read_cursor, tick
+from run_evidence.sensors.attach.cursor_sensor import SENSOR_NAME, SensorCursor, format_cursor, read_cursor, tick
 from run_evidence.sensors.attach.failure_log import report_trouble
 from run_evidence.sensors.capture.policy import Policy
 from tests.paths import paths
@@ -221,7 +221,7 @@ def test_a_ledger_that_was_removed_is_made_again(
     """The folder, or all in it but its settings, goes under the sensor: it captures all of history again."""
     attachment = Attachment(ledger, Policy(), grace_seconds=0)
     dg.materialize([first], instance=instance)
-    _, cursor = tick(instance, attachment, Cursor())
+    _, cursor = tick(instance, attachment, SensorCursor())
     for folder in paths(ledger).folders[0 if all_of_it else 1 :]:
         shutil.rmtree(folder, ignore_errors=True)
     for _ in range(2):
@@ -234,7 +234,7 @@ def test_a_clock_that_goes_back_hides_nothing(instance: dg.DagsterInstance, ledg
     """Runs of an hour that comes twice are captured by the sensor, during it and after."""
     attachment = Attachment(ledger, Policy(), grace_seconds=0)
     dg.materialize([first], instance=instance)
-    done, cursor = tick(instance, attachment, Cursor())
+    done, cursor = tick(instance, attachment, SensorCursor())
     assert done.complete
     with freeze_time(datetime.now(tz=UTC) - timedelta(hours=1), tick=True):
         dg.materialize([second], instance=instance)
@@ -252,7 +252,7 @@ def test_a_clock_that_jumps_ahead_hides_nothing(instance: dg.DagsterInstance, le
     attachment = Attachment(ledger, Policy(), grace_seconds=0)
     with freeze_time(datetime.now(tz=UTC) + timedelta(days=1), tick=True):
         dg.materialize([first], instance=instance)
-    _, cursor = tick(instance, attachment, Cursor())
+    _, cursor = tick(instance, attachment, SensorCursor())
     dg.materialize([second], instance=instance)
     done, cursor = tick(instance, attachment, cursor)
     assert done.appended > 10
@@ -261,13 +261,13 @@ def test_a_clock_that_jumps_ahead_hides_nothing(instance: dg.DagsterInstance, le
 @pytest.mark.parametrize("text", [None, "", "garbage", "5", "[]", '{"updated_at": "x"}', '{"open_runs": [{}]}'])
 def test_a_cursor_that_is_none_is_the_beginning(text: str | None) -> None:
     """A cursor that was edited by hand costs time and loses nothing."""
-    assert read_cursor(text) == Cursor()
+    assert read_cursor(text) == SensorCursor()
 
 
 def test_a_cursor_is_read_as_it_was_written(instance: dg.DagsterInstance, ledger: Ledger) -> None:
     """Where the sensor was, and what it left open, comes back."""
     dg.materialize([first], instance=instance)
-    _, cursor = tick(instance, Attachment(ledger, Policy(), grace_seconds=3_600), Cursor())
+    _, cursor = tick(instance, Attachment(ledger, Policy(), grace_seconds=3_600), SensorCursor())
     assert len(cursor.open_runs) == 1
     assert read_cursor(format_cursor(cursor)) == cursor
 

@@ -33,7 +33,7 @@ import run_evidence.sensors.sync
 from run_evidence.ledger import Ledger
 from run_evidence.ledger.ledger import RunKnown
 from run_evidence.sensors.attach.attachment import Attachment
-from run_evidence.sensors.attach.cursor_sensor import Cursor, tick
+from run_evidence.sensors.attach.cursor_sensor import SensorCursor, tick
 from run_evidence.sensors.capture.capture import CaptureContext, capture_run
 from run_evidence.sensors.capture.policy import OptionalDependency, Policy
 from run_evidence.sensors.capture.run_capture import RunCapture
@@ -163,7 +163,7 @@ def test_five_hundred_runs_while_nothing_watched(instance: dg.DagsterInstance, l
     """History from before the ledger is captured, with little time for each tick of the sensor."""
     copies = copy_runs(instance, run_id, 500)
     attachment = Attachment(ledger, Policy(), grace_seconds=0)
-    cursor, ticks = Cursor(), 0
+    cursor, ticks = SensorCursor(), 0
     while True:
         seconds = itertools.count(step=0.001)  # a hundred looks at the clock, and the time is over
         done, cursor = tick(instance, attachment, cursor, 0.1, clock=lambda seconds=seconds: next(seconds))
@@ -229,7 +229,7 @@ def test_two_deployments_of_the_sensor_on_one_ledger(
     problems: list[Exception] = []
 
     def deployed() -> None:
-        cursor = Cursor()
+        cursor = SensorCursor()
         try:
             with dg.DagsterInstance.from_config(str(home)) as mine:
                 for _ in range(3):
@@ -346,7 +346,7 @@ def test_a_record_that_commits_after_a_later_one_is_captured(
             transaction = slow.begin()
             slow.execute(storage.prepare_insert_event(records[0].event_log_entry))
             write_materialization(instance, run_id, "late", "first")
-            _, cursor = tick(instance, attachment, Cursor())
+            _, cursor = tick(instance, attachment, SensorCursor())
             seen = {storage_id for _, storage_id in ledger_records(ledger)}
             transaction.commit()
         slow_id = {r.storage_id for r in instance.get_records_for_run(run_id).records} - seen

@@ -20,7 +20,7 @@ from stores import QUIET
 from run_evidence.ledger import Event, Ledger, LedgerError
 from run_evidence.ledger.sealing.seal import Sealed
 from run_evidence.sensors.attach.attachment import Attachment
-from run_evidence.sensors.attach.cursor_sensor import Cursor, tick
+from run_evidence.sensors.attach.cursor_sensor import SensorCursor, tick
 from run_evidence.sensors.attach.hook import HookState, capture_new_records
 from run_evidence.sensors.capture.capture import CaptureContext, capture_run
 from run_evidence.sensors.capture.policy import OptionalDependency, Policy
@@ -83,7 +83,7 @@ class Interleaving(RuleBasedStateMachine):
         self.now = round(max(script.entries[-1].timestamp for script in self.scripts) * 1_000_000)
         self.ledger = Mortal(self.folder / "ledger", clock=lambda: self.now)
         self.attachment = Attachment(self.ledger, POLICY, grace_seconds=GRACE_SECONDS, release_id="r1")
-        self.cursors = {0: Cursor(), 1: Cursor()}
+        self.cursors = {0: SensorCursor(), 1: SensorCursor()}
         self.tails = {0: HookState(), 1: HookState()}
         self.played: dict[str, tuple[RunScript, int]] = {}
         self.deleted: dict[str, set[tuple[object, ...]]] = {}

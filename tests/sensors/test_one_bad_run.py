@@ -18,7 +18,7 @@ import run_evidence.sensors.attach.cursor_sensor
 import run_evidence.sensors.capture.run_capture
 from run_evidence.ledger import EnvironmentFault, Event, IntegrityError, Ledger
 from run_evidence.sensors.attach.attachment import Attachment
-from run_evidence.sensors.attach.cursor_sensor import Cursor, completing_sensor, read_cursor, summary, tick
+from run_evidence.sensors.attach.cursor_sensor import SensorCursor, completing_sensor, read_cursor, summary, tick
 from run_evidence.sensors.attach.status_sensors import nudge_sensor
 from run_evidence.sensors.dagster_log import source
 from tests.here import ledger_here
@@ -112,7 +112,7 @@ def test_the_cursor_sensor_passes_one_bad_run_over_and_comes_back_to_it(
 ) -> None:
     """All others are captured and closed, the bad one is named and waits, and later ones are not held up."""
     bad, others = runs[1], {*runs} - {runs[1]}
-    cursor = Cursor()
+    cursor = SensorCursor()
     with wrong(fault, instance, ledger, bad):
         for more in (0, 2):
             others |= {*copy_runs(instance, runs[0], more)}
@@ -130,7 +130,7 @@ def test_the_cursor_sensor_passes_one_bad_run_over_and_comes_back_to_it(
 def test_records_of_no_run_hold_up_no_run(instance: dg.DagsterInstance, ledger: Ledger, runs: list[str]) -> None:
     """Where the log of wipes and reports cannot be read, the runs are captured all the same."""
     with wrong(records_of_no_run, instance, ledger, ""):
-        done, cursor = tick(instance, attached(ledger), Cursor())
+        done, cursor = tick(instance, attached(ledger), SensorCursor())
         assert closed(ledger) == {*runs}
         assert "(no run)" in summary(done)
     done, _ = tick(instance, attached(ledger), cursor)
@@ -144,7 +144,7 @@ def test_what_cannot_be_sealed_holds_up_no_capture(
     """The cursor moves on, the tick says why nothing was sealed, and what was captured waits in the inbox."""
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "seal", lambda _: (_ for _ in ()).throw(IntegrityError("the log lost entries")))
-        done, cursor = tick(instance, attached(ledger), Cursor())
+        done, cursor = tick(instance, attached(ledger), SensorCursor())
         assert "not sealed: the log lost entries" in summary(done)
         assert cursor.updated_at > 0
         assert closed(ledger) == {*runs}
@@ -246,7 +246,7 @@ def test_a_run_that_takes_longer_than_a_tick_gets_further_with_each(
     for number in range(12):
         instance.report_engine_event(f"line {number}", large)
     (later,) = copy_runs(instance, runs[1], 1)
-    attachment, cursor, ended, seen = attached(ledger), Cursor(), set[str](), [(0, 0)]
+    attachment, cursor, ended, seen = attached(ledger), SensorCursor(), set[str](), [(0, 0)]
     while runs[0] not in ended:
         seconds = itertools.count(step=0.5)  # two looks at the clock, and a part of the time is over
         if not remembers:
