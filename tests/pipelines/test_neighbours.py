@@ -44,7 +44,6 @@ NEEDS_DBT = pytest.mark.skipif(
     find_dbt(os.environ) is None,
     reason="dbt is not installed: the extra analytics",
 )
-BUILDS = (NEEDS_DBT, pytest.mark.soak)  # dbt takes some ten seconds
 # What dbt 1.11 left of a build of pipelines/analytics, without most of its nodes and of what it says of them.
 RUN_RESULTS = {
     "metadata": {
@@ -239,7 +238,8 @@ def test_the_mart_counts_what_silver_holds(tmp_path: Path, factory: Factory, par
     assert "fail" in {node["status"] for node in json.loads(place.report.read_text())["results"]}
 
 
-@pytest.mark.parametrize("mart", ["as dbt left it", pytest.param("built here", marks=BUILDS)])
+@pytest.mark.soak
+@pytest.mark.parametrize("mart", ["as dbt left it", pytest.param("built here", marks=NEEDS_DBT)])
 def test_the_hand_over_names_the_neighbours_that_were_built(
     factory: Factory, monkeypatch: pytest.MonkeyPatch, mart: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -374,6 +374,7 @@ def test_it_is_the_same_on_a_shared_database(
         assert_holds(instance, ledger)
 
 
+@pytest.mark.soak
 def test_where_the_documents_are_served_the_page_is_an_address(project: Project, tmp_path: Path) -> None:
     run_id = project.run()
     project.tick()
@@ -385,6 +386,7 @@ def test_where_the_documents_are_served_the_page_is_an_address(project: Project,
     assert (tmp_path / str(page.value).removeprefix("https://reports.example.com/shop/")).is_file()
 
 
+@pytest.mark.soak
 def test_text_of_the_users_is_shown_as_it_is(project: Project, tmp_path: Path) -> None:
     """A reason is somebody's text: in the summary, which is Markdown, it makes neither markup nor a link."""
     run_id = project.run(no_weather="1")
@@ -399,6 +401,7 @@ def test_text_of_the_users_is_shown_as_it_is(project: Project, tmp_path: Path) -
     assert isinstance(note.metadata["reason"], dg.TextMetadataValue)
 
 
+@pytest.mark.soak
 def test_nothing_is_reported_of_what_is_not_final_or_long_ago(
     instance: dg.DagsterInstance, ledger: Ledger, tmp_path: Path
 ) -> None:
